@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef OP_PIPELINE_PLAN_H
+#define OP_PIPELINE_PLAN_H
+
+/*
+ * Model:     a definition compiled for one run: params rendered, templates and schemas compiled,
+ *            the requests' params forms made by the provider, sinks opened, SQL checked against the
+ *            tables it names. Compiling finds every mistake that can be found without reading the
+ *            inputs' rows; nothing is sent or written.
+ * Ownership: the plan owns all of it; definition, params, bundle and lane must outlive it.
+ * Errors:    OP_INVAL with file, line and a hint.
+ * Threads:   read-only once compiled; op_plan_compose may run on several threads with a scratch each.
+ */
+
+#include "base/template.h"
+#include "core/schema.h"
+#include "pipeline/definition.h"
+#include "pipeline/params.h"
+#include "provider/provider.h"
+
+struct op_plan_options {
+    const char *model;   /* --model: for every request; NULL: as defined */
+    int64_t limit;       /* --limit: at most so many records; 0 all */
+    bool no_cache;       /* done is not asked */
+    const char *cwd;     /* relative targets of outputs are relative to it */
+};
+
+struct op_plan_request {
+    const struct op_request_def *def;
+    const char *model;
+    int64_t max_tokens;
+    struct op_params_form form;
+    struct op_template *system, *user; /* NULL: none; OP_ESCAPE_JSON */
+    struct op_schema *schema;          /* NULL: free text */
+};
+
+struct op_plan_output {
+    const struct op_output_def *def;
+    char *target;               /* params rendered; absolute unless per_row_path or a URL */
+    struct op_template *path;   /* per_row_path: over the row's columns */
+    const char *const *columns; /* of rows */
+    size_t column_count;
+    struct op_sink *sink;       /* for encode; deliver uses it too */
+};
+
+struct op_plan {
+    const struct op_definition *def;
+    const struct op_params *params;
+    const struct op_lane *lane;
+    struct op_plan_options options;
+    struct op_arena arena;
+    struct op_plan_request *requests; /* def->request_count */
+    struct op_plan_output *outputs;   /* def->output_count */
+    const char *const *record_columns; /* set by op_plan_columns; "key" among them */
+    size_t record_column_count;
+    bool keeps_data;      /* an output, check or warning reads columns of `records` beyond key */
+    int64_t batch_requests, batch_bytes; /* per batch, within the provider's limits */
+    struct op_template *display; /* NULL: none */
+};
+
+/* Which provider a definition wants: the request's provider key, else the model's prefix; all
+ * requests of a job go to one provider. model: --model or NULL. */
+OP_MUST_CHECK enum op_rc op_plan_provider(const struct op_definition *def,
+                                          const struct op_params *params, const char *model,
+                                          const struct op_provider_ops **ret,
+                                          struct op_err *err);
+
+OP_MUST_CHECK enum op_rc op_plan_compile(struct op_env *env, const struct op_definition *def,
+                                         const struct op_params *params,
+                                         const struct op_lane *lane, struct op_bundle *bundle,
+                                         const struct op_plan_options *options,
+                                         struct op_plan **ret, struct op_err *err);
+void op_plan_free(struct op_plan *plan);
+void op_plan_freep(struct op_plan **plan);
+
+/* Tells the plan the columns of its records (once staged or the stream is open); binds the
+ * templates: a template that names a column there is not is an error here. */
+OP_MUST_CHECK enum op_rc op_plan_columns(struct op_plan *plan, const char *const *columns,
+                                         size_t count, struct op_err *err);
+
+struct op_compose_scratch;
+struct op_compose_scratch *op_compose_scratch_new(void);
+void op_compose_scratch_free(struct op_compose_scratch *scratch);
+
+/* Appends the params of request number ix for a record (cells in record_columns order). Every
+ * byte is JSON; an over-long prompt (OP_TEMPLATE_MAX_OUTPUT, the provider's line limit) is
+ * OP_INVAL/REJECT. Hot: no allocation once the buffers have grown. */
+OP_MUST_CHECK enum op_rc op_plan_compose(const struct op_plan *plan, size_t ix,
+                                         const struct op_value *cells,
+                                         struct op_compose_scratch *scratch, struct op_buf *out,
+                                         struct op_err *err);
+
+#endif
