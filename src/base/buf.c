@@ -10,9 +10,8 @@ enum { FIRST_ROOM = 64 };
 
 void op_buf_init(struct op_buf *buf, size_t max)
 {
-    *buf = (struct op_buf){.ptr = op_mem_alloc(FIRST_ROOM + OP_BUF_PADDING),
-                           .room = FIRST_ROOM,
-                           .max = max};
+    *buf = (struct op_buf){
+        .ptr = op_mem_alloc(FIRST_ROOM + OP_BUF_PADDING), .room = FIRST_ROOM, .max = max};
 }
 
 void op_buf_release(struct op_buf *buf)
@@ -136,8 +135,8 @@ void op_buf_add_int(struct op_buf *buf, int64_t value)
 enum op_rc op_buf_finish(const struct op_buf *buf, const char *what, struct op_err *err)
 {
     if (buf->failed || buf->len > buf->max)
-        return op_fail_as(err, OP_INVAL, OP_DISP_REJECT, "%s is larger than its limit of %zu bytes",
-                          what, buf->max);
+        return op_fail_as(err, OP_INVAL, OP_DISP_REJECT,
+                          "%s is larger than its limit of %zu bytes", what, buf->max);
     return OP_OK;
 }
 

@@ -34,13 +34,16 @@ void op_buf_init(struct op_buf *buf, size_t max);
 void op_buf_release(struct op_buf *buf); /* also fine on a zeroed struct */
 void op_buf_clear(struct op_buf *buf);   /* len 0, failure forgotten, memory kept */
 
-void op_buf_grow(struct op_buf *buf, size_t extra); /* makes room for extra more bytes */
+/* Makes room for extra more bytes, even beyond the ceiling, for a caller that writes at ptr + len
+ * and then adds to len itself; op_buf_finish still judges the sum. */
+void op_buf_grow(struct op_buf *buf, size_t extra);
 void op_buf_add(struct op_buf *buf, const void *ptr, size_t len);
 void op_buf_addz(struct op_buf *buf, const char *text);
 void op_buf_add_str(struct op_buf *buf, struct op_str s);
 void op_buf_addc(struct op_buf *buf, char c);
 void op_buf_addf(struct op_buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void op_buf_vaddf(struct op_buf *buf, const char *fmt, va_list ap);
+void op_buf_vaddf(struct op_buf *buf, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
 void op_buf_add_int(struct op_buf *buf, int64_t value);
 
 /* OP_OK, or OP_INVAL naming what when the ceiling was met. */

@@ -35,10 +35,11 @@ static bool is_set(const struct op_err *err)
     return err->rc != OP_OK;
 }
 
-static void set(struct op_err *err, enum op_rc rc, enum op_disp disp, const char *fmt, va_list ap)
-    __attribute__((format(printf, 4, 0)));
+static void set(struct op_err *err, enum op_rc rc, enum op_disp disp, const char *fmt,
+                va_list ap) __attribute__((format(printf, 4, 0)));
 
-static void set(struct op_err *err, enum op_rc rc, enum op_disp disp, const char *fmt, va_list ap)
+static void set(struct op_err *err, enum op_rc rc, enum op_disp disp, const char *fmt,
+                va_list ap)
 {
     if (is_set(err))
         return;
@@ -131,9 +132,9 @@ const char *op_rc_name(enum op_rc rc)
 const char *op_disp_name(enum op_disp disp)
 {
     static const char *const names[] = {
-        [OP_DISP_FATAL] = "fatal",     [OP_DISP_REJECT] = "reject",
-        [OP_DISP_RETRY] = "retry",     [OP_DISP_RETRY_AFTER] = "retry_after",
-        [OP_DISP_SPLIT] = "split",     [OP_DISP_PAUSE] = "pause",
+        [OP_DISP_FATAL] = "fatal",         [OP_DISP_REJECT] = "reject",
+        [OP_DISP_RETRY] = "retry",         [OP_DISP_RETRY_AFTER] = "retry_after",
+        [OP_DISP_SPLIT] = "split",         [OP_DISP_PAUSE] = "pause",
         [OP_DISP_AMBIGUOUS] = "ambiguous",
     };
     return (size_t)disp < OP_COUNT(names) ? names[disp] : "unknown";

@@ -65,10 +65,8 @@ static struct op_map_entry *put(struct op_map *map, struct op_str key, int64_t v
         find(map, key, hash, &slot);
     }
     entry = &map->entries[map->count++];
-    *entry = (struct op_map_entry){.key = op_mem_strndup(key.ptr, key.len),
-                                   .len = key.len,
-                                   .hash = hash,
-                                   .value = value};
+    *entry = (struct op_map_entry){
+        .key = op_mem_strndup(key.ptr, key.len), .len = key.len, .hash = hash, .value = value};
     map->slots[slot] = (uint32_t)map->count;
     return entry;
 }

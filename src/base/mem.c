@@ -19,8 +19,9 @@ static void count(int64_t change)
 static _Noreturn void die(size_t size)
 {
     char line[96];
-    int len = snprintf(line, sizeof(line),
-                       "offpeak: out of memory (%zu bytes wanted); run it again to resume\n", size);
+    int len =
+        snprintf(line, sizeof(line),
+                 "offpeak: out of memory (%zu bytes wanted); run it again to resume\n", size);
     if (len > 0 && write(STDERR_FILENO, line, (size_t)len) < 0)
         _exit(1);
     _exit(1);

@@ -188,7 +188,10 @@ void op_duration_format(int64_t ms, char ret[OP_TIME_TEXT])
     static const struct {
         uint64_t ms;
         const char *name;
-    } units[] = {{OP_DAY_MS, "d"}, {OP_HOUR_MS, "h"}, {OP_MINUTE_MS, "m"}, {OP_SECOND_MS, "s"},
+    } units[] = {{OP_DAY_MS, "d"},
+                 {OP_HOUR_MS, "h"},
+                 {OP_MINUTE_MS, "m"},
+                 {OP_SECOND_MS, "s"},
                  {1, "ms"}};
     const char *sign = ms < 0 ? "-" : "";
     uint64_t rest = ms < 0 ? 0 - (uint64_t)ms : (uint64_t)ms;

@@ -26,8 +26,7 @@ struct op_str op_value_to_text(struct op_value v, char scratch[32])
     case OP_VALUE_NULL:
         break;
     case OP_VALUE_INT:
-        return (struct op_str){scratch,
-                               (size_t)snprintf(scratch, 32, "%lld", (long long)v.i)};
+        return (struct op_str){scratch, (size_t)snprintf(scratch, 32, "%lld", (long long)v.i)};
     case OP_VALUE_DOUBLE:
         /* SQLite has no NaN: it stores NULL. */
         if (isnan(v.d))
