@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <charconv>
 #include <new>
-
 #include <simdjson.h>
 
 #include "base/json_tape.h"
@@ -13,7 +12,7 @@ extern "C" {
 
 /* The tape and its strings are public members of simdjson's document, but their format is only a
  * habit of the 3.0 series; the unit tests pin it too. */
-static_assert(SIMDJSON_VERSION_MAJOR == 3 && SIMDJSON_VERSION_MINOR == 0,
+static_assert(simdjson::SIMDJSON_VERSION_MAJOR == 3 && simdjson::SIMDJSON_VERSION_MINOR == 0,
               "the tape format was checked for simdjson 3.0.x only");
 static_assert(simdjson::SIMDJSON_PADDING <= 64, "op_buf pads with 64 bytes");
 

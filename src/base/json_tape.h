@@ -43,7 +43,7 @@ size_t op_json_shortest(double value, char *ret);
 }
 #else
 
-# include "base/err.h"
+#    include "base/err.h"
 
 /* The tolerant tokenizer; owns its tape. */
 struct op_json_text {

@@ -453,9 +453,10 @@ static void reserve(struct op_json_text *self, size_t len)
 enum op_rc op_json_text_parse(struct op_json_text *self, const char *text, size_t len,
                               struct op_err *err)
 {
-    /* Tape indexes have 32 bits. */
-    if (len >= UINT32_MAX - 16)
-        return op_fail(err, OP_INVAL, "the JSON text has %zu bytes: more than 4 GiB", len);
+    /* String lengths have 32 bits, and a string may triple. */
+    if (len > UINT32_MAX / 3 - 16)
+        return op_fail(err, OP_INVAL,
+                       "the JSON text has %zu bytes, which is too long to repair", len);
     reserve(self, len);
     struct scan s = {
         .start = text,
