@@ -36,7 +36,8 @@ static bool grow(simdjson::dom::parser &parser, size_t len)
         capacity *= 2;
     if (capacity > simdjson::SIMDJSON_MAXSIZE_BYTES)
         return false;
-    return !parser.allocate(capacity, OP_JSON_DEPTH) && !parser.doc.allocate(capacity);
+    /* simdjson counts the document as a level. */
+    return !parser.allocate(capacity, OP_JSON_DEPTH + 1) && !parser.doc.allocate(capacity);
 }
 
 extern "C" op_json_simd *op_json_simd_new(void)

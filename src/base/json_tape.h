@@ -6,7 +6,7 @@
  * Model:     what the files of the JSON module share: the two makers of tapes (json_simd.cc over
  *            simdjson, json_text.c) and UTF-8 in single steps. Nobody else includes this.
  *            A tape word is a type byte << 56 | a 56-bit payload:
- *              word 0  'r'      index of the last word; the first value is word 1
+ *              word 0  'r'      number of words; the first value is word 1
  *              '{' '['          low 32 bits: index after the closing word; bits 32..55: count of
  *                               members or elements, saturating at 0xFFFFFF
  *              '}' ']'          index of the opening word

@@ -324,6 +324,22 @@ static enum op_rc read_word(struct scan *s)
     return fail_at(s, "expected a value (object, array, string, number, true, false or null)");
 }
 
+/* An empty container is not a level, as in simdjson. */
+static bool put_empty(struct scan *s)
+{
+    const char *q = s->p + 1;
+    char close = *s->p == '{' ? '}' : ']';
+
+    while (q < s->end && (*q == ' ' || *q == '\n' || *q == '\r' || *q == '\t'))
+        q++;
+    if (q == s->end || *q != close)
+        return false;
+    put_word(s, *s->p, s->words + 2);
+    put_word(s, close, s->words - 1);
+    s->p = q + 1;
+    return true;
+}
+
 static enum op_rc open_container(struct scan *s)
 {
     if (s->depth == OP_JSON_DEPTH)
@@ -333,6 +349,7 @@ static enum op_rc open_container(struct scan *s)
     s->depth++;
     put_word(s, *s->p, 0);
     s->p++;
+    skip_space(s);
     return OP_OK;
 }
 
@@ -383,14 +400,11 @@ static enum op_rc read_value(struct scan *s, bool *ret_complete)
         return read_number(s);
     if (c != '{' && c != '[')
         return read_word(s);
+    if (put_empty(s))
+        return OP_OK;
     rc = open_container(s);
     if (rc)
         return rc;
-    skip_space(s);
-    if (s->p < s->end && *s->p == (c == '{' ? '}' : ']')) {
-        close_container(s);
-        return OP_OK;
-    }
     *ret_complete = false;
     return c == '{' ? read_name(s, "expected a name in quotes or '}'") : OP_OK;
 }
@@ -433,8 +447,8 @@ static enum op_rc read_document(struct scan *s)
     skip_space(s);
     if (s->p < s->end)
         return fail_at(s, "expected the end of the text after the value");
-    s->tape[0] = (uint64_t)'r' << 56 | s->words;
     put_word(s, 'r', 0);
+    s->tape[0] = (uint64_t)'r' << 56 | s->words;
     return OP_OK;
 }
 
