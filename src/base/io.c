@@ -276,9 +276,13 @@ enum op_rc op_writer_open(struct op_writer *w, struct op_env *env, const char *p
 static enum op_rc writer_put(struct op_writer *w, const void *ptr, size_t len,
                              struct op_err *err)
 {
+    if (w->failed)
+        return op_fail(err, OP_IO, "cannot write %s: an earlier write failed", w->path);
     if (w->sha)
         op_sha256_add(w->sha, ptr, len);
-    return op_io_write_all(w->env, w->fd, ptr, len, w->path, err);
+    enum op_rc rc = op_io_write_all(w->env, w->fd, ptr, len, w->path, err);
+    w->failed = rc != OP_OK;
+    return rc;
 }
 
 static enum op_rc writer_flush(struct op_writer *w, struct op_err *err)

@@ -34,6 +34,7 @@ OP_MUST_CHECK enum op_rc op_io_mkdirs(struct op_env *env, const char *path, stru
 
 /* The directory part of a path as an op_mem block ("." when there is none). */
 char *op_io_dirname(const char *path);
+/* An absolute name stays as it is. */
 char *op_io_join(const char *dir, const char *name);
 
 /* A buffered sequential writer that can hash what passes. Storage is the caller's. */
@@ -45,6 +46,7 @@ struct op_writer {
     size_t used;
     int64_t total;     /* bytes accepted so far */
     struct op_sha256 *sha; /* NULL: no hash wanted */
+    bool failed;       /* a write failed: close refuses, only abort is left */
 };
 #define OP_WRITER_BLOCK (512 * 1024)
 
