@@ -10,11 +10,13 @@
  *            bundle from options, so there is one mechanism behind both.
  * Ownership: the bundle owns names and texts.
  * Errors:    a missing or unreadable file is OP_INVAL naming pipeline.yaml's line and the path; a
- *            name with "..", an absolute path or a file over 4 MiB is refused.
+ *            name with "..", an absolute path, a file over 4 MiB or one that is not UTF-8 text is
+ *            refused. A byte order mark is left out.
  * Threads:   one thread at a time.
  */
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/env.h"
 #include "base/err.h"
 #include "base/map.h"
@@ -30,7 +32,8 @@ struct op_bundle {
         struct op_str text;
     } *files;
     size_t count, room;
-    char *dir; /* "" when it has no folder; for messages */
+    char *dir;   /* "" when it has no folder; for messages */
+    bool frozen; /* came from op_bundle_read: the folder is never read again */
 };
 
 void op_bundle_init(struct op_bundle *bundle);
@@ -59,7 +62,8 @@ OP_MUST_CHECK enum op_rc op_bundle_read(struct op_str json, struct op_bundle *re
  * block; OP_NOTFOUND lists where it looked and the names there are. */
 OP_MUST_CHECK enum op_rc op_pipeline_find(struct op_env *env, const char *name, char **ret_dir,
                                           struct op_err *err);
-/* Calls fn for every pipeline that can be found by name. */
+/* Calls fn for every pipeline that can be found by name, by folder in that order, then by name; of
+ * equal names the first. */
 void op_pipelines_each(struct op_env *env, void (*fn)(void *arg, const char *name, const char *dir),
                        void *arg);
 

@@ -16,7 +16,9 @@
  */
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/err.h"
+#include "base/template.h"
 #include "pipeline/bundle.h"
 #include "sink/sink.h"
 #include "source/source.h"
@@ -71,9 +73,9 @@ struct op_request_def {
     const char *name;
     bool raw;               /* lines in the provider's own form, sent as they are */
     const char *provider;   /* NULL: by the model */
-    const char *model;      /* these are templates over params; NULL: not given */
+    const char *model;      /* these (and provider) are templates over params; NULL: not given */
     const char *max_tokens, *temperature, *effort, *cache;
-    struct op_text extra;   /* JSON object text of further params */
+    struct op_text extra;   /* JSON object text; string leaves are templates over params */
     struct op_text system, user; /* Mustache over the record's columns (params too) */
     struct op_text schema;       /* JSON Schema text; answer: FILE */
     const char *when;       /* column that says whether this record gets this request; NULL always */
@@ -127,11 +129,27 @@ struct op_definition {
 OP_MUST_CHECK enum op_rc op_definition_parse(struct op_env *env, struct op_bundle *bundle,
                                              struct op_definition *ret, struct op_err *err);
 void op_definition_release(struct op_definition *def);
+/* As parse, for validate: calls fn with every mistake found and returns their number. */
+size_t op_definition_check(struct op_env *env, struct op_bundle *bundle,
+                           void (*fn)(void *arg, const char *message), void *arg);
+
+/* Finds the text of a Mustache partial in the bundle: NAME, NAME.mustache or NAME.md. It is an
+ * op_template_partial_fn; arg is the const struct op_bundle. */
+bool op_bundle_partial(void *bundle, const char *name, struct op_str *ret_text);
+
+/* Compiles a text as a template; messages name the line of the file that it stands in. */
+OP_MUST_CHECK enum op_rc op_text_compile(const struct op_text *text,
+                                         const struct op_template_options *options,
+                                         struct op_template **ret, struct op_err *err);
+/* Mends the line in a message that a template of this text gave later (bind, render). */
+void op_text_shift(const struct op_text *text, struct op_err *err);
 
 /* One row per key of pipeline.yaml, in document order: path ("requests.*.model"), type, help. */
 struct op_definition_key {
     const char *path, *type, *help;
 };
 const struct op_definition_key *op_definition_keys(size_t *ret_count);
+/* docs/reference/pipeline.md, made from the keys. */
+void op_definition_write_reference(struct op_buf *out);
 
 #endif

@@ -4,12 +4,15 @@
 
 /*
  * Model:     a definition compiled for one run: params rendered, templates and schemas compiled,
- *            the requests' params forms made by the provider, sinks opened, SQL checked against the
- *            tables it names. Compiling finds every mistake that can be found without reading the
- *            inputs' rows; nothing is sent or written.
+ *            the requests' params forms made by the provider. What needs columns comes after it:
+ *            op_plan_columns (those of the records) binds the prompts, op_plan_open_output (those
+ *            of rows) opens a sink. All of it finds every mistake that can be found without
+ *            reading the inputs' rows; nothing is sent or written.
+ *            A prompt sees the record's columns and the params. A name that is both is an error
+ *            where a prompt uses it.
  * Ownership: the plan owns all of it; definition, params, bundle and lane must outlive it.
  * Errors:    OP_INVAL with file, line and a hint.
- * Threads:   read-only once compiled; op_plan_compose may run on several threads with a scratch each.
+ * Threads:   read-only once its columns are known; op_plan_compose may run on several threads with a scratch each.
  */
 
 #include "base/template.h"
@@ -22,7 +25,8 @@ struct op_plan_options {
     const char *model;   /* --model: for every request; NULL: as defined */
     int64_t limit;       /* --limit: at most so many records; 0 all */
     bool no_cache;       /* done is not asked */
-    const char *cwd;     /* relative targets of outputs are relative to it */
+    const char *cwd;     /* relative targets of outputs are relative to it; NULL: "." */
+    const char *work_dir; /* in the state folder: sinks put temporary files there; exists */
 };
 
 struct op_plan_request {
@@ -36,11 +40,12 @@ struct op_plan_request {
 
 struct op_plan_output {
     const struct op_output_def *def;
-    char *target;               /* params rendered; absolute unless per_row_path or a URL */
-    struct op_template *path;   /* per_row_path: over the row's columns */
-    const char *const *columns; /* of rows */
+    const char *target; /* params rendered; absolute unless a URL. per_row_path: the folder that
+                           the rows' paths are relative to */
+    struct op_template *path;   /* per_row_path: the path below target, over the row's columns */
+    const char *const *columns; /* of rows; NULL until op_plan_open_output */
     size_t column_count;
-    struct op_sink *sink;       /* for encode; deliver uses it too */
+    struct op_sink *sink; /* for encode, deliver uses it too; NULL until op_plan_open_output */
 };
 
 struct op_plan {
@@ -57,6 +62,9 @@ struct op_plan {
     int64_t batch_requests, batch_bytes; /* per batch, within the provider's limits */
     struct op_template *display; /* NULL: none */
 };
+
+/* The model's output limit where a request does not say max_tokens. */
+#define OP_PLAN_MAX_TOKENS 4096
 
 /* Which provider a definition wants: the request's provider key, else the model's prefix; all
  * requests of a job go to one provider. model: --model or NULL. */
@@ -78,6 +86,14 @@ void op_plan_freep(struct op_plan **plan);
 OP_MUST_CHECK enum op_rc op_plan_columns(struct op_plan *plan, const char *const *columns,
                                          size_t count, struct op_err *err);
 
+/* Opens the sink of output number ix and binds its path template, once the columns of its `rows`
+ * are known: whoever prepares that SELECT (sqlenv) calls this. Checks that the key columns are
+ * among them. Idempotent: a second call (another thread's sqlenv) only compares the columns, so
+ * the first must be over before threads begin. */
+OP_MUST_CHECK enum op_rc op_plan_open_output(struct op_plan *plan, size_t ix,
+                                             const char *const *columns, size_t count,
+                                             struct op_err *err);
+
 struct op_compose_scratch;
 struct op_compose_scratch *op_compose_scratch_new(void);
 void op_compose_scratch_free(struct op_compose_scratch *scratch);
@@ -89,5 +105,10 @@ OP_MUST_CHECK enum op_rc op_plan_compose(const struct op_plan *plan, size_t ix,
                                          const struct op_value *cells,
                                          struct op_compose_scratch *scratch, struct op_buf *out,
                                          struct op_err *err);
+
+/* The custom_id of a `raw` line: the record's key. Valid until scratch is used again. */
+OP_MUST_CHECK enum op_rc op_plan_raw_key(const struct op_plan *plan, struct op_str line,
+                                         struct op_compose_scratch *scratch,
+                                         struct op_str *ret_custom_id, struct op_err *err);
 
 #endif
