@@ -449,6 +449,46 @@ static char *put_escape(char *o, unsigned char c)
     return o + 5;
 }
 
+static inline bool follows(char c)
+{
+    return ((unsigned char)c & 0xC0) == 0x80;
+}
+
+/* A run of bytes from 0x80. Two- and three-byte sequences of the common kind are decided here;
+ * what is left (E0 and ED have their own limits, four bytes, invalid ones) by utf8_step. */
+static const char *copy_sequences(const char *p, const char *stop, const char *end, char **out)
+{
+    char *o = *out;
+
+    while (p < stop && (unsigned char)*p >= 0x80) {
+        unsigned char lead = (unsigned char)*p;
+        if (end - p >= 3 && lead > 0xE0 && lead < 0xF0 && lead != 0xED && follows(p[1]) &&
+            follows(p[2])) {
+            memcpy(o, p, 3);
+            o += 3;
+            p += 3;
+            continue;
+        }
+        if (end - p >= 2 && lead >= 0xC2 && lead < 0xE0 && follows(p[1])) {
+            memcpy(o, p, 2);
+            o += 2;
+            p += 2;
+            continue;
+        }
+        int step = op_json_utf8_step(p, (size_t)(end - p));
+        if (step > 0) {
+            memcpy(o, p, (size_t)step);
+            o += step;
+            p += step;
+        } else {
+            o += op_json_utf8_put(0xFFFD, o);
+            p += -step;
+        }
+    }
+    *out = o;
+    return p;
+}
+
 /* Escapes from p until at least stop; sequences may reach past stop, up to end. */
 static const char *escape_some(const char *p, const char *stop, const char *end, char **out)
 {
@@ -456,18 +496,8 @@ static const char *escape_some(const char *p, const char *stop, const char *end,
 
     while (p < stop) {
         p = copy_plain(p, stop, &o);
-        for (; p < stop && (unsigned char)*p >= 0x80;) {
-            int step = op_json_utf8_step(p, (size_t)(end - p));
-            if (step > 0) {
-                memcpy(o, p, (size_t)step);
-                o += step;
-                p += step;
-            } else {
-                o += op_json_utf8_put(0xFFFD, o);
-                p += -step;
-            }
-        }
-        if (p < stop && needs_work((unsigned char)*p))
+        p = copy_sequences(p, stop, end, &o);
+        while (p < stop && (unsigned char)*p < 0x80 && needs_work((unsigned char)*p))
             o = put_escape(o, (unsigned char)*p++);
     }
     *out = o;

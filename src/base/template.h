@@ -9,9 +9,11 @@
  *            The root context is a row (columns -> op_value) or a JSON value. A text cell of a row
  *            that is used as a section and holds a JSON array or object is entered as such, so
  *            that json_group_array() in SQL becomes {{#items}}..{{/items}} here.
+ *            Nothing, null, false, 0, "" and [] are false to a section.
  * Ownership: a template owns its text; partials are compiled into it.
  * Errors:    compile and render name file and line. In strict mode a name that no context has is
  *            OP_INVAL (listing the names there are); a NULL cell is present and renders as nothing.
+ *            A section may ask for an absent member of a JSON object, for such are often optional.
  * Threads:   a compiled template is read-only; several threads may render it at once, each with
  *            an op_template_scratch of its own.
  */
@@ -62,7 +64,8 @@ void op_template_scratch_free(struct op_template_scratch *scratch);
 
 /* Resolves top-level names of the template to column numbers once, so that rendering rows of these
  * columns looks nothing up. In strict mode an unknown top-level name outside of any section is
- * reported here, before any row is read. */
+ * reported here, before any row is read. columns is borrowed: the binding serves roots that carry
+ * the very same array (others are searched by name). */
 OP_MUST_CHECK enum op_rc op_template_bind(struct op_template *tpl, const char *const *columns,
                                           size_t count, struct op_err *err);
 
