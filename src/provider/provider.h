@@ -29,12 +29,13 @@
 
 struct op_lane {
     const struct op_provider_ops *provider;
-    char *base_url;    /* without a final slash */
-    char *key;         /* the secret; never stored, never logged */
-    char *version;     /* Anthropic: anthropic-version; others "" */
-    char fingerprint[17]; /* first 16 hex digits of SHA-256(ledger uuid, key): tells keys apart */
-    int64_t id;        /* the ledger's lane row; 0 before it is known */
-    bool emulated;     /* --emulate: answers are never reused for a real provider */
+    char *base_url; /* without a final slash */
+    char *key;      /* the secret; never stored, never logged */
+    char *version;  /* Anthropic: anthropic-version; others "" */
+    char fingerprint
+        [17];      /* first 16 hex digits of SHA-256(ledger uuid, key): tells keys apart */
+    int64_t id;    /* the ledger's lane row; 0 before it is known */
+    bool emulated; /* --emulate: answers are never reused for a real provider */
 };
 
 /* One HTTP exchange to be made. */
@@ -62,16 +63,18 @@ struct op_request_settings {
     double temperature; /* NAN: not set */
     const char *effort; /* "low".."max"; NULL: not set */
     const char *cache;  /* "5m" or "1h": mark the system prompt for caching; NULL: no */
-    struct op_str extra; /* JSON object text whose members are added to the params; ptr NULL none */
+    struct op_str
+        extra; /* JSON object text whose members are added to the params; ptr NULL none */
     bool has_system;
     struct op_json schema; /* no value: free text */
-    const char *file;      /* for messages: where these settings were written, "dir/pipeline.yaml:12" */
+    const char
+        *file; /* for messages: where these settings were written, "dir/pipeline.yaml:12" */
 };
 
 /* The params of a request as text with holes: literals are JSON, a hole takes JSON-escaped text
  * (the content of a string, quotes are in the literals around it). */
 struct op_params_part {
-    struct op_str literal; /* inside form->text */
+    struct op_str literal;    /* inside form->text */
     enum op_prompt_hole hole; /* after the literal */
 };
 struct op_params_form {
@@ -110,7 +113,7 @@ enum op_remote_state {
 struct op_remote_batch {
     char id[OP_PROVIDER_ID_MAX + 1];
     enum op_remote_state state;
-    char state_name[64]; /* as the provider spelled it */
+    char state_name[64];                      /* as the provider spelled it */
     int64_t created_ms, expires_ms, ended_ms; /* -1: not told */
     int64_t total;                            /* -1: not told; shown, never trusted */
     int64_t succeeded, errored, canceled, expired, processing;
@@ -121,26 +124,27 @@ struct op_remote_batch {
 struct op_result {
     struct op_str custom_id;
     enum op_result_class class_;
-    struct op_str text;      /* the answer text, unescaped; ptr NULL when there is none */
-    struct op_str model;     /* as the provider reports it */
-    struct op_str stop;      /* the provider's stop reason */
-    struct op_str error_type, error_message; /* of errored ones, and the explanation of a refusal */
-    enum op_disp disp;       /* of errored ones: RETRY (ask again), REJECT, PAUSE (credit, quota) */
+    struct op_str text;  /* the answer text, unescaped; ptr NULL when there is none */
+    struct op_str model; /* as the provider reports it */
+    struct op_str stop;  /* the provider's stop reason */
+    struct op_str error_type,
+        error_message; /* of errored ones, and the explanation of a refusal */
+    enum op_disp disp; /* of errored ones: RETRY (ask again), REJECT, PAUSE (credit, quota) */
     struct op_usage usage;
     bool has_usage;
 };
 
 struct op_provider_ops {
-    const char *name;     /* "anthropic" */
-    const char *key_env;  /* "ANTHROPIC_API_KEY" */
-    const char *url_env;  /* "ANTHROPIC_BASE_URL" */
+    const char *name;    /* "anthropic" */
+    const char *key_env; /* "ANTHROPIC_API_KEY" */
+    const char *url_env; /* "ANTHROPIC_BASE_URL" */
     const char *default_url;
     const char *default_model;
     const char *model_prefix; /* models of this provider begin so: "claude-" */
     struct op_provider_limits limits;
     struct op_batch_framing framing;
-    bool has_tags;      /* a batch can carry our tag: reconciliation is exact */
-    bool has_upload;    /* the batch file is uploaded before the create */
+    bool has_tags;       /* a batch can carry our tag: reconciliation is exact */
+    bool has_upload;     /* the batch file is uploaded before the create */
     bool lane_is_serial; /* one SENDING or AMBIGUOUS batch at a time (no tags) */
 
     /* Writes the params with holes. Checks what can be known without sending: schema limits of
@@ -150,11 +154,13 @@ struct op_provider_ops {
                          struct op_params_form *ret, struct op_err *err);
     /* Reads one line of a file in the provider's own batch form: custom_id, and params as the raw
      * slice of line. OP_INVAL says what is missing. */
-    enum op_rc (*split_line)(struct op_json root, struct op_str line, struct op_str *ret_custom_id,
-                             struct op_str *ret_params, struct op_err *err);
+    enum op_rc (*split_line)(struct op_json root, struct op_str line,
+                             struct op_str *ret_custom_id, struct op_str *ret_params,
+                             struct op_err *err);
 
     /* Exchanges. id is the provider's batch id. */
-    enum op_rc (*create)(const struct op_lane *lane, struct op_exchange *ret, struct op_err *err);
+    enum op_rc (*create)(const struct op_lane *lane, struct op_exchange *ret,
+                         struct op_err *err);
     enum op_rc (*get)(const struct op_lane *lane, const char *id, struct op_exchange *ret,
                       struct op_err *err);
     enum op_rc (*list)(const struct op_lane *lane, const char *cursor, int limit,
@@ -162,13 +168,14 @@ struct op_provider_ops {
     enum op_rc (*cancel)(const struct op_lane *lane, const char *id, struct op_exchange *ret,
                          struct op_err *err);
     /* The part-th result file of an ended batch; OP_NOTFOUND (err untouched) when there is none. */
-    enum op_rc (*results)(const struct op_lane *lane, const struct op_remote_batch *batch, int part,
-                          struct op_exchange *ret, struct op_err *err);
+    enum op_rc (*results)(const struct op_lane *lane, const struct op_remote_batch *batch,
+                          int part, struct op_exchange *ret, struct op_err *err);
 
     /* The outcome of a create whose last byte was released (reference/reliability.md 3.2 table).
      * transport: the perform's rc. ACCEPTED fills *ret; REJECTED and AMBIGUOUS fill err with the
      * reason and, for REJECTED, the disposition of what to do next. */
-    enum op_create_class (*decode_create)(enum op_rc transport, const struct op_http_reply *reply,
+    enum op_create_class (*decode_create)(enum op_rc transport,
+                                          const struct op_http_reply *reply,
                                           struct op_remote_batch *ret, struct op_err *err);
     /* A get or cancel reply. Non-2xx: OP_NOTFOUND for 404/410, else OP_REMOTE with disposition. */
     enum op_rc (*decode_batch)(const struct op_http_reply *reply, struct op_remote_batch *ret,

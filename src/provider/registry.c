@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "base/str.h"
+#include "provider/anthropic/anthropic.h"
+#include "provider/provider.h"
+
+static const struct op_provider_ops *const providers[] = {
+    &op_provider_anthropic,
+    NULL,
+};
+
+const struct op_provider_ops *const *op_providers(void)
+{
+    return providers;
+}
+
+const struct op_provider_ops *op_provider_find(const char *name)
+{
+    for (size_t i = 0; providers[i]; i++)
+        if (strcmp(providers[i]->name, name) == 0)
+            return providers[i];
+    return NULL;
+}
+
+const struct op_provider_ops *op_provider_for_model(const char *model)
+{
+    const struct op_provider_ops *best = NULL;
+    for (size_t i = 0; providers[i]; i++) {
+        const char *prefix = providers[i]->model_prefix;
+        if (!op_str_starts(op_str_from(model), prefix))
+            continue;
+        if (!best || strlen(prefix) > strlen(best->model_prefix))
+            best = providers[i];
+    }
+    return best;
+}
