@@ -61,9 +61,14 @@ struct op_log_field {
     int64_t number;
 };
 
+static inline struct op_str op_log_text(const char *text)
+{
+    return op_str_from(text ? text : "");
+}
+
 /* op_log(OP_EVENT_BATCH_SENT, OP_F("batch", id), OP_T("provider_id", text)); */
 #define OP_F(field, value) ((struct op_log_field){(field), {NULL, 0}, (int64_t)(value)})
-#define OP_T(field, text_)  ((struct op_log_field){(field), op_str_from((text_) ? (text_) : ""), 0})
+#define OP_T(field, text_)  ((struct op_log_field){(field), op_log_text(text_), 0})
 #define OP_S(field, str_)   ((struct op_log_field){(field), (str_), 0})
 #define op_log(event, ...)                                                                     \
     op_log_fields((event), (struct op_log_field[]){__VA_ARGS__},                               \

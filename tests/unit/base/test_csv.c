@@ -192,7 +192,8 @@ static void errors_name_their_line_and_the_next_line_is_read(void **state)
                  "1[a]!2"
                  "3[e]!5!6!7"
                  "8[g]");
-    assert_reads("1234567890\n12345678901\n\"12345678\"\n\"123456789\"\nx\n", 50, 10,
+    static const char large[] = "1234567890\n12345678901\n\"12345678\"\n\"123456789\"\nx\n";
+    assert_reads(large, sizeof(large) - 1, 10,
                  "1[1234567890]!2"
                  "3[12345678]!4"
                  "5[x]");

@@ -124,7 +124,7 @@ int main(void)
 }
 
 /* Sanitizers would otherwise end the child with their own report of the absurd size. */
-const char *__asan_default_options(void);
+const char *__asan_default_options(void) __attribute__((visibility("default")));
 const char *__asan_default_options(void)
 {
     return "allocator_may_return_null=1";
