@@ -14,13 +14,9 @@
 
 enum { FIRST_ROOM = 512 * 1024, FIRST_FIELDS = 32 };
 
-/* A field while its record is being read. Only once the record is complete may doubled quotes be
- * collapsed in place: until then a refill may have to read the record again. */
-struct field {
-    size_t start, len; /* from the start of the record */
-    bool doubled;      /* holds doubled quotes */
-    bool lines;        /* may hold newlines */
-};
+/* What is still to be done to a field when its record is complete. Doubled quotes are collapsed in
+ * place, and until then a refill may have to read the record again. */
+enum { PLAIN = 0, QUOTED = 1, DOUBLED = 2 };
 
 struct op_csv_reader {
     struct op_env *env;
@@ -38,9 +34,10 @@ struct op_csv_reader {
     bool begun;     /* the place of a BOM has passed */
     bool skip_line; /* after an error: the rest of the line is dropped first */
 
-    struct field *fields;
-    struct op_str *slices;
+    struct op_str *fields;
+    uint8_t *kinds; /* of each field */
     size_t count, field_room;
+    bool any_quoted; /* in the record being read */
 
     int64_t line;        /* of window[start] */
     int64_t record_line; /* where the last record began */
@@ -90,7 +87,7 @@ enum op_rc op_csv_open(struct op_env *env, const char *path, char separator, siz
                                   .line = 1};
     csv->window = op_mem_alloc(csv->room + OP_BUF_PADDING);
     csv->fields = op_mem_array(csv->field_room, sizeof(*csv->fields));
-    csv->slices = op_mem_array(csv->field_room, sizeof(*csv->slices));
+    csv->kinds = op_mem_array(csv->field_room, sizeof(*csv->kinds));
     *ret = csv;
     return OP_OK;
 }
@@ -103,7 +100,7 @@ void op_csv_close(struct op_csv_reader *csv)
     op_mem_free(csv->path);
     op_mem_free(csv->window);
     op_mem_free(csv->fields);
-    op_mem_free(csv->slices);
+    op_mem_free(csv->kinds);
     op_mem_free(csv);
 }
 
@@ -177,41 +174,68 @@ static enum op_rc refill(struct op_csv_reader *csv, struct op_err *err)
     return OP_OK;
 }
 
-/* First separator, quote or newline in [at, end), or end. Reads up to 16 bytes past end, which
- * the padding of the window allows. */
-static const char *find_special(const char *at, const char *end, char separator)
+/* Where separators, quotes and newlines are in a block of 64 bytes: short fields share the work of
+ * looking for their ends. */
+struct finder {
+    const char *block; /* NULL: none looked at yet */
+    uint64_t mask;     /* bit i: block[i] is one of the three */
+};
+
+/* Reads up to 63 bytes past the window, which its padding allows. */
+static uint64_t look_at(const char *block, char separator)
 {
+    uint64_t mask = 0;
 #ifdef __SSE2__
     const __m128i sep = _mm_set1_epi8(separator);
     const __m128i quote = _mm_set1_epi8('"');
     const __m128i newline = _mm_set1_epi8('\n');
-    for (; at < end; at += 16) {
-        __m128i block = _mm_loadu_si128((const __m128i *)(const void *)at);
+    for (int i = 0; i < 4; i++) {
+        __m128i part = _mm_loadu_si128((const __m128i *)(const void *)(block + 16 * i));
         __m128i hit =
-            _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(block, sep), _mm_cmpeq_epi8(block, quote)),
-                         _mm_cmpeq_epi8(block, newline));
-        unsigned mask = (unsigned)_mm_movemask_epi8(hit);
-        if (mask) {
-            at += __builtin_ctz(mask);
-            return at < end ? at : end;
-        }
+            _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(part, sep), _mm_cmpeq_epi8(part, quote)),
+                         _mm_cmpeq_epi8(part, newline));
+        mask |= (uint64_t)(unsigned)_mm_movemask_epi8(hit) << (16 * i);
     }
-    return end;
 #else
-    while (at < end && *at != separator && *at != '"' && *at != '\n')
-        at++;
-    return at;
+    for (int i = 0; i < 64; i++) {
+        bool hit = block[i] == separator || block[i] == '"' || block[i] == '\n';
+        mask |= (uint64_t)hit << i;
+    }
 #endif
+    return mask;
 }
 
-static void add_field(struct op_csv_reader *csv, struct field field)
+/* First separator, quote or newline in [at, end), or end. */
+static const char *find_special(struct finder *finder, const char *at, const char *end,
+                                char separator)
+{
+    if (at == end)
+        return end;
+    if (finder->block && at - finder->block < 64) {
+        finder->mask &= ~(uint64_t)0 << (at - finder->block);
+    } else {
+        finder->block = at;
+        finder->mask = look_at(at, separator);
+    }
+    while (!finder->mask) {
+        if (end - finder->block <= 64)
+            return end;
+        finder->block += 64;
+        finder->mask = look_at(finder->block, separator);
+    }
+    const char *found = finder->block + __builtin_ctzll(finder->mask);
+    return found < end ? found : end;
+}
+
+static void add_field(struct op_csv_reader *csv, const char *ptr, size_t len, uint8_t kind)
 {
     if (csv->count == csv->field_room) {
         csv->field_room *= 2;
         csv->fields = op_mem_realloc(csv->fields, csv->field_room * sizeof(*csv->fields));
-        csv->slices = op_mem_realloc(csv->slices, csv->field_room * sizeof(*csv->slices));
+        csv->kinds = op_mem_realloc(csv->kinds, csv->field_room * sizeof(*csv->kinds));
     }
-    csv->fields[csv->count++] = field;
+    csv->fields[csv->count] = (struct op_str){ptr, len};
+    csv->kinds[csv->count++] = kind;
 }
 
 /* Reads the quoted field that opens at *at and leaves *at behind its closing quote. */
@@ -220,7 +244,7 @@ static enum outcome scan_quoted(struct op_csv_reader *csv, const char *base, con
 {
     const char *first = *at + 1;
     const char *p = first;
-    bool doubled = false;
+    uint8_t kind = QUOTED;
     scan->quote = (size_t)(*at - base);
     for (;;) {
         p = p < end ? memchr(p, '"', (size_t)(end - p)) : NULL;
@@ -231,13 +255,11 @@ static enum outcome scan_quoted(struct op_csv_reader *csv, const char *base, con
         }
         if (p + 1 == end || p[1] != '"')
             break;
-        doubled = true;
+        kind = DOUBLED;
         p += 2;
     }
-    add_field(csv, (struct field){.start = (size_t)(first - base),
-                                  .len = (size_t)(p - first),
-                                  .doubled = doubled,
-                                  .lines = true});
+    add_field(csv, first, (size_t)(p - first), kind);
+    csv->any_quoted = true;
     *at = p + 1;
     return COMPLETE;
 }
@@ -276,8 +298,10 @@ static enum outcome scan_record(struct op_csv_reader *csv, struct scan *scan)
 {
     const char *base = csv->window + csv->start, *end = csv->window + csv->end;
     const char *at = base;
+    struct finder finder = {0};
     *scan = (struct scan){0};
     csv->count = 0;
+    csv->any_quoted = false;
     for (;;) {
         int newline_len;
         if (at < end && *at == '"') {
@@ -288,7 +312,7 @@ static enum outcome scan_record(struct op_csv_reader *csv, struct scan *scan)
             if (outcome)
                 return outcome;
         } else {
-            const char *stop = find_special(at, end, csv->separator);
+            const char *stop = find_special(&finder, at, end, csv->separator);
             scan->end = (size_t)(stop - base);
             if (stop == end && !csv->at_end)
                 return MORE;
@@ -299,8 +323,7 @@ static enum outcome scan_record(struct op_csv_reader *csv, struct scan *scan)
             if (record_ends && last > at && last[-1] == '\r')
                 last--;
             newline_len = record_ends ? (int)(stop - last) + (stop < end) : 0;
-            add_field(csv,
-                      (struct field){.start = (size_t)(at - base), .len = (size_t)(last - at)});
+            add_field(csv, at, (size_t)(last - at), PLAIN);
             at = last;
         }
         if (newline_len > 0 || at == end) {
@@ -330,19 +353,18 @@ static size_t collapse(char *text, size_t len)
 static void finish_record(struct op_csv_reader *csv, const struct scan *scan)
 {
     char *base = csv->window + csv->start;
-    int64_t newlines = csv->window[csv->start + scan->end - 1] == '\n';
-    for (size_t i = 0; i < csv->count; i++) {
-        const struct field *field = &csv->fields[i];
-        char *ptr = base + field->start;
-        size_t len = field->len;
-        if (field->lines)
-            newlines += count_newlines(ptr, len);
-        if (field->doubled)
-            len = collapse(ptr, len);
-        csv->slices[i] = (struct op_str){ptr, len};
-    }
+    csv->line += base[scan->end - 1] == '\n';
     csv->start += scan->end;
-    csv->line += newlines;
+    if (!csv->any_quoted)
+        return;
+    for (size_t i = 0; i < csv->count; i++) {
+        struct op_str *field = &csv->fields[i];
+        if (csv->kinds[i] == PLAIN)
+            continue;
+        csv->line += count_newlines(field->ptr, field->len);
+        if (csv->kinds[i] == DOUBLED)
+            field->len = collapse(base + (field->ptr - base), field->len);
+    }
 }
 
 /* Drops the rest of the line an error was found in, however long it is. */
@@ -485,7 +507,7 @@ enum op_rc op_csv_next(struct op_csv_reader *csv, const struct op_str **ret_fiel
     if (outcome != COMPLETE)
         return fail_record(csv, outcome, &scan, err);
     finish_record(csv, &scan);
-    *ret_fields = csv->slices;
+    *ret_fields = csv->fields;
     *ret_count = csv->count;
     return OP_OK;
 }
