@@ -23,8 +23,13 @@
 #include "sink/sink.h"
 #include "source/source.h"
 
-enum op_param_type { OP_PARAM_TEXT, OP_PARAM_INTEGER, OP_PARAM_NUMBER, OP_PARAM_BOOLEAN,
-                     OP_PARAM_PATH };
+enum op_param_type {
+    OP_PARAM_TEXT,
+    OP_PARAM_INTEGER,
+    OP_PARAM_NUMBER,
+    OP_PARAM_BOOLEAN,
+    OP_PARAM_PATH
+};
 
 /* A SQL or template text with the place it was written at. */
 struct op_text {
@@ -33,7 +38,7 @@ struct op_text {
 };
 
 struct op_param_def {
-    const char *name;  /* [a-z][a-z0-9_]*; the option is --name (also with - for _) */
+    const char *name; /* [a-z][a-z0-9_]*; the option is --name (also with - for _) */
     const char *about;
     enum op_param_type type;
     bool required;
@@ -47,11 +52,12 @@ struct op_param_def {
 struct op_input_def {
     const char *name; /* table name */
     const struct op_source_ops *source;
-    const char *target; /* template over params */
-    struct op_source_option *options; /* values are templates over params */
+    const char *target;               /* template over params */
+    struct op_source_option *options; /* values are templates over params; optional, on_error
+                                         and columns among them where the driver has them */
     size_t option_count;
-    bool optional;   /* a missing file is an empty table */
-    bool skip_bad;   /* on_error: skip */
+    bool optional;        /* a missing file is an empty table */
+    bool skip_bad;        /* on_error: skip */
     const char **columns; /* declared columns, for an optional input; NULL-terminated or NULL */
     const char *place;
 };
@@ -71,14 +77,14 @@ struct op_require_def {
 
 struct op_request_def {
     const char *name;
-    bool raw;               /* lines in the provider's own form, sent as they are */
-    const char *provider;   /* NULL: by the model */
-    const char *model;      /* these (and provider) are templates over params; NULL: not given */
+    bool raw;             /* lines in the provider's own form, sent as they are */
+    const char *provider; /* NULL: by the model */
+    const char *model;    /* these (and provider) are templates over params; NULL: not given */
     const char *max_tokens, *temperature, *effort, *cache;
-    struct op_text extra;   /* JSON object text; string leaves are templates over params */
+    struct op_text extra;        /* JSON object text; string leaves are templates over params */
     struct op_text system, user; /* Mustache over the record's columns (params too) */
     struct op_text schema;       /* JSON Schema text; answer: FILE */
-    const char *when;       /* column that says whether this record gets this request; NULL always */
+    const char *when; /* column that says whether this record gets this request; NULL always */
     const char *place;
 };
 
@@ -87,10 +93,10 @@ enum op_output_event { OP_ON_ANSWER, OP_ON_BATCH, OP_ON_JOB };
 struct op_output_def {
     enum op_output_event on;
     const struct op_sink_ops *sink;
-    const char *target;       /* template over params, and over the row when per_row_path */
-    bool per_row_path;        /* target uses a column of rows */
-    const char **key;         /* NULL-terminated */
-    struct op_text rows;      /* SELECT */
+    const char *target;  /* template over params, and over the row when per_row_path */
+    bool per_row_path;   /* target uses a column of rows */
+    const char **key;    /* NULL-terminated */
+    struct op_text rows; /* SELECT */
     struct op_sink_option *options;
     size_t option_count;
     const char *place;
@@ -116,13 +122,14 @@ struct op_definition {
     size_t check_count;
     struct op_output_def *outputs;
     size_t output_count;
-    const char *batch_requests; /* most requests per batch, a template; NULL: the provider's limit */
+    const char
+        *batch_requests; /* most requests per batch, a template; NULL: the provider's limit */
     const char *batch_bytes;
-    bool prime;                 /* warm the prompt cache with a stub first */
-    struct op_text display;     /* Mustache over an answer: how `show` prints it to a person */
-    int64_t reask_invalid;      /* times an invalid answer is asked again (1) */
-    int64_t reask_failed;       /* times errored, expired, absent ones are (3) */
-    int64_t reask_truncated;    /* times a truncated one is, with more room (1) */
+    bool prime;              /* warm the prompt cache with a stub first */
+    struct op_text display;  /* Mustache over an answer: how `show` prints it to a person */
+    int64_t reask_invalid;   /* times an invalid answer is asked again (1) */
+    int64_t reask_failed;    /* times errored, expired, absent ones are (3) */
+    int64_t reask_truncated; /* times a truncated one is, with more room (1) */
 };
 
 /* Parses bundle's pipeline.yaml, pulling the files it names into the bundle. */
