@@ -34,8 +34,8 @@ void op_buf_init(struct op_buf *buf, size_t max);
 void op_buf_release(struct op_buf *buf); /* also fine on a zeroed struct */
 void op_buf_clear(struct op_buf *buf);   /* len 0, failure forgotten, memory kept */
 
-/* Makes room for extra more bytes, even beyond the ceiling, for a caller that writes at ptr + len
- * and then adds to len itself; op_buf_finish still judges the sum. */
+/* Makes room for extra more bytes, even beyond the ceiling, for a caller that writes at ptr +
+ * len and then adds to len itself; op_buf_finish still judges the sum. */
 void op_buf_grow(struct op_buf *buf, size_t extra);
 void op_buf_add(struct op_buf *buf, const void *ptr, size_t len);
 void op_buf_addz(struct op_buf *buf, const char *text);

@@ -14,9 +14,16 @@
 
 enum { FIRST_ROOM = 512 * 1024, FIRST_FIELDS = 32 };
 
-/* What is still to be done to a field when its record is complete. Doubled quotes are collapsed in
- * place, and until then a refill may have to read the record again. */
+/* What is still to be done to a field when its record is complete. Doubled quotes are collapsed
+ * in place, and until then a refill may have to read the record again. */
 enum { PLAIN = 0, QUOTED = 1, DOUBLED = 2 };
+
+/* Where separators, quotes and newlines are in a block of 64 bytes: short fields share the work
+ * of looking for their ends. */
+struct finder {
+    const char *block; /* NULL: none looked at yet; never behind what is read next */
+    uint64_t mask;     /* bit i: block[i] is one of the three */
+};
 
 struct op_csv_reader {
     struct op_env *env;
@@ -38,6 +45,7 @@ struct op_csv_reader {
     uint8_t *kinds; /* of each field */
     size_t count, field_room;
     bool any_quoted; /* in the record being read */
+    struct finder finder;
 
     int64_t line;        /* of window[start] */
     int64_t record_line; /* where the last record began */
@@ -134,7 +142,7 @@ static void look_for_nul(struct op_csv_reader *csv, size_t from)
 }
 
 /* Moves what is not consumed to the front and reads until the window is full. A record that
- * fills more than half of the window doubles it: each byte is then read again once on average. */
+ * fills more than half of the window doubles it: each byte is then scanned twice on average. */
 static enum op_rc refill(struct op_csv_reader *csv, struct op_err *err)
 {
     size_t have = csv->end - csv->start;
@@ -151,6 +159,7 @@ static enum op_rc refill(struct op_csv_reader *csv, struct op_err *err)
     }
     csv->start = 0;
     csv->end = have;
+    csv->finder = (struct finder){0};
     while (csv->end < csv->room) {
         ssize_t n = csv->env->ops->read(csv->env, csv->fd, csv->window + csv->end,
                                         csv->room - csv->end);
@@ -174,13 +183,6 @@ static enum op_rc refill(struct op_csv_reader *csv, struct op_err *err)
     return OP_OK;
 }
 
-/* Where separators, quotes and newlines are in a block of 64 bytes: short fields share the work of
- * looking for their ends. */
-struct finder {
-    const char *block; /* NULL: none looked at yet */
-    uint64_t mask;     /* bit i: block[i] is one of the three */
-};
-
 /* Reads up to 63 bytes past the window, which its padding allows. */
 static uint64_t look_at(const char *block, char separator)
 {
@@ -189,7 +191,7 @@ static uint64_t look_at(const char *block, char separator)
     const __m128i sep = _mm_set1_epi8(separator);
     const __m128i quote = _mm_set1_epi8('"');
     const __m128i newline = _mm_set1_epi8('\n');
-    for (int i = 0; i < 4; i++) {
+    for (size_t i = 0; i < 4; i++) {
         __m128i part = _mm_loadu_si128((const __m128i *)(const void *)(block + 16 * i));
         __m128i hit =
             _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(part, sep), _mm_cmpeq_epi8(part, quote)),
@@ -293,38 +295,46 @@ static enum outcome scan_after_quote(const struct op_csv_reader *csv, const char
     return *ret_line_end > 0 ? COMPLETE : TEXT_AFTER;
 }
 
+/* Reads the unquoted field at *at and leaves *at behind it, at a separator or the line end. */
+static enum outcome scan_plain(struct op_csv_reader *csv, const char *end, const char **at,
+                               int *ret_line_end)
+{
+    const char *first = *at;
+    const char *stop = find_special(&csv->finder, first, end, csv->separator);
+    *at = stop;
+    if (stop == end && !csv->at_end)
+        return MORE;
+    if (stop < end && *stop == '"')
+        return STRAY_QUOTE;
+    bool record_ends = stop == end || *stop == '\n';
+    if (record_ends && stop > first && stop[-1] == '\r')
+        (*at)--;
+    *ret_line_end = record_ends ? (int)(stop - *at) + (stop < end) : 0;
+    add_field(csv, first, (size_t)(*at - first), PLAIN);
+    return COMPLETE;
+}
+
 /* Reads one record from the start of the window; positions count from there. */
 static enum outcome scan_record(struct op_csv_reader *csv, struct scan *scan)
 {
     const char *base = csv->window + csv->start, *end = csv->window + csv->end;
     const char *at = base;
-    struct finder finder = {0};
     *scan = (struct scan){0};
     csv->count = 0;
     csv->any_quoted = false;
     for (;;) {
-        int newline_len;
+        int newline_len = 0;
+        enum outcome outcome;
         if (at < end && *at == '"') {
-            enum outcome outcome = scan_quoted(csv, base, end, &at, scan);
+            outcome = scan_quoted(csv, base, end, &at, scan);
             if (!outcome)
                 outcome = scan_after_quote(csv, at, end, &newline_len);
-            scan->end = outcome == UNCLOSED ? scan->quote : (size_t)(at - base);
-            if (outcome)
-                return outcome;
         } else {
-            const char *stop = find_special(&finder, at, end, csv->separator);
-            scan->end = (size_t)(stop - base);
-            if (stop == end && !csv->at_end)
-                return MORE;
-            if (stop < end && *stop == '"')
-                return STRAY_QUOTE;
-            bool record_ends = stop == end || *stop == '\n';
-            const char *last = stop;
-            if (record_ends && last > at && last[-1] == '\r')
-                last--;
-            newline_len = record_ends ? (int)(stop - last) + (stop < end) : 0;
-            add_field(csv, at, (size_t)(last - at), PLAIN);
-            at = last;
+            outcome = scan_plain(csv, end, &at, &newline_len);
+        }
+        if (outcome) {
+            scan->end = outcome == UNCLOSED ? scan->quote : (size_t)(at - base);
+            return outcome;
         }
         if (newline_len > 0 || at == end) {
             scan->raw = (size_t)(at - base);
@@ -401,6 +411,7 @@ static enum op_rc fail_record(struct op_csv_reader *csv, enum outcome outcome,
     csv->start += place;
     csv->line += count_newlines(base, place);
     csv->skip_line = scan->raw == 0;
+    csv->finder = (struct finder){0};
     long long line = outcome == TOO_LARGE && !scan->quoted ? csv->record_line : csv->line;
     switch (outcome) {
     case STRAY_QUOTE:

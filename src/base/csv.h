@@ -39,8 +39,8 @@ struct op_csv_style {
     bool guard;       /* prefix ' to text cells a spreadsheet would run: = + - @ TAB CR (not numbers) */
 };
 
-/* Appends one field, quoted when it must be. NULL and "" are empty fields; op_csv_add_record quotes
- * one that is the sole field of its record, because readers skip empty lines. */
+/* Appends one field, quoted when it must be. NULL and "" are empty fields; op_csv_add_record
+ * quotes one that is the sole field of its record, because readers skip empty lines. */
 void op_csv_add_field(struct op_buf *buf, const struct op_csv_style *style, struct op_value v);
 /* Appends a whole record with its line end. */
 void op_csv_add_record(struct op_buf *buf, const struct op_csv_style *style,

@@ -8,8 +8,8 @@
 
 #include "base/mem.h"
 
-/* Formats into text; a text that had to be cut ends with "..." and never inside a UTF-8 sequence,
- * because messages go into JSON. */
+/* Formats into text; a text that had to be cut ends with "..." and never inside a UTF-8
+ * sequence, because messages go into JSON. */
 static void format(char *text, size_t size, const char *fmt, va_list ap)
     __attribute__((format(printf, 3, 0)));
 

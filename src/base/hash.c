@@ -20,8 +20,8 @@ static void fetch_sha256(void)
     sha256_md = EVP_MD_fetch(NULL, "SHA256", NULL);
 }
 
-/* libcrypto fails here only when it has no memory or no SHA-256 at all: both end the program the
- * way an allocation failure does. */
+/* libcrypto fails here only when it has no memory or no SHA-256 at all: both end the program
+ * the way an allocation failure does. */
 static void must(int ok)
 {
     if (ok != 1)
@@ -116,7 +116,7 @@ static uint64_t load32(const unsigned char *p)
     return word;
 }
 
-/* Odd constants with balanced bits: the fractional parts of the square roots of small primes. */
+/* Constants with balanced bits: fractional parts of the square roots of small primes. */
 static const uint64_t k0 = 0x6a09e667f3bcc909ULL, k1 = 0xbb67ae8584caa73bULL,
                       k2 = 0x3c6ef372fe94f82bULL, k3 = 0xa54ff53a5f1d36f1ULL;
 

@@ -47,8 +47,8 @@ static int open_file(struct op_env *env, const char *path, int flags, mode_t mod
     return fd;
 }
 
-/* On Linux the descriptor is gone even when close() was interrupted, so that is no failure; what
- * was written is judged by fsync and by the other codes. */
+/* On Linux the descriptor is gone even when close() was interrupted, so that is no failure;
+ * what was written is judged by fsync and by the other codes. */
 static int close_file(struct op_env *env, int fd)
 {
     int rc = env->ops->close(env, fd);

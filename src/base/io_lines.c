@@ -66,8 +66,8 @@ void op_lines_closep(struct op_lines **lines)
     op_lines_close(OP_TAKE(*lines));
 }
 
-/* Makes room for READ_STEP bytes after end: by moving the line begun to the front of the window,
- * or by a larger window when it fills more than half of this one. */
+/* Makes room for READ_STEP bytes after end: by moving the line begun to the front of the
+ * window, or by a larger window when it fills more than half of this one. */
 static void make_room(struct op_lines *lines)
 {
     size_t have = lines->end - lines->start;
@@ -129,7 +129,7 @@ static void hand_out(struct op_lines *lines, size_t len, size_t newline_len,
     lines->scanned = 0;
 }
 
-/* The line begun is longer than max_line whatever follows: drops bytes until its end is found. */
+/* The line begun is longer than max_line whatever follows: drops bytes up to its end. */
 static enum op_rc skip_line(struct op_lines *lines, struct op_line *ret, struct op_err *err)
 {
     int64_t first = lines->offset;

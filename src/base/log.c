@@ -71,24 +71,25 @@ static void forget_secrets(void)
     }
 }
 
-void op_log_secret(struct op_str text)
+void op_log_secret(struct op_str secret)
 {
-    if (text.len < SHORTEST_SECRET)
+    if (secret.len < SHORTEST_SECRET)
         return;
     pthread_mutex_lock(&lock);
     struct secret *known = secrets;
-    while (known && (known->len != text.len || memcmp(known->text, text.ptr, text.len) != 0))
+    while (known &&
+           (known->len != secret.len || memcmp(known->text, secret.ptr, secret.len) != 0))
         known = known->next;
     if (!known) {
-        struct secret *secret = op_mem_alloc(sizeof(*secret) + text.len);
-        secret->len = text.len;
-        memcpy(secret->text, text.ptr, text.len);
+        struct secret *added = op_mem_alloc(sizeof(*added) + secret.len);
+        added->len = secret.len;
+        memcpy(added->text, secret.ptr, secret.len);
         /* Longest first: where one is the beginning of another, no tail may stay readable. */
         struct secret **place = &secrets;
-        while (*place && (*place)->len > text.len)
+        while (*place && (*place)->len > secret.len)
             place = &(*place)->next;
-        secret->next = *place;
-        *place = secret;
+        added->next = *place;
+        *place = added;
     }
     pthread_mutex_unlock(&lock);
 }
@@ -179,7 +180,7 @@ void op_log_mask(char *text, size_t len)
     pthread_mutex_unlock(&lock);
 }
 
-/* Whether a value can stand in a text line without quotes and be told from what surrounds it. */
+/* Whether a value in a text line needs no quotes to be told from what surrounds it. */
 static bool is_plain(struct op_str s)
 {
     for (size_t i = 0; i < s.len; i++) {
@@ -254,8 +255,8 @@ static void write_line(struct op_buf *line)
     }
 }
 
-/* The fields with their secrets masked, in an arena of one buffer. Masking comes before escaping,
- * which would change how a secret is spelt. */
+/* The fields with their secrets masked, in an arena of one buffer. Masking comes before
+ * escaping, which would change how a secret is spelt. */
 static struct op_log_field *mask_fields(const struct op_log_field *fields, size_t count,
                                         struct op_buf *texts)
 {

@@ -78,16 +78,16 @@ void op_log_fields(enum op_event event, const struct op_log_field *fields, size_
 
 enum op_log_format { OP_LOG_TEXT, OP_LOG_JSON };
 
-/* Where lines go: stderr unless a function is set (a TTY progress line, a test). The function gets
- * one masked line without newline; it must not log itself. */
+/* Where lines go: stderr unless a function is set (a TTY progress line, a test). The function
+ * gets one masked line without newline; it must not log itself. */
 typedef void (*op_log_line_fn)(void *arg, enum op_log_level level, const char *line);
 void op_log_setup(enum op_log_level most, enum op_log_format format, op_log_line_fn fn, void *arg);
 
-/* Registers a secret (an API key) for masking, in logs and by op_log_mask. Copied. Fewer than four
- * bytes are no secret: masking them would hide the log. */
+/* Registers a secret (an API key) for masking, in logs and by op_log_mask. Copied. Fewer than
+ * four bytes are no secret: masking them would hide the log. */
 void op_log_secret(struct op_str secret);
-/* Replaces every registered secret, and anything that looks like one (sk-..., AIza..., Bearer ...),
- * in place by asterisks. Length unchanged. */
+/* Replaces every registered secret, and anything that looks like one (sk-..., AIza..., Bearer
+ * ...), in place by asterisks. Length unchanged. */
 void op_log_mask(char *text, size_t len);
 
 const char *op_event_name(enum op_event event);

@@ -8,7 +8,7 @@
 
 enum { FIRST_SLOTS = 16 };
 
-/* slots holds the entry's index + 1, 0 = free; slot_count is a power of two, at most 3/4 full. */
+/* slots holds entry index + 1, 0 = free; slot_count is a power of two, at most 3/4 full. */
 
 void op_map_release(struct op_map *map)
 {

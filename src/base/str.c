@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/str.h"
 
-#include <ctype.h>
 #include <locale.h>
 #include <math.h>
 #include <stdlib.h>
@@ -143,7 +142,7 @@ bool op_str_double(struct op_str s, double *ret)
     struct decimal d;
     if (!scan_decimal(s, &d))
         return false;
-    /* Both the integer and the power of ten are exact in a double, so one rounding is correct. */
+    /* Integer and power of ten are both exact in a double, so one rounding is correct. */
     if (d.digits <= 19 && d.mantissa <= (1ULL << 53) && d.exponent >= -22 && d.exponent <= 22) {
         double value = (double)d.mantissa;
         value = d.exponent < 0 ? value / powers[-d.exponent] : value * powers[d.exponent];
@@ -247,6 +246,16 @@ size_t op_utf8_valid_len(const char *ptr, size_t len)
 
 enum { NEAREST_MAX = 48 };
 
+static char fold_case(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 /* Edit distance with transposition of neighbours, ASCII case ignored. */
 static size_t distance(const char *a, size_t alen, const char *b, size_t blen)
 {
@@ -254,17 +263,16 @@ static size_t distance(const char *a, size_t alen, const char *b, size_t blen)
     for (size_t j = 0; j <= blen; j++)
         rows[0][j] = j;
     for (size_t i = 1; i <= alen; i++) {
-        size_t *now = rows[i % 3], *last = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
+        size_t *now = rows[i % 3];
+        const size_t *last = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
         now[0] = i;
         for (size_t j = 1; j <= blen; j++) {
-            int x = tolower((unsigned char)a[i - 1]), y = tolower((unsigned char)b[j - 1]);
-            size_t best = last[j - 1] + (x != y);
-            best = last[j] + 1 < best ? last[j] + 1 : best;
-            best = now[j - 1] + 1 < best ? now[j - 1] + 1 : best;
-            if (i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) &&
-                y == tolower((unsigned char)a[i - 2]) && before[j - 2] + 1 < best)
-                best = before[j - 2] + 1;
-            now[j] = best;
+            char x = fold_case(a[i - 1]), y = fold_case(b[j - 1]);
+            now[j] = smaller(last[j - 1] + (x != y), smaller(last[j], now[j - 1]) + 1);
+            bool swapped =
+                i > 1 && j > 1 && x == fold_case(b[j - 2]) && y == fold_case(a[i - 2]);
+            if (swapped)
+                now[j] = smaller(now[j], before[j - 2] + 1);
         }
     }
     return rows[alen % 3][blen];

@@ -396,7 +396,7 @@ static void what_is_written_reads_back(void **state)
     }
 }
 
-/* A line and a quoted field longer than max_record, and than the window, cost one error each. */
+/* A line and a quoted field longer than max_record and the window cost one error each. */
 static void oversize_records_are_skipped(void **state)
 {
     (void)state;
