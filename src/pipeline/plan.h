@@ -40,15 +40,17 @@ struct op_plan_request {
 
 struct op_plan_output {
     const struct op_output_def *def;
-    const char *target; /* params rendered; absolute unless a URL. per_row_path: the folder that
-                           the rows' paths are relative to */
-    struct op_template *path;   /* per_row_path: the path below target, over the row's columns */
+    const char *target;         /* params rendered; absolute unless a URL; per_row_path: with the
+                                   names of the row's columns still in it */
+    struct op_template *path;   /* per_row_path: target, over the row's columns */
     const char *const *columns; /* of rows; NULL until op_plan_open_output */
     size_t column_count;
     struct op_sink *sink; /* for encode, deliver uses it too; NULL until op_plan_open_output */
 };
 
 struct op_plan {
+    struct op_env *env;
+    const struct op_bundle *bundle;
     const struct op_definition *def;
     const struct op_params *params;
     const struct op_lane *lane;
@@ -58,6 +60,8 @@ struct op_plan {
     struct op_plan_output *outputs;   /* def->output_count */
     const char *const *record_columns; /* set by op_plan_columns; "key" among them */
     size_t record_column_count;
+    const char *const *prompt_columns; /* those, then the params: what prompts are bound to */
+    size_t prompt_column_count;
     bool keeps_data;      /* an output, check or warning reads columns of `records` beyond key */
     int64_t batch_requests, batch_bytes; /* per batch, within the provider's limits */
     struct op_template *display; /* NULL: none */
