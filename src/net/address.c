@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+#include "net/address.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdint.h>
+#include <string.h>
+#include <strings.h>
+
+#define HOST_ROOM 64
+
+bool op_host_is_loopback(struct op_str host)
+{
+    char text[HOST_ROOM];
+    if (host.len >= 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']') {
+        host.ptr++;
+        host.len -= 2;
+    }
+    if (host.len == 0 || host.len >= sizeof(text))
+        return false;
+    memcpy(text, host.ptr, host.len);
+    text[host.len] = '\0';
+    if (strlen(text) != host.len)
+        return false;
+    if (strcasecmp(text, "localhost") == 0)
+        return true;
+    struct in_addr v4;
+    if (inet_pton(AF_INET, text, &v4) == 1)
+        return ntohl(v4.s_addr) >> 24 == 127;
+    struct in6_addr v6;
+    return inet_pton(AF_INET6, text, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+static const char *refuse_loopback(bool is_loopback, enum op_peer peer)
+{
+    if (is_loopback && peer == OP_PEER_REMOTE)
+        return "is this machine although the URL names another";
+    if (!is_loopback && peer == OP_PEER_LOOPBACK)
+        return "is another machine although the URL names this one";
+    return NULL;
+}
+
+static const char *refuse_v4(uint32_t ip, enum op_peer peer)
+{
+    if (ip >> 24 == 0)
+        return "is the unspecified network 0.0.0.0/8";
+    if (ip >> 16 == 0xa9fe)
+        return "is link-local";
+    if (ip >> 28 == 0xe)
+        return "is multicast";
+    if (ip >> 28 == 0xf)
+        return "is broadcast or reserved";
+    return refuse_loopback(ip >> 24 == 127, peer);
+}
+
+static const char *refuse_v6(const struct in6_addr *ip, enum op_peer peer)
+{
+    /* An IPv4 address in IPv6 clothes (mapped, or the deprecated compatible form) reaches the same
+     * machine; ::1 has the compatible form but is the IPv6 loopback. */
+    if (IN6_IS_ADDR_LOOPBACK(ip))
+        return refuse_loopback(true, peer);
+    if (IN6_IS_ADDR_UNSPECIFIED(ip))
+        return "is the unspecified address ::";
+    if (IN6_IS_ADDR_V4MAPPED(ip) || IN6_IS_ADDR_V4COMPAT(ip)) {
+        const uint8_t *b = ip->s6_addr + 12;
+        return refuse_v4(
+            (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3], peer);
+    }
+    if (IN6_IS_ADDR_LINKLOCAL(ip))
+        return "is link-local";
+    if (IN6_IS_ADDR_MULTICAST(ip))
+        return "is multicast";
+    return refuse_loopback(false, peer);
+}
+
+const char *op_address_refusal(const struct sockaddr *address, socklen_t len, enum op_peer peer)
+{
+    if (address->sa_family == AF_INET && len >= sizeof(struct sockaddr_in)) {
+        struct sockaddr_in v4;
+        memcpy(&v4, address, sizeof(v4));
+        return refuse_v4(ntohl(v4.sin_addr.s_addr), peer);
+    }
+    if (address->sa_family == AF_INET6 && len >= sizeof(struct sockaddr_in6)) {
+        struct sockaddr_in6 v6;
+        memcpy(&v6, address, sizeof(v6));
+        return refuse_v6(&v6.sin6_addr, peer);
+    }
+    return "is of an unknown family";
+}
