@@ -15,8 +15,9 @@
  *            over the values of the output's key columns. One output may write to several targets
  *            (per-row paths): the path is the start of the payload, path_len bytes of it.
  * Ownership: a sink owns what open gave it; nothing is shared.
- * Errors:    encode: OP_INVAL rejects that row (wrong type, path outside the folder). deliver:
- *            OP_IO or OP_REMOTE with disposition; nothing is lost, the range is delivered again.
+ * Errors:    encode: OP_INVAL rejects that row (wrong type, path outside the folder) and leaves
+ *            out as it was. deliver: OP_IO or OP_REMOTE with disposition, OP_INVAL when the target
+ *            does not fit (a person must act); nothing is lost, the range is delivered again.
  * Threads:   encode may run on several threads (read-only use of the sink); deliver on one.
  */
 
@@ -42,8 +43,11 @@ struct op_sink_option_spec {
 
 struct op_sink_config {
     struct op_env *env;
-    const char *target; /* path (no per-row holes left: those come with each row) or URL */
-    bool per_row_path;  /* the row's path is given to encode */
+    const char *target; /* path or URL. With per_row_path the template ("out/{{x}}/a.csv"): what
+                           stands before its first hole, up to the last slash, is the folder every
+                           row's path must lie in; without a hole all of it is that folder; "" or
+                           NULL: the current one */
+    bool per_row_path;  /* the row's whole path is given to encode */
     const char *const *columns; /* of the rows SELECT */
     size_t column_count;
     const char *const *key; /* names of the key columns; each is a column */
@@ -65,7 +69,8 @@ struct op_sink_ops {
     /* Checks the configuration; does not touch the target. */
     enum op_rc (*open)(const struct op_sink_config *config, struct op_sink **ret,
                        struct op_err *err);
-    /* Appends one frame. path: with per_row_path, relative, without ".." (checked here). */
+    /* Appends one frame. path: with per_row_path, the row's path, checked here: without "..", in
+     * the target's folder, absolute only when that is. */
     enum op_rc (*encode)(const struct op_sink *sink, struct op_str path,
                          const struct op_value *cells, struct op_buf *out, struct op_err *err);
     /* Carries the frames of the outbox file in [from, to) into the target; both are frame

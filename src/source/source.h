@@ -18,7 +18,7 @@
 #include "base/err.h"
 #include "base/value.h"
 
-/* One field of a record: 4 MiB; one record: 16 MiB. More is a malformed row, said with its line. */
+/* One record; a CSV field may have 4 MiB. More is a malformed row, said with its line. */
 #define OP_SOURCE_MAX_RECORD (16 * 1024 * 1024)
 
 /* One option of an input in pipeline.yaml, already rendered. */
