@@ -66,7 +66,7 @@ const char *op_json_type_name(enum op_json_type type); /* "null", "boolean", "in
 bool op_json_is(struct op_json v, enum op_json_type type); /* false when there is no value */
 
 /* Typed reads: the fallback when there is no value or it has another type. */
-struct op_str op_json_str(struct op_json v);  /* unescaped bytes; ptr NULL when not a string */
+struct op_str op_json_str(struct op_json v); /* unescaped bytes; ptr NULL when not a string */
 int64_t op_json_int(struct op_json v, int64_t fallback); /* a double without fraction counts */
 double op_json_double(struct op_json v, double fallback);
 bool op_json_bool(struct op_json v, bool fallback);

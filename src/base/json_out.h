@@ -34,7 +34,8 @@ void op_json_out_name_str(struct op_json_out *out, struct op_str name);
 void op_json_out_str(struct op_json_out *out, struct op_str s); /* null when s.ptr is NULL */
 void op_json_out_text(struct op_json_out *out, const char *text);
 void op_json_out_int(struct op_json_out *out, int64_t value);
-void op_json_out_double(struct op_json_out *out, double value); /* shortest form that reads back */
+void op_json_out_double(struct op_json_out *out,
+                        double value); /* shortest form that reads back */
 void op_json_out_bool(struct op_json_out *out, bool value);
 void op_json_out_null(struct op_json_out *out);
 void op_json_out_value(struct op_json_out *out, struct op_json v); /* copies a parsed value */

@@ -74,10 +74,10 @@ OP_MUST_CHECK enum op_rc op_sqlenv_check(struct op_sqlenv *sql, struct op_buf *l
                                          size_t *ret_warnings, struct op_err *err);
 
 /* Runs the rows of every output with this event for the present context and appends the frames
- * to frames[output index]; *ret_rows counts them (all outputs). A row that a sink refuses is
+ * to frames[output index] and adds to rows[output index]. A row that a sink refuses is
  * appended to problems as a line and does not stop the others. */
 OP_MUST_CHECK enum op_rc op_sqlenv_rows(struct op_sqlenv *sql, enum op_output_event on,
-                                        struct op_buf *frames, int64_t *ret_rows,
+                                        struct op_buf *frames, int64_t *rows,
                                         struct op_buf *problems, struct op_err *err);
 
 /* SQL functions, for documentation: name(args) and help; ends with name NULL. */

@@ -84,6 +84,13 @@ struct op_params_form {
 };
 void op_params_form_release(struct op_params_form *form);
 
+/* How params change when a request is asked again. */
+struct op_amend {
+    int64_t max_tokens;       /* 0: as they are; 1 makes the stub that warms a cache */
+    struct op_str answer;     /* ptr NULL: none. The model's own answer, shown to it ... */
+    struct op_str violations; /* ... with what is wrong with it, line by line */
+};
+
 /* How request lines make a batch file: head, then for each request
  * before + custom_id + between + params + after, lines joined by separator, then tail. */
 struct op_batch_framing {
@@ -157,6 +164,10 @@ struct op_provider_ops {
     enum op_rc (*split_line)(struct op_json root, struct op_str line,
                              struct op_str *ret_custom_id, struct op_str *ret_params,
                              struct op_err *err);
+
+    /* The params with an amendment; everything else is passed on by value. */
+    enum op_rc (*amend)(struct op_json params, const struct op_amend *amend, struct op_buf *ret,
+                        struct op_err *err);
 
     /* Exchanges. id is the provider's batch id. */
     enum op_rc (*create)(const struct op_lane *lane, struct op_exchange *ret,

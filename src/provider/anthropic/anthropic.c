@@ -172,6 +172,7 @@ const struct op_provider_ops op_provider_anthropic = {
     .lane_is_serial = true,
     .params = op_anthropic_params,
     .split_line = op_anthropic_split_line,
+    .amend = op_anthropic_amend,
     .create = anthropic_create,
     .get = anthropic_get,
     .list = anthropic_list,

@@ -50,6 +50,10 @@ enum op_rc op_anthropic_split_line(struct op_json root, struct op_str line,
                                    struct op_str *ret_custom_id, struct op_str *ret_params,
                                    struct op_err *err);
 
+/* anthropic_amend.c */
+enum op_rc op_anthropic_amend(struct op_json params, const struct op_amend *amend,
+                              struct op_buf *ret, struct op_err *err);
+
 /* anthropic_decode.c */
 enum op_create_class op_anthropic_decode_create(enum op_rc transport,
                                                 const struct op_http_reply *reply,

@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/apply.h"
+
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "engine/ahead.h"
+
+/* A short result file is fetched again so often, so long after the last time
+ * (reference/reliability.md 3.7.2: up to 5 times over an hour). */
+static const int64_t refetch_ms[] = {2 * OP_SECOND_MS, 15 * OP_SECOND_MS, 2 * OP_MINUTE_MS,
+                                     12 * OP_MINUTE_MS, 45 * OP_MINUTE_MS};
+
+struct applying {
+    struct op_work *work;
+    struct op_batch batch;
+    struct op_member *members;
+    size_t member_count;
+    struct op_digest *digest; /* of this thread, for what is not good */
+    int64_t applied;
+};
+
+static struct op_str chunk_text(const struct op_chunk *chunk, size_t at, size_t len)
+{
+    return (struct op_str){chunk->texts.ptr + at, len};
+}
+
+static enum op_rc read_line(struct applying *a, int64_t part, const struct op_entry *entry,
+                            struct op_buf *ret, struct op_err *err)
+{
+    struct op_engine *engine = a->work->engine;
+    struct op_result_file file = {0};
+    enum op_rc rc = op_ledger_result_file_get(engine->ledger, a->batch.id, part, &file, err);
+    if (!rc)
+        rc = op_spool_read(engine->spool, file.file, entry->offset, entry->len, ret, err);
+    op_result_file_release(&file);
+    return rc;
+}
+
+/* A second line for a request that has a result: the first one stands. Only two different good
+ * answers are worth a word; a file fetched twice repeats everything. */
+static enum op_rc apply_again(struct applying *a, int64_t part, const struct op_entry *entry,
+                              struct op_err *err)
+{
+    struct op_ledger *ledger = a->work->engine->ledger;
+    struct op_result_row first;
+    enum op_rc rc =
+        op_ledger_result_get(ledger, a->batch.id, entry->member.request_id, &first, err);
+    if (rc == OP_NOTFOUND) {
+        op_err_clear(err);
+        return op_ledger_note_add(ledger, a->work->job.id, a->batch.id, 0, "quarantine",
+                                  OP_STR("a result for a request that was never in this batch"),
+                                  err);
+    }
+    if (rc || (first.part == part && first.offset == entry->offset))
+        return rc;
+    struct op_buf one, two;
+    op_buf_init(&one, OP_RESULT_LINE_MAX);
+    op_buf_init(&two, OP_RESULT_LINE_MAX);
+    const struct op_entry before = {.offset = first.offset, .len = first.len};
+    bool differs = first.part < 0;
+    if (!differs) {
+        rc = read_line(a, first.part, &before, &one, err);
+        if (!rc)
+            rc = read_line(a, part, entry, &two, err);
+        differs = !rc && !op_str_eq(op_buf_str(&one), op_buf_str(&two));
+    }
+    op_buf_release(&one);
+    op_buf_release(&two);
+    if (rc || !differs)
+        return rc;
+    char text[160];
+    snprintf(
+        text, sizeof(text),
+        "a second, different result (%s) at byte %lld of result file %lld; the first stands",
+        op_result_class_name(entry->class_), (long long)entry->offset, (long long)part);
+    op_log(OP_EVENT_RESULT_CONFLICT, OP_F("request", entry->member.request_id),
+           OP_F("batch", a->batch.id), OP_T("what", text));
+    return op_ledger_note_add(ledger, a->work->job.id, a->batch.id, entry->member.request_id,
+                              "conflict", op_str_from(text), err);
+}
+
+static enum op_rc apply_quarantine(struct applying *a, const struct op_chunk *chunk,
+                                   const struct op_entry *entry, struct op_err *err)
+{
+    struct op_str why = chunk_text(chunk, entry->text_at, entry->text_len);
+    OP_CLEANUP(op_mem_freep)
+    char *text =
+        op_mem_printf("result file %lld, byte %lld: " OP_STR_FMT, (long long)chunk->part,
+                      (long long)entry->offset, OP_STR_ARG(why));
+    op_log(OP_EVENT_RESULT_QUARANTINED, OP_F("batch", a->batch.id), OP_T("what", text));
+    return op_ledger_note_add(a->work->engine->ledger, a->work->job.id, a->batch.id, 0,
+                              "quarantine", op_str_from(text), err);
+}
+
+static enum op_rc warn(struct applying *a, const struct op_chunk *chunk,
+                       const struct op_entry *entry, struct op_verdicts *v, struct op_err *err)
+{
+    if (!entry->warn_len && !entry->mended)
+        return OP_OK;
+    struct op_str text = entry->warn_len
+                             ? chunk_text(chunk, entry->warn_at, entry->warn_len)
+                             : OP_STR("the answer had to be taken out of a fence or prose");
+    v->counts.warnings++;
+    op_log(OP_EVENT_ANSWER_WARNING, OP_F("request", entry->member.request_id),
+           OP_S("what", text));
+    return op_ledger_note_add(a->work->engine->ledger, a->work->job.id, a->batch.id,
+                              entry->member.request_id, "warning", text, err);
+}
+
+static enum op_rc apply_bad(struct applying *a, const struct op_chunk *chunk,
+                            const struct op_entry *entry, struct op_verdicts *v,
+                            struct op_err *err)
+{
+    struct op_buf line;
+    op_buf_init(&line, OP_RESULT_LINE_MAX);
+    enum op_rc rc = read_line(a, chunk->part, entry, &line, err);
+    if (!rc)
+        rc = op_verdict_bad(v, entry, chunk_text(chunk, entry->text_at, entry->text_len),
+                            op_buf_str(&line), err);
+    op_buf_release(&line);
+    a->batch.failed++;
+    return rc;
+}
+
+/* The result row decides: only a real insert moves anything else. */
+static enum op_rc apply_result(struct applying *a, const struct op_chunk *chunk,
+                               const struct op_entry *entry, struct op_verdicts *v,
+                               struct op_err *err)
+{
+    struct op_result_row row = {
+        .batch_id = a->batch.id,
+        .request_id = entry->member.request_id,
+        .class_ = entry->class_,
+        .valid = entry->valid,
+        .part = chunk->part,
+        .offset = entry->offset,
+        .len = entry->len,
+        .microusd = entry->microusd,
+        .usage = entry->usage,
+    };
+    bool inserted = false;
+    enum op_rc rc = op_ledger_result_add(a->work->engine->ledger, &row, &inserted, err);
+    if (rc)
+        return rc;
+    if (!inserted)
+        return op_fail(err, OP_CONFLICT, "request %lld of batch-%lld has a result already",
+                       (long long)row.request_id, (long long)row.batch_id);
+    v->counts.spent_microusd += entry->microusd;
+    op_usage_add(&v->counts.usage, &entry->usage);
+    a->batch.spent_microusd += entry->microusd;
+    op_usage_add(&a->batch.usage, &entry->usage);
+    if (!entry->valid)
+        return apply_bad(a, chunk, entry, v, err);
+    a->batch.ok++;
+    rc = op_verdict_good(v, entry, a->batch.id, err);
+    return rc ? rc : warn(a, chunk, entry, v, err);
+}
+
+static enum op_rc apply_entries(struct applying *a, struct op_chunk *chunk,
+                                struct op_verdicts *v, struct op_err *err)
+{
+    enum op_rc rc = OP_OK;
+    for (size_t i = 0; !rc && i < chunk->count; i++) {
+        const struct op_entry *entry = &chunk->entries[i];
+        switch (entry->kind) {
+        case OP_ENTRY_RESULT:
+            rc = apply_result(a, chunk, entry, v, err);
+            break;
+        case OP_ENTRY_AGAIN:
+            rc = apply_again(a, chunk->part, entry, err);
+            break;
+        case OP_ENTRY_QUARANTINE:
+            rc = apply_quarantine(a, chunk, entry, err);
+            break;
+        }
+    }
+    return rc;
+}
+
+static struct op_verdicts verdicts(struct applying *a, struct op_buf *frames, int64_t *rows)
+{
+    return (struct op_verdicts){.work = a->work,
+                                .batch = &a->batch,
+                                .digest = a->digest,
+                                .frames = frames,
+                                .rows = rows};
+}
+
+static void count_rows(const struct op_work *work, struct op_verdicts *v, const int64_t *rows)
+{
+    for (size_t i = 0; i < work->def.output_count; i++)
+        v->counts.rows += rows[i];
+}
+
+/* Everything of a chunk is one transaction: results, requests, sums, outbox lengths, cursor. A crash
+ * anywhere means the same chunk again, without a second effect. */
+static enum op_rc commit_chunk(struct applying *a, struct op_chunk *chunk, struct op_err *err)
+{
+    struct op_work *work = a->work;
+    struct op_engine *engine = work->engine;
+    struct op_verdicts v = verdicts(a, chunk->frames, chunk->rows);
+    enum op_rc rc = op_ledger_begin(engine->ledger, err);
+    if (rc)
+        return rc;
+    rc = apply_entries(a, chunk, &v, err);
+    if (!rc)
+        rc = op_work_append(work, chunk->frames, chunk->rows, err);
+    OP_FAULT(engine, "apply.outbox");
+    count_rows(work, &v, chunk->rows);
+    if (!rc)
+        rc = op_ledger_job_count(engine->ledger, work->job.id, &v.counts, err);
+    a->batch.apply_part = chunk->part;
+    a->batch.apply_offset = chunk->end;
+    if (chunk->last) {
+        a->batch.apply_part = chunk->part + 1;
+        a->batch.apply_offset = 0;
+    }
+    if (!rc)
+        rc = op_ledger_batch_save(engine->ledger, &a->batch, err);
+    OP_FAULT(engine, "apply.commit.before");
+    if (!rc)
+        rc = op_ledger_commit(engine->ledger, err);
+    if (rc) {
+        op_ledger_rollback(engine->ledger);
+        return rc;
+    }
+    OP_FAULT(engine, "apply.commit.after");
+    if (v.pause)
+        op_lane_pause(engine, work->lane, &v.pause_why);
+    op_engine_changed(engine);
+    return OP_OK;
+}
+
+static enum op_rc apply_part(struct applying *a, const struct op_result_file *file,
+                             struct op_err *err)
+{
+    struct op_ahead *ahead = NULL;
+    enum op_rc rc = op_ahead_start(a->work, &a->batch, a->members, a->member_count, file,
+                                   a->batch.apply_offset, &ahead, err);
+    if (rc)
+        return rc;
+    for (bool last = false; !rc && !last;) {
+        if (op_engine_stopped(a->work->engine)) {
+            rc = op_fail(err, OP_STOPPED, "stopped while applying; the rest is kept");
+            break;
+        }
+        struct op_chunk *chunk = NULL;
+        rc = op_ahead_next(ahead, &chunk, err);
+        if (rc)
+            break;
+        last = chunk->last;
+        rc = commit_chunk(a, chunk, err);
+        op_ahead_done(ahead, chunk);
+    }
+    op_ahead_stop(ahead);
+    return rc;
+}
+
+/* The first line of a batch that was adopted by time and count tells whose it is. */
+static enum op_rc confirm(struct applying *a, const struct op_result_file *file, bool *ret_ours,
+                          struct op_err *err)
+{
+    struct op_engine *engine = a->work->engine;
+    OP_CLEANUP(op_mem_freep) char *path = op_spool_path(engine->spool, file->file);
+    OP_CLEANUP(op_lines_closep) struct op_lines *lines = NULL;
+    enum op_rc rc = op_lines_open(engine->env, path, 0, OP_RESULT_LINE_MAX, &lines, err);
+    struct op_line line = {0};
+    if (!rc)
+        rc = op_lines_next(lines, &line, err);
+    if (rc)
+        return rc == OP_NOTFOUND && !err->rc ? OP_OK : rc;
+    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
+    struct op_json root;
+    struct op_err bad = OP_ERR_INIT;
+    struct op_result result;
+    struct op_buf scratch;
+    op_buf_init(&scratch, OP_RESULT_LINE_MAX);
+    *ret_ours = line.ptr && !op_json_parse(parser, line.ptr, line.len, true, &root, &bad) &&
+                !a->work->lane->provider->decode_result(root, &scratch, &result, &bad) &&
+                op_batch_line_is_ours(a->work, &a->batch, result.custom_id);
+    op_buf_release(&scratch);
+    return OP_OK;
+}
+
+static enum op_rc load_members(struct applying *a, struct op_err *err)
+{
+    op_mem_free(OP_TAKE(a->members));
+    return op_ledger_batch_members(a->work->engine->ledger, a->batch.id, &a->members,
+                                   &a->member_count, err);
+}
+
+/* The provider returned fewer results than requests. It is asked again for a while; what is still
+ * missing then is ABSENT, a class like any other. */
+static enum op_rc refetch(struct applying *a, struct op_err *err)
+{
+    struct op_engine *engine = a->work->engine;
+    int64_t wait = refetch_ms[a->batch.fetches - 1];
+    a->batch.due_ms = op_engine_now(engine) + wait;
+    char text[160];
+    snprintf(text, sizeof(text), "%zu of %lld results are missing; fetched again in %lld s",
+             a->member_count, (long long)a->batch.count, (long long)(wait / 1000));
+    op_log(OP_EVENT_NOTE, OP_F("batch", a->batch.id), OP_T("problem", text));
+    return op_work_move(a->work, &a->batch, OP_BATCH_ENDED, text, err);
+}
+
+static enum op_rc mark_absent(struct applying *a, struct op_verdicts *v, struct op_err *err)
+{
+    const struct op_str problem = OP_STR("the provider returned no result for it");
+    for (size_t i = 0; i < a->member_count; i++) {
+        struct op_entry entry = {
+            .kind = OP_ENTRY_RESULT, .member = a->members[i], .class_ = OP_RESULT_ABSENT};
+        struct op_result_row row = {.batch_id = a->batch.id,
+                                    .request_id = entry.member.request_id,
+                                    .class_ = OP_RESULT_ABSENT,
+                                    .part = -1};
+        bool inserted = false;
+        enum op_rc rc = op_ledger_result_add(a->work->engine->ledger, &row, &inserted, err);
+        if (!rc)
+            rc = op_verdict_bad(v, &entry, problem, OP_STR_NULL, err);
+        if (rc)
+            return rc;
+        a->batch.absent++;
+    }
+    return OP_OK;
+}
+
+/* N = ok + failed + absent, or the batch is not applied. */
+static enum op_rc complete_inside(struct applying *a, struct op_verdicts *v, struct op_err *err)
+{
+    struct op_work *work = a->work;
+    enum op_rc rc = mark_absent(a, v, err);
+    if (!rc)
+        rc = op_work_append(work, v->frames, v->rows, err);
+    if (rc)
+        return rc;
+    struct op_batch *b = &a->batch;
+    if (b->ok + b->failed + b->absent != b->count)
+        return op_fail(
+            err, OP_IO,
+            "batch-%lld does not add up: %lld ok, %lld failed, %lld absent, %lld sent; "
+            "run `offpeak doctor`",
+            (long long)b->id, (long long)b->ok, (long long)b->failed, (long long)b->absent,
+            (long long)b->count);
+    count_rows(work, v, v->rows);
+    v->counts.reserved_microusd -= b->reserved_microusd;
+    rc = op_ledger_job_count(work->engine->ledger, work->job.id, &v->counts, err);
+    if (!rc)
+        rc = op_ledger_batch_go(work->engine->ledger, b, OP_BATCH_APPLIED, "", err);
+    return rc ? rc : op_work_event(work, b, err);
+}
+
+static enum op_rc complete(struct applying *a, struct op_err *err)
+{
+    struct op_work *work = a->work;
+    struct op_engine *engine = work->engine;
+    enum op_rc rc = load_members(a, err);
+    if (rc)
+        return rc;
+    if (a->member_count && a->batch.fetches <= (int64_t)OP_COUNT(refetch_ms))
+        return refetch(a, err);
+    struct op_buf *frames = op_frames_new(work);
+    int64_t *rows = op_mem_array(work->def.output_count + 1, sizeof(*rows));
+    struct op_verdicts v = verdicts(a, frames, rows);
+    rc = op_ledger_begin(engine->ledger, err);
+    if (!rc) {
+        rc = complete_inside(a, &v, err);
+        if (!rc)
+            rc = op_ledger_commit(engine->ledger, err);
+        if (rc)
+            op_ledger_rollback(engine->ledger);
+    }
+    op_frames_free(work, frames);
+    op_mem_free(rows);
+    if (rc)
+        return rc;
+    OP_FAULT(engine, "apply.done");
+    op_log(OP_EVENT_BATCH_APPLIED, OP_F("batch", a->batch.id), OP_F("ok", a->batch.ok),
+           OP_F("failed", a->batch.failed), OP_F("absent", a->batch.absent));
+    return OP_OK;
+}
+
+static enum op_rc apply_batch(struct applying *a, struct op_err *err)
+{
+    struct op_engine *engine = a->work->engine;
+    enum op_rc rc = load_members(a, err);
+    if (!rc)
+        rc = op_digest_open(a->work, &a->batch, a->members, a->member_count, &a->digest, err);
+    while (!rc) {
+        struct op_result_file file = {0};
+        rc = op_ledger_result_file_get(engine->ledger, a->batch.id, a->batch.apply_part, &file,
+                                       err);
+        if (rc == OP_NOTFOUND) {
+            op_err_clear(err);
+            return complete(a, err);
+        }
+        if (!rc)
+            rc = op_spool_verify(engine->spool, file.file, file.bytes, file.sha256, err);
+        bool ours = true;
+        if (!rc && a->batch.provisional && a->batch.apply_offset == 0)
+            rc = confirm(a, &file, &ours, err);
+        if (!rc && !ours) {
+            rc = op_batch_disown(a->work, &a->batch, err);
+            op_result_file_release(&file);
+            return rc;
+        }
+        if (!rc) {
+            a->batch.provisional = false;
+            rc = apply_part(a, &file, err);
+        }
+        op_result_file_release(&file);
+    }
+    return rc;
+}
+
+enum op_rc op_step_apply(struct op_work *work, bool *ret_worked, struct op_err *err)
+{
+    struct applying a = {.work = work};
+    enum op_rc rc = op_batch_pick(work, OP_STATE_BIT(OP_BATCH_FETCHED), &a.batch, err);
+    if (rc == OP_NOTFOUND && !err->rc)
+        return OP_OK;
+    if (!rc) {
+        *ret_worked = true;
+        rc = apply_batch(&a, err);
+    }
+    op_digest_close(a.digest);
+    op_mem_free(a.members);
+    op_batch_release(&a.batch);
+    return rc;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef OP_ENGINE_DIGEST_H
+#define OP_ENGINE_DIGEST_H
+
+/*
+ * Model:     the half of applying that decides nothing: a piece of a result file becomes a chunk of
+ *            entries (what each line is, what it cost, whether its answer is good) and of frames
+ *            (the rows of the good ones). It touches the ledger only to read records, so it runs on
+ *            a thread of its own, ahead of the committing half (apply.c).
+ * Ownership: a digest belongs to one thread; chunks are handed over.
+ * Errors:    a line that cannot be understood is an entry, not an error.
+ */
+
+#include "engine/work.h"
+#include "pipeline/answer.h"
+
+/* Chunk limits: one transaction each (reference/reliability.md 3.7.4 has 8 MiB). */
+#define OP_CHUNK_BYTES   (8 * 1024 * 1024)
+#define OP_CHUNK_ENTRIES 4096
+/* A longer line is kept raw and quarantined (reference/reliability.md section 4). */
+#define OP_RESULT_LINE_MAX (256 * 1024 * 1024)
+
+enum op_entry_kind {
+    OP_ENTRY_RESULT,     /* first result of a member that had none */
+    OP_ENTRY_AGAIN,      /* of a request of this batch that already has one */
+    OP_ENTRY_QUARANTINE, /* not a result line of this batch */
+};
+
+struct op_entry {
+    enum op_entry_kind kind;
+    struct op_member member; /* AGAIN: only request_id */
+    enum op_result_class class_;
+    enum op_disp disp;       /* of ERRORED */
+    bool valid;
+    bool mended;
+    bool by_schema;          /* the violations are of the schema, else of checks */
+    int64_t offset, len;
+    int64_t microusd;
+    bool priced;
+    struct op_usage usage;
+    size_t text_at, text_len; /* in chunk->texts: violations, error or reason */
+    size_t warn_at, warn_len; /* in chunk->texts: warnings */
+};
+
+struct op_chunk {
+    int64_t part;
+    int64_t end; /* offset after the last line taken */
+    bool last;   /* nothing follows in this part */
+    struct op_entry *entries;
+    size_t count;
+    struct op_buf texts;
+    struct op_buf *frames; /* per output */
+    int64_t *rows;         /* per output */
+    /* where entry i's frames begin and its rows so far: [i * outputs + output]; count + 1 rows */
+    size_t *frame_at;
+    int64_t *row_at;
+};
+
+struct op_digest;
+/* members: the batch's requests without a result, by id; borrowed, its seen flags are the digest's.
+ * batch is copied as it
+ * stands, its strings are borrowed. */
+OP_MUST_CHECK enum op_rc op_digest_open(struct op_work *work, const struct op_batch *batch,
+                                        const struct op_member *members, size_t member_count,
+                                        struct op_digest **ret, struct op_err *err);
+/* Another batch for the context; its strings are taken over. */
+void op_digest_take_batch(struct op_digest *digest, struct op_batch *batch);
+void op_digest_close(struct op_digest *digest);
+
+struct op_chunk *op_chunk_new(const struct op_work *work);
+void op_chunk_free(const struct op_work *work, struct op_chunk *chunk);
+
+/* Fills an empty chunk with the next lines. */
+OP_MUST_CHECK enum op_rc op_digest_chunk(struct op_digest *digest, struct op_lines *lines,
+                                         struct op_chunk *chunk, struct op_err *err);
+
+/* The rows of one result that is final without being good (failed, refused, absent, ...): line ptr
+ * NULL for ABSENT. Appended to frames and rows. */
+OP_MUST_CHECK enum op_rc op_digest_final(struct op_digest *digest, const struct op_entry *entry,
+                                         struct op_str line, const char *problem,
+                                         struct op_buf *frames, int64_t *rows,
+                                         struct op_err *err);
+/* A good answer taken over from an identical request: checked and turned into rows for this member.
+ * *ret_entry as for any line. */
+OP_MUST_CHECK enum op_rc op_digest_reuse(struct op_digest *digest, const struct op_member *member,
+                                         struct op_str line, struct op_chunk *chunk,
+                                         struct op_err *err);
+
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/work.h"
+
+static enum op_rc see_any(void *arg, const struct op_batch *batch, struct op_err *err)
+{
+    (void)batch;
+    (void)err;
+    *(bool *)arg = true;
+    return OP_OK;
+}
+
+/* Batches that may still bring or cost something. */
+static enum op_rc has_live_batch(struct op_work *work, bool *ret, struct op_err *err)
+{
+    uint32_t live = 0;
+    for (int s = 0; s < OP_BATCH_STATE_COUNT; s++) {
+        if (!op_batch_is_final((enum op_batch_state)s) && s != OP_BATCH_APPLIED)
+            live |= OP_STATE_BIT(s);
+    }
+    struct op_batch_filter filter = {.job_id = work->job.id, .states = live};
+    *ret = false;
+    return op_ledger_batches(work->engine->ledger, &filter, see_any, ret, err);
+}
+
+static enum op_rc next_round(struct op_work *work, struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    int64_t round = work->job.round + 1;
+    enum op_rc rc = op_ledger_begin(engine->ledger, err);
+    if (rc)
+        return rc;
+    rc = op_ledger_job_set(engine->ledger, work->job.id, work->job.max_cost_microusd, round,
+                           err);
+    if (!rc)
+        rc = op_ledger_job_go(engine->ledger, work->job.id, OP_JOB_RUNNING, OP_JOB_PLANNING, "",
+                              err);
+    if (!rc)
+        rc = op_ledger_commit(engine->ledger, err);
+    if (rc) {
+        op_ledger_rollback(engine->ledger);
+        return rc;
+    }
+    if (work->inputs_db) {
+        OP_CLEANUP(op_mem_freep)
+        char *name =
+            op_mem_printf("input/%lld-%lld.db", (long long)work->job.id, (long long)round);
+        op_mem_free(work->inputs_db);
+        work->inputs_db = op_spool_path(engine->spool, name);
+    }
+    return OP_OK;
+}
+
+static enum op_rc final_state(struct op_work *work, enum op_job_state *ret,
+                              const char **ret_why)
+{
+    const struct op_job_counts *c = &work->job.counts;
+    *ret_why = "";
+    if (work->job.state == OP_JOB_CANCELING || c->canceled > 0) {
+        *ret = OP_JOB_CANCELED;
+        *ret_why = "canceled by the operator";
+        if (work->job.state != OP_JOB_CANCELING)
+            *ret = OP_JOB_PARTIAL;
+    } else if (c->failed > 0) {
+        *ret = OP_JOB_PARTIAL;
+        *ret_why = "some requests failed; `offpeak list --status failed` names them";
+    } else {
+        *ret = OP_JOB_DONE;
+    }
+    return OP_OK;
+}
+
+enum op_rc op_step_finish(struct op_work *work, bool *ret_worked, struct op_err *err)
+{
+    const struct op_job_counts *c = &work->job.counts;
+    if (c->done + c->failed + c->canceled < c->requests)
+        return OP_OK;
+    bool live = false;
+    enum op_rc rc = has_live_batch(work, &live, err);
+    if (rc || live)
+        return rc;
+    /* A target that refuses now is an error of this run: nothing else is left to do meanwhile. */
+    rc = op_deliver_all(work, true, err);
+    if (rc)
+        return op_err_wrap(err,
+                           "job-%lld is answered but not delivered (the rows are kept; run it "
+                           "again when this is mended)",
+                           (long long)work->job.id);
+    *ret_worked = true;
+    if (work->job.round < work->def.rounds && work->job.state == OP_JOB_RUNNING)
+        return next_round(work, err);
+    enum op_job_state to;
+    const char *why = "";
+    rc = final_state(work, &to, &why);
+    if (!rc)
+        rc = op_work_job_go(work, to, why, err);
+    if (!rc)
+        rc = op_deliver_all(work, true, err); /* the rows of this very change */
+    if (rc)
+        return rc;
+    if (work->inputs_db) {
+        struct op_err ignored = OP_ERR_INIT;
+        OP_CLEANUP(op_mem_freep)
+        char *name = op_mem_printf("input/%lld-%lld.db", (long long)work->job.id,
+                                   (long long)work->job.round);
+        op_sqlenv_close(OP_TAKE(work->sql));
+        if (op_spool_remove(work->engine->spool, name, &ignored))
+            op_log(OP_EVENT_NOTE, OP_T("problem", ignored.msg));
+    }
+    op_log(OP_EVENT_JOB_DONE, OP_F("job", work->job.id),
+           OP_T("state", op_job_state_name(work->job.state)), OP_F("done", c->done),
+           OP_F("failed", c->failed));
+    return OP_OK;
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "core/retry.h"
+#include "engine/work.h"
+
+/* The emulator takes any key; this one says in every log and bill what it is. */
+#define EMULATOR_KEY "emulator-key"
+
+static void lane_free(struct op_lane *lane)
+{
+    if (!lane)
+        return;
+    op_mem_free(lane->base_url);
+    if (lane->key)
+        explicit_bzero(lane->key, strlen(lane->key));
+    op_mem_free(lane->key);
+    op_mem_free(lane->version);
+    op_mem_free(lane);
+}
+
+void op_engine_lanes_free(struct op_engine *engine)
+{
+    for (size_t i = 0; i < engine->lane_count; i++)
+        lane_free(engine->lanes[i]);
+    op_mem_free(engine->lanes);
+}
+
+static const char *env_value(const char *name)
+{
+    const char *value = name ? getenv(name) : NULL;
+    return value && value[0] ? value : NULL;
+}
+
+static char *trimmed_url(const char *url)
+{
+    size_t len = strlen(url);
+    while (len > 0 && url[len - 1] == '/')
+        len--;
+    return op_mem_strndup(url, len);
+}
+
+/* Tells keys apart without storing them: salted with the ledger's own id. */
+static void fingerprint(struct op_engine *engine, const char *key, char ret[17])
+{
+    struct op_buf text;
+    op_buf_init(&text, 64 * 1024);
+    op_buf_addz(&text, op_ledger_uuid(engine->ledger));
+    op_buf_addc(&text, '\n');
+    op_buf_addz(&text, key);
+    char hex[OP_SHA256_HEX];
+    op_sha256_hex(text.ptr, text.len, hex);
+    explicit_bzero(text.ptr, text.len);
+    op_buf_release(&text);
+    memcpy(ret, hex, 16);
+    ret[16] = '\0';
+}
+
+static enum op_rc lane_settings(struct op_engine *engine, struct op_lane *lane, bool need_key,
+                                struct op_err *err)
+{
+    const struct op_provider_ops *provider = lane->provider;
+    lane->version =
+        op_mem_strdup(env_value("ANTHROPIC_VERSION") ? getenv("ANTHROPIC_VERSION") : "");
+    if (lane->emulated) {
+        if (need_key && !engine->options.emulator_url)
+            return op_fail(err, OP_INVAL,
+                           "this job was made with --emulate; run it again with --emulate");
+        const char *url = engine->options.emulator_url;
+        lane->base_url = trimmed_url(url ? url : "http://127.0.0.1:9");
+        lane->key = op_mem_strdup(EMULATOR_KEY);
+        return OP_OK;
+    }
+    const char *url = env_value(provider->url_env);
+    lane->base_url = trimmed_url(url ? url : provider->default_url);
+    const char *key = env_value(provider->key_env);
+    if (!key && need_key)
+        return op_fail_as(err, OP_INVAL, OP_DISP_FATAL,
+                          "no key for %s: set the environment variable %s (or try it without "
+                          "money: add --emulate)",
+                          provider->name, provider->key_env);
+    lane->key = op_mem_strdup(key ? key : "");
+    if (key)
+        op_log_secret(op_str_from(key));
+    return OP_OK;
+}
+
+enum op_rc op_engine_lane(struct op_engine *engine, const struct op_provider_ops *provider,
+                          bool emulated, bool need_key, struct op_lane **ret,
+                          struct op_err *err)
+{
+    for (size_t i = 0; i < engine->lane_count; i++) {
+        struct op_lane *lane = engine->lanes[i];
+        if (lane->provider == provider && lane->emulated == emulated &&
+            (lane->key[0] || !need_key)) {
+            *ret = lane;
+            return OP_OK;
+        }
+    }
+    struct op_lane *lane = op_mem_alloc(sizeof(*lane));
+    lane->provider = provider;
+    lane->emulated = emulated;
+    enum op_rc rc = lane_settings(engine, lane, need_key, err);
+    if (!rc && !engine->options.read_only) {
+        /* The emulator's port changes from run to run; its lane does not. */
+        struct op_lane_row row = {0};
+        fingerprint(engine, lane->key, lane->fingerprint);
+        rc = op_ledger_lane(engine->ledger, provider->name,
+                            emulated ? "emulator" : lane->base_url, lane->fingerprint, &row,
+                            err);
+        lane->id = row.id;
+        op_lane_row_release(&row);
+    }
+    if (rc) {
+        lane_free(lane);
+        return rc;
+    }
+    engine->lanes =
+        op_mem_realloc(engine->lanes, (engine->lane_count + 1) * sizeof(struct op_lane *));
+    engine->lanes[engine->lane_count++] = lane;
+    *ret = lane;
+    return OP_OK;
+}
+
+enum op_rc op_lane_exchange(struct op_engine *engine, const struct op_lane *lane,
+                            const struct op_exchange *x, op_http_sink_fn sink, void *sink_arg,
+                            struct op_http_reply *reply, struct op_err *err)
+{
+    struct op_http_request request = {
+        .method = x->method,
+        .url = x->url.ptr,
+        .headers = x->headers,
+        .header_count = x->header_count,
+        .body = x->body.len ? op_buf_str(&x->body) : OP_STR_NULL,
+        .sink = sink,
+        .sink_arg = sink_arg,
+    };
+    enum op_rc rc = op_http_perform(engine->http, &request, reply, err);
+    if (rc)
+        return rc;
+    if (reply->status < 200 || reply->status > 299)
+        return lane->provider->decode_error(reply, err);
+    return OP_OK;
+}
+
+struct lane_state {
+    int64_t id;
+    int64_t until_ms;
+};
+
+static enum op_rc find_lane(void *arg, const struct op_lane_row *row, struct op_err *err)
+{
+    (void)err;
+    struct lane_state *state = arg;
+    if (row->id == state->id)
+        state->until_ms = row->paused_until_ms;
+    return OP_OK;
+}
+
+enum op_rc op_lane_is_paused(struct op_engine *engine, const struct op_lane *lane, bool *ret,
+                             struct op_err *err)
+{
+    struct lane_state state = {.id = lane->id};
+    enum op_rc rc = op_ledger_lanes(engine->ledger, find_lane, &state, err);
+    if (rc)
+        return rc;
+    *ret = state.until_ms > op_engine_now(engine);
+    if (*ret)
+        op_engine_due(engine, state.until_ms);
+    return OP_OK;
+}
+
+/* A PAUSE disposition (credit, spend cap, key) needs a person; it is looked at again every quarter of
+ * an hour, so that topping up is enough. */
+void op_lane_pause(struct op_engine *engine, const struct op_lane *lane,
+                   const struct op_err *why)
+{
+    int64_t wait = why->disp == OP_DISP_RETRY_AFTER && why->retry_after_ms > 0
+                       ? why->retry_after_ms
+                       : OP_RETRY_MAX_MS;
+    if (wait > OP_RETRY_MAX_MS)
+        wait = OP_RETRY_MAX_MS;
+    if (wait < OP_RETRY_MIN_MS)
+        wait = OP_RETRY_MIN_MS;
+    struct op_err err = OP_ERR_INIT;
+    int64_t until = op_engine_now(engine) + wait;
+    if (op_ledger_lane_pause(engine->ledger, lane->id, until, why->msg, &err))
+        op_log(OP_EVENT_NOTE, OP_T("problem", err.msg));
+    char text[OP_TIME_TEXT];
+    op_duration_format(wait, text);
+    op_log(OP_EVENT_LANE_PAUSED, OP_T("provider", lane->provider->name), OP_T("for", text),
+           OP_T("why", why->msg));
+}

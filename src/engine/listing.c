@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/listing.h"
+
+#include "base/json_out.h"
+#include "base/mem.h"
+
+#define PAGE 1000
+
+struct page {
+    struct op_listing *listing;
+    int64_t since_ms;
+    bool reached_old;
+};
+
+static void take(void *arg, const struct op_remote_batch *batch)
+{
+    struct page *page = arg;
+    if (batch->created_ms >= 0 && batch->created_ms < page->since_ms) {
+        page->reached_old = true;
+        return;
+    }
+    struct op_listing *l = page->listing;
+    /* Grown by half: a page is a thousand entries of some two kilobytes. */
+    if (l->count % 64 == 0)
+        l->batches = op_mem_realloc(l->batches, (l->count + 64) * sizeof(*l->batches));
+    l->batches[l->count++] = *batch;
+}
+
+static enum op_rc read_page(struct op_engine *engine, const struct op_lane *lane,
+                            char cursor[256], struct page *page, struct op_err *err)
+{
+    struct op_exchange x;
+    op_exchange_init(&x);
+    struct op_http_reply reply;
+    op_http_reply_init(&reply);
+    char next[256] = "";
+    enum op_rc rc = lane->provider->list(lane, cursor, PAGE, &x, err);
+    if (!rc)
+        rc = op_lane_exchange(engine, lane, &x, NULL, NULL, &reply, err);
+    if (!rc && !page->listing->server_ms) {
+        int64_t date = op_http_date_ms(&reply);
+        page->listing->server_ms = date >= 0 ? date : op_engine_now(engine);
+    }
+    if (!rc)
+        rc = lane->provider->decode_list(&reply, take, page, next, err);
+    op_http_reply_release(&reply);
+    op_exchange_release(&x);
+    if (rc)
+        return op_err_wrap(err, "listing the batches of the account");
+    memcpy(cursor, next, sizeof(next));
+    return OP_OK;
+}
+
+enum op_rc op_listing_read(struct op_engine *engine, const struct op_lane *lane,
+                           int64_t since_ms, struct op_listing *ret, struct op_err *err)
+{
+    struct op_listing listing = {0};
+    struct page page = {.listing = &listing, .since_ms = since_ms};
+    char cursor[256] = "";
+    enum op_rc rc;
+    do {
+        rc = read_page(engine, lane, cursor, &page, err);
+    } while (!rc && cursor[0] && !page.reached_old);
+    if (rc) {
+        op_listing_release(&listing);
+        return rc;
+    }
+    *ret = listing;
+    return OP_OK;
+}
+
+void op_listing_release(struct op_listing *listing)
+{
+    op_mem_free(listing->batches);
+    *listing = (struct op_listing){0};
+}
+
+void op_baseline_write(const struct op_listing *listing, struct op_buf *out)
+{
+    struct op_json_out o;
+    op_json_out_init(&o, out, 0);
+    op_json_out_object(&o);
+    op_json_out_kv_int(&o, "server_ms", listing->server_ms);
+    op_json_out_name(&o, "ids");
+    op_json_out_array(&o);
+    for (size_t i = 0; i < listing->count; i++)
+        op_json_out_text(&o, listing->batches[i].id);
+    op_json_out_end_array(&o);
+    op_json_out_end_object(&o);
+}

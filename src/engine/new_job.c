@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/hash.h"
+#include "base/json_out.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "engine/pack.h"
+#include "engine/walk.h"
+
+/* Hashes kept for counting duplicates in an estimate; beyond it they are no longer counted. */
+#define ESTIMATE_SEEN_MAX 500000
+
+static void write_options(struct op_engine *engine, const struct op_job_request *request,
+                          struct op_buf *out)
+{
+    struct op_json_out o;
+    op_json_out_init(&o, out, 0);
+    op_json_out_object(&o);
+    op_json_out_kv_text(&o, "provider", request->provider);
+    op_json_out_kv_text(&o, "model", request->model);
+    op_json_out_kv_text(&o, "cwd", request->cwd);
+    op_json_out_kv_int(&o, "limit", request->limit);
+    op_json_out_kv_bool(&o, "no_cache", request->no_cache);
+    op_json_out_kv_bool(&o, "fresh", request->fresh);
+    op_json_out_kv_bool(&o, "emulate", engine->options.emulator_url != NULL);
+    op_json_out_end_object(&o);
+}
+
+/* What makes two runs the same job: the pipeline (by folder; by text when it has none), the
+ * parameters, and whom and how much they ask. */
+static void identity(struct op_engine *engine, const struct op_job_request *request,
+                     const struct op_bundle *bundle, const char *definition_sha,
+                     const char *params, char ret[OP_SHA256_HEX])
+{
+    struct op_buf text;
+    op_buf_init(&text, 16 * 1024 * 1024);
+    op_buf_addz(&text, bundle->dir[0] ? bundle->dir : definition_sha);
+    op_buf_addf(&text, "\n%s\n%s\n%s\n%lld\n%d", params,
+                request->provider ? request->provider : "",
+                request->model ? request->model : "", (long long)request->limit,
+                engine->options.emulator_url != NULL);
+    op_sha256_hex(text.ptr, text.len, ret);
+    op_buf_release(&text);
+}
+
+static struct op_plan_options plan_options(const struct op_job_request *request,
+                                           const char *work_dir)
+{
+    return (struct op_plan_options){
+        .model = request->model,
+        .limit = request->limit,
+        .no_cache = request->no_cache,
+        .cwd = request->cwd,
+        .work_dir = work_dir,
+    };
+}
+
+/* Parses, resolves and compiles into work: everything that can be known before a row is read. */
+static enum op_rc prepare(struct op_work *work, const struct op_job_request *request,
+                          bool need_key, struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    work->bundle = *request->bundle;
+    *request->bundle = (struct op_bundle){0};
+    enum op_rc rc = op_definition_parse(engine->env, &work->bundle, &work->def, err);
+    if (!rc)
+        rc = op_params_resolve(&work->def, request->given, request->cwd, &work->params, err);
+    const struct op_provider_ops *provider = NULL;
+    if (!rc && request->provider) {
+        provider = op_provider_find(request->provider);
+        if (!provider)
+            rc = op_fail(err, OP_INVAL, "unknown provider '%s'", request->provider);
+    } else if (!rc) {
+        rc = op_plan_provider(&work->def, &work->params, request->model, &provider, err);
+    }
+    if (!rc)
+        rc = op_engine_lane(engine, provider, engine->options.emulator_url != NULL, need_key,
+                            &work->lane, err);
+    if (rc)
+        return rc;
+    OP_CLEANUP(op_mem_freep)
+    char *work_dir =
+        engine->spool ? op_spool_path(engine->spool, "work") : op_mem_strdup("/tmp");
+    struct op_plan_options options = plan_options(request, work_dir);
+    return op_plan_compile(engine->env, &work->def, &work->params, work->lane, &work->bundle,
+                           &options, &work->plan, err);
+}
+
+static enum op_rc add_job(struct op_work *work, const struct op_job_request *request,
+                          struct op_str definition, struct op_job *job, struct op_err *err)
+{
+    struct op_ledger *ledger = work->engine->ledger;
+    struct op_buf options;
+    op_buf_init(&options, 1024 * 1024);
+    write_options(work->engine, request, &options);
+    job->options = op_buf_take(&options);
+    job->pipeline = op_mem_strdup(work->def.name);
+    job->lane_id = work->lane->id;
+    job->round = 1;
+    job->max_cost_microusd = request->max_cost_microusd;
+    enum op_rc rc = op_ledger_begin(ledger, err);
+    if (rc)
+        return rc;
+    rc = op_ledger_definition_put(ledger, job->definition, definition, err);
+    if (!rc)
+        rc = op_ledger_job_add(ledger, job, err);
+    if (!rc)
+        rc = op_ledger_commit(ledger, err);
+    if (rc)
+        op_ledger_rollback(ledger);
+    return rc;
+}
+
+static enum op_rc resume(struct op_engine *engine, const struct op_job_request *request,
+                         const struct op_job *fresh, int64_t id, struct op_err *err)
+{
+    OP_CLEANUP(op_job_release) struct op_job job = {0};
+    enum op_rc rc = op_ledger_job_get(engine->ledger, id, &job, err);
+    if (rc)
+        return rc;
+    if (strcmp(job.definition, fresh->definition) != 0)
+        op_log(OP_EVENT_NOTE, OP_F("job", id),
+               OP_T("note",
+                    "the pipeline was changed since this job began; the job goes on with "
+                    "the definition it began with"));
+    op_log(OP_EVENT_JOB_RESUMED, OP_F("job", id));
+    if (request->max_cost_microusd && request->max_cost_microusd != job.max_cost_microusd)
+        return op_ledger_job_set(engine->ledger, id, request->max_cost_microusd, job.round,
+                                 err);
+    return OP_OK;
+}
+
+static enum op_rc find_or_add(struct op_work *work, const struct op_job_request *request,
+                              int64_t *ret_job, bool *ret_resumed, struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    OP_CLEANUP(op_job_release) struct op_job job = {0};
+    struct op_buf definition, params;
+    op_buf_init(&definition, 64 * 1024 * 1024);
+    op_buf_init(&params, 1024 * 1024);
+    op_bundle_write(&work->bundle, &definition);
+    op_params_write(&work->params, &params);
+    char sha[OP_SHA256_HEX], id_hash[OP_SHA256_HEX];
+    op_sha256_hex(definition.ptr, definition.len, sha);
+    identity(engine, request, &work->bundle, sha, params.ptr, id_hash);
+    job.definition = op_mem_strdup(sha);
+    job.identity = op_mem_strdup(id_hash);
+    job.params = op_mem_strdup(params.ptr);
+    int64_t id = 0;
+    enum op_rc rc =
+        request->anew ? OP_NOTFOUND : op_ledger_job_open(engine->ledger, id_hash, &id, err);
+    *ret_resumed = rc == OP_OK;
+    if (rc == OP_OK) {
+        rc = resume(engine, request, &job, id, err);
+    } else if (rc == OP_NOTFOUND && !err->rc) {
+        rc = add_job(work, request, op_buf_str(&definition), &job, err);
+        id = job.id;
+    }
+    op_buf_release(&definition);
+    op_buf_release(&params);
+    if (!rc)
+        *ret_job = id;
+    return rc;
+}
+
+static struct op_work *work_new(struct op_engine *engine)
+{
+    struct op_work *work = op_mem_alloc(sizeof(*work));
+    work->engine = engine;
+    return work;
+}
+
+enum op_rc op_engine_job(struct op_engine *engine, const struct op_job_request *request,
+                         int64_t *ret_job, bool *ret_resumed, struct op_err *err)
+{
+    struct op_work *work = work_new(engine);
+    enum op_rc rc = prepare(work, request, true, err);
+    if (!rc)
+        rc = find_or_add(work, request, ret_job, ret_resumed, err);
+    op_work_free(work);
+    return rc;
+}
+
+struct estimating {
+    struct op_work *work;
+    struct op_estimate *e;
+    struct op_map seen;
+    int64_t bytes, count; /* of the batch being imagined */
+};
+
+static enum op_rc estimate_record(void *arg, const struct op_record *record, struct op_err *err)
+{
+    (void)record;
+    (void)err;
+    ((struct estimating *)arg)->e->records++;
+    return OP_OK;
+}
+
+static bool seen_before(struct estimating *est, struct op_str params)
+{
+    uint8_t digest[OP_SHA256_LEN];
+    if (est->seen.count >= ESTIMATE_SEEN_MAX)
+        return false;
+    op_sha256(params.ptr, params.len, digest);
+    return !op_map_add(&est->seen, (struct op_str){(const char *)digest, OP_HASH_LEN}, 1, NULL);
+}
+
+static void imagine_packing(struct estimating *est, int64_t len)
+{
+    const struct op_plan *plan = est->work->plan;
+    if (est->count == 0 || est->count >= plan->batch_requests ||
+        est->bytes + len > plan->batch_bytes) {
+        est->e->batches++;
+        est->count = 0;
+        est->bytes = 0;
+    }
+    est->count++;
+    est->bytes += len + OP_CUSTOM_ID_MAX + 64;
+}
+
+static enum op_rc estimate_request(void *arg, const struct op_record *record, int name,
+                                   struct op_str params, struct op_err *err)
+{
+    struct estimating *est = arg;
+    struct op_estimate *e = est->e;
+    (void)record;
+    (void)err;
+    e->requests++;
+    if (!e->sample.len) {
+        op_buf_init(&e->sample, params.len + 1);
+        op_buf_add_str(&e->sample, params);
+    }
+    if (seen_before(est, params)) {
+        e->duplicates++;
+        return OP_OK;
+    }
+    int64_t tokens = 0, cost = 0, realtime = 0;
+    if (op_request_cost(est->work, name, params, true, &tokens, &cost) &&
+        op_request_cost(est->work, name, params, false, &tokens, &realtime)) {
+        e->batch_microusd += cost;
+        e->realtime_microusd += realtime;
+        const struct op_price *price =
+            op_price_find(&est->work->engine->prices->list, est->work->lane->provider->name,
+                          est->work->plan->requests[name].model, tokens);
+        if (price && (!e->as_of[0] || strcmp(price->as_of, e->as_of) < 0))
+            memcpy(e->as_of, price->as_of, sizeof(e->as_of));
+    } else {
+        e->priced = false;
+    }
+    e->prompt_bytes += (int64_t)params.len;
+    e->prompt_tokens += tokens;
+    e->max_output_tokens += est->work->plan->requests[name].max_tokens;
+    imagine_packing(est, (int64_t)params.len);
+    return OP_OK;
+}
+
+static void estimate_skipped(void *arg, const char *message)
+{
+    (void)arg;
+    op_log(OP_EVENT_INPUT_SKIPPED, OP_T("why", message));
+}
+
+static enum op_rc estimate_all(struct estimating *est, struct op_err *err)
+{
+    struct op_work *work = est->work;
+    enum op_rc rc = op_work_stage(work, err);
+    struct op_walk walk = {
+        .work = work,
+        .arg = est,
+        .record = estimate_record,
+        .request = estimate_request,
+        .skipped = estimate_skipped,
+    };
+    if (!rc)
+        rc = op_walk(&walk, err);
+    est->e->done = walk.done;
+    est->e->skipped = walk.bad;
+    return rc;
+}
+
+enum op_rc op_engine_estimate(struct op_engine *engine, const struct op_job_request *request,
+                              struct op_estimate *ret, struct op_err *err)
+{
+    struct op_work *work = work_new(engine);
+    *ret = (struct op_estimate){.priced = true};
+    enum op_rc rc = prepare(work, request, false, err);
+    struct estimating est = {.work = work, .e = ret};
+    if (!rc) {
+        uint32_t random = op_engine_random32(engine);
+        if (!op_plan_streams(work->plan))
+            work->inputs_db = op_mem_printf("%s/offpeak-%08x.db", "/tmp", random);
+        rc = estimate_all(&est, err);
+    }
+    op_sqlenv_close(OP_TAKE(work->sql));
+    if (work->inputs_db)
+        (void)engine->env->ops->unlink(engine->env, work->inputs_db);
+    op_map_release(&est.seen);
+    op_work_free(work);
+    return rc;
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/pack.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "core/reconcile.h"
+
+/* Batches of at least this many requests get a size of their own, so that one can be recognised
+ * by its count where a provider has no tags (reference/reliability.md 3.5.2). */
+#define WATERMARK_FROM 1000
+
+void op_packer_init(struct op_packer *packer, struct op_work *work)
+{
+    *packer = (struct op_packer){.work = work};
+    op_buf_init(&packer->custom_id, OP_CUSTOM_ID_MAX + 1);
+}
+
+static void forget_batch(struct op_packer *packer)
+{
+    op_batch_release(&packer->batch);
+    packer->open = false;
+}
+
+void op_packer_release(struct op_packer *packer)
+{
+    if (packer->open) {
+        op_spool_abort(packer->work->engine->spool, &packer->file);
+        forget_batch(packer);
+    }
+    op_buf_release(&packer->custom_id);
+}
+
+static size_t line_overhead(const struct op_batch_framing *f)
+{
+    return strlen(f->before) + strlen(f->between) + strlen(f->after) + strlen(f->separator) +
+           strlen(f->tail) + OP_CUSTOM_ID_MAX;
+}
+
+bool op_packer_is_full(const struct op_packer *packer, size_t params_len)
+{
+    if (!packer->open)
+        return false;
+    const struct op_batch_framing *f = &packer->work->lane->provider->framing;
+    return packer->batch.count >= packer->max_requests ||
+           packer->offset + (int64_t)(params_len + line_overhead(f)) > packer->max_bytes;
+}
+
+struct counts_taken {
+    int64_t *counts;
+    size_t count;
+};
+
+static enum op_rc take_count(void *arg, const struct op_batch *batch, struct op_err *err)
+{
+    (void)err;
+    struct counts_taken *taken = arg;
+    taken->counts = op_mem_realloc(taken->counts, (taken->count + 1) * sizeof(*taken->counts));
+    taken->counts[taken->count++] = batch->count;
+    return OP_OK;
+}
+
+static enum op_rc choose_size(struct op_packer *packer, struct op_err *err)
+{
+    struct op_work *work = packer->work;
+    packer->max_requests = work->plan->batch_requests;
+    packer->max_bytes = work->plan->batch_bytes;
+    if (work->lane->provider->has_tags || packer->max_requests < WATERMARK_FROM)
+        return OP_OK;
+    struct op_batch_filter filter = {
+        .lane_id = work->lane->id,
+        .states = ~0u & ~OP_STATE_BIT(OP_BATCH_SEALED),
+    };
+    struct counts_taken taken = {0};
+    enum op_rc rc = op_ledger_batches(work->engine->ledger, &filter, take_count, &taken, err);
+    if (!rc)
+        packer->max_requests =
+            op_reconcile_watermark(packer->max_requests, taken.counts, taken.count);
+    op_mem_free(taken.counts);
+    return rc;
+}
+
+static enum op_rc write_text(struct op_packer *packer, const char *ptr, size_t len,
+                             struct op_err *err)
+{
+    packer->offset += (int64_t)len;
+    return op_writer_add(&packer->file.writer, ptr, len, err);
+}
+
+static enum op_rc begin_batch(struct op_packer *packer, struct op_err *err)
+{
+    struct op_work *work = packer->work;
+    struct op_engine *engine = work->engine;
+    enum op_rc rc = choose_size(packer, err);
+    if (!rc)
+        rc = op_spool_begin(engine->spool, "payload", &packer->file, err);
+    if (rc)
+        return rc;
+    packer->open = true;
+    packer->offset = 0;
+    packer->batch = (struct op_batch){
+        .id = op_ledger_next_batch(engine->ledger),
+        .job_id = work->job.id,
+        .lane_id = work->lane->id,
+        .apply_part = 0,
+    };
+    uint8_t random[5];
+    engine->env->ops->random(engine->env, random, sizeof(random));
+    op_nonce_format(random, packer->batch.nonce);
+    const char *head = work->lane->provider->framing.head;
+    return write_text(packer, head, strlen(head), err);
+}
+
+bool op_request_cost(struct op_work *work, int name, struct op_str params, bool batch_price,
+                     int64_t *ret_tokens, int64_t *ret_microusd)
+{
+    const struct op_plan_request *request = &work->plan->requests[name];
+    struct op_usage usage = {0};
+    usage.tokens[OP_TOKEN_INPUT] = op_tokens_estimate(params.ptr, params.len);
+    usage.tokens[OP_TOKEN_OUTPUT] = request->max_tokens;
+    *ret_tokens = usage.tokens[OP_TOKEN_INPUT];
+    const struct op_price *price =
+        op_price_find(&work->engine->prices->list, work->lane->provider->name, request->model,
+                      usage.tokens[OP_TOKEN_INPUT]);
+    if (!price)
+        return false;
+    *ret_microusd = op_price_cost(price, batch_price, &usage);
+    return true;
+}
+
+enum op_rc op_packer_add(struct op_packer *packer, int64_t request_id, int name,
+                         struct op_str params, struct op_payload_ref *ret, struct op_err *err)
+{
+    struct op_work *work = packer->work;
+    enum op_rc rc = packer->open ? OP_OK : begin_batch(packer, err);
+    if (rc)
+        return rc;
+    const struct op_batch_framing *f = &work->lane->provider->framing;
+    struct op_batch *batch = &packer->batch;
+    char id[OP_CUSTOM_ID_MAX + 1];
+    op_custom_id_format(op_ledger_tag(work->engine->ledger), batch->nonce, request_id, id);
+    struct op_buf *line = &packer->custom_id;
+    op_buf_clear(line);
+    line->max = 4096;
+    op_buf_addz(line, batch->count ? f->separator : "");
+    op_buf_addz(line, f->before);
+    op_buf_addz(line, id);
+    op_buf_addz(line, f->between);
+    rc = write_text(packer, line->ptr, line->len, err);
+    int64_t at = packer->offset;
+    if (!rc)
+        rc = write_text(packer, params.ptr, params.len, err);
+    if (!rc)
+        rc = write_text(packer, f->after, strlen(f->after), err);
+    if (rc)
+        return rc;
+    *ret = (struct op_payload_ref){batch->id, at, (int64_t)params.len};
+    if (!batch->count) {
+        batch->request_lo = request_id;
+        batch->model = op_mem_strdup(work->plan->requests[name].model);
+    }
+    batch->request_hi = request_id > batch->request_hi ? request_id : batch->request_hi;
+    batch->request_lo = request_id < batch->request_lo ? request_id : batch->request_lo;
+    batch->count++;
+    int64_t tokens = 0, cost = 0;
+    if (op_request_cost(work, name, params, true, &tokens, &cost))
+        batch->reserved_microusd += cost;
+    return OP_OK;
+}
+
+enum op_rc op_packer_close(struct op_packer *packer, struct op_err *err)
+{
+    if (!packer->open)
+        return OP_OK;
+    struct op_engine *engine = packer->work->engine;
+    struct op_batch *batch = &packer->batch;
+    const char *tail = packer->work->lane->provider->framing.tail;
+    enum op_rc rc = write_text(packer, tail, strlen(tail), err);
+    if (rc)
+        return rc;
+    OP_FAULT(engine, "pack.written");
+    OP_CLEANUP(op_mem_freep) char *prefix = op_mem_printf("%lld", (long long)batch->id);
+    rc = op_spool_commit(engine->spool, &packer->file, prefix, ".json", &batch->file,
+                         batch->sha256, &batch->bytes, err);
+    if (!rc)
+        rc = op_ledger_batch_add(engine->ledger, batch, err);
+    if (rc)
+        return rc;
+    op_log(OP_EVENT_BATCH_BUILT, OP_F("batch", batch->id), OP_F("requests", batch->count),
+           OP_F("bytes", batch->bytes));
+    packer->batches++;
+    packer->reserved_microusd += batch->reserved_microusd;
+    forget_batch(packer);
+    return OP_OK;
+}

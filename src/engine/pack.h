@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef OP_ENGINE_PACK_H
+#define OP_ENGINE_PACK_H
+
+/*
+ * Model:     puts requests into batch files, in the order they come, and closes a batch when the
+ *            next request would pass its count or bytes. A batch is frozen the moment it is closed
+ *            (R5): file durable first, then its row, in the caller's transaction (R3). Used by
+ *            planning (requests that have no row yet) and by re-packing.
+ * Ownership: storage is the caller's; op_packer_abort removes an unfinished file.
+ * Errors:    after an error the caller rolls back and aborts.
+ * Threads:   the engine's.
+ */
+
+#include "engine/work.h"
+
+struct op_packer {
+    struct op_work *work;
+    bool open;
+    struct op_spool_file file;
+    struct op_batch batch;
+    int64_t offset;
+    int64_t max_requests, max_bytes;
+    int64_t batches; /* closed so far */
+    int64_t reserved_microusd; /* of those closed so far */
+    struct op_buf custom_id;
+};
+
+void op_packer_init(struct op_packer *packer, struct op_work *work);
+void op_packer_release(struct op_packer *packer); /* aborts what is open */
+
+/* The batch must be closed before a request of so many params bytes can go in. */
+bool op_packer_is_full(const struct op_packer *packer, size_t params_len);
+/* Adds a request; *ret says where its params lie. Begins a batch when none is open. */
+OP_MUST_CHECK enum op_rc op_packer_add(struct op_packer *packer, int64_t request_id, int name,
+                                       struct op_str params, struct op_payload_ref *ret,
+                                       struct op_err *err);
+/* Freezes the open batch, if any, and adds its row; the caller commits. */
+OP_MUST_CHECK enum op_rc op_packer_close(struct op_packer *packer, struct op_err *err);
+
+/* What a request may cost at most: its prompt, estimated, and max_tokens of answer. False: the
+ * price list does not know the model. */
+bool op_request_cost(struct op_work *work, int name, struct op_str params, bool batch_price,
+                     int64_t *ret_tokens, int64_t *ret_microusd);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/mem.h"
+#include "engine/work.h"
+
+struct pick {
+    struct op_engine *engine;
+    int64_t now_ms;
+    int64_t id;
+};
+
+/* The walk goes on after the first hit only to learn the earliest due time of the others. */
+static enum op_rc look(void *arg, const struct op_batch *batch, struct op_err *err)
+{
+    (void)err;
+    struct pick *pick = arg;
+    bool due = batch->due_ms <= pick->now_ms;
+    if (due && !pick->id)
+        pick->id = batch->id;
+    else if (!due)
+        op_engine_due(pick->engine, batch->due_ms);
+    return OP_OK;
+}
+
+enum op_rc op_batch_pick(struct op_work *work, uint32_t states, struct op_batch *ret,
+                         struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    struct op_batch_filter filter = {.job_id = work->job.id, .states = states};
+    struct pick pick = {.engine = engine, .now_ms = op_engine_now(engine)};
+    enum op_rc rc = op_ledger_batches(engine->ledger, &filter, look, &pick, err);
+    if (rc)
+        return rc;
+    if (!pick.id)
+        return OP_NOTFOUND;
+    return op_ledger_batch_get(engine->ledger, pick.id, ret, err);
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/pack.h"
+#include "engine/walk.h"
+
+/*
+ * Planning reads the records once and leaves every request packed, waiting for an identical one, or
+ * reused. It commits batch by batch, but nothing is sent while the job is PLANNING, so a crash in
+ * the middle only means that planning is wiped and done again.
+ */
+struct planning {
+    struct op_work *work;
+    struct op_packer packer;
+    int64_t record_id;
+    int64_t round_first_record; /* keys of earlier rounds may come again */
+    struct op_job_counts counts;
+    struct op_sha256 *sha;
+    struct op_buf data;
+    bool primed[64];
+};
+
+static enum op_rc commit_batch(struct planning *p, struct op_err *err)
+{
+    struct op_engine *engine = p->work->engine;
+    enum op_rc rc = op_packer_close(&p->packer, err);
+    if (!rc)
+        rc = op_ledger_commit(engine->ledger, err);
+    if (rc)
+        return rc;
+    OP_FAULT(engine, "pack.committed");
+    return op_ledger_begin(engine->ledger, err);
+}
+
+static enum op_rc plan_record(void *arg, const struct op_record *record, struct op_err *err)
+{
+    struct planning *p = arg;
+    struct op_ledger *ledger = p->work->engine->ledger;
+    op_buf_clear(&p->data);
+    if (p->work->plan->keeps_data)
+        op_record_write(p->work->plan, record, &p->data);
+    struct op_str data = p->work->plan->keeps_data ? op_buf_str(&p->data) : OP_STR_NULL;
+    enum op_rc rc =
+        op_ledger_record_add(ledger, p->work->job.id, record->key, data, &p->record_id, err);
+    if (rc == OP_CONFLICT && p->record_id < p->round_first_record) {
+        op_err_clear(err);
+        rc = OP_OK;
+    } else if (rc == OP_CONFLICT) {
+        op_err_clear(err);
+        return op_fail(err, OP_INVAL,
+                       "%s: the key '" OP_STR_FMT
+                       "' occurs twice; keys must be unique in a job "
+                       "(choose another key column, or GROUP BY it)",
+                       record->place, OP_STR_ARG(record->key));
+    }
+    if (!rc)
+        p->counts.records++;
+    return rc;
+}
+
+/* Equal hashes mean equal requests to the same account's models: provider, server and every byte
+ * of the params. */
+static void request_hash(struct planning *p, struct op_str params, uint8_t ret[OP_HASH_LEN])
+{
+    const struct op_lane *lane = p->work->lane;
+    const char *server = lane->emulated ? "emulator" : lane->base_url;
+    uint8_t digest[OP_SHA256_LEN];
+    op_sha256_reset(p->sha);
+    op_sha256_add(p->sha, lane->provider->name, strlen(lane->provider->name) + 1);
+    op_sha256_add(p->sha, server, strlen(server) + 1);
+    op_sha256_add(p->sha, params.ptr, params.len);
+    op_sha256_end(p->sha, digest);
+    memcpy(ret, digest, OP_HASH_LEN);
+}
+
+/* Who already asked this: *ret_same stays 0 when nobody did, or in vain. A stale index entry (its
+ * planning was wiped) shows by its hash. */
+static enum op_rc find_same(struct planning *p, const uint8_t hash[OP_HASH_LEN],
+                            int64_t *ret_same, struct op_err *err)
+{
+    struct op_ledger *ledger = p->work->engine->ledger;
+    int64_t id = 0;
+    enum op_rc rc = op_ledger_asked_find(ledger, hash, &id, err);
+    if (rc == OP_NOTFOUND && !err->rc)
+        return OP_OK;
+    if (rc)
+        return rc;
+    OP_CLEANUP(op_request_release) struct op_request found = {0};
+    rc = op_ledger_request_get(ledger, id, &found, err);
+    if (rc == OP_NOTFOUND) {
+        op_err_clear(err);
+        return OP_OK;
+    }
+    if (rc)
+        return rc;
+    if (memcmp(found.hash, hash, OP_HASH_LEN) != 0 || found.state == OP_REQUEST_FAILED ||
+        found.state == OP_REQUEST_CANCELED)
+        return OP_OK;
+    *ret_same = found.same_as ? found.same_as : found.id;
+    return OP_OK;
+}
+
+/* A stub that asks for one token of answer: it writes the prompt cache the others will read. */
+static enum op_rc plan_prime(struct planning *p, int name, struct op_str params,
+                             struct op_err *err)
+{
+    struct op_work *work = p->work;
+    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
+    struct op_json root;
+    enum op_rc rc = op_json_parse(parser, params.ptr, params.len, true, &root, err);
+    if (rc)
+        return rc;
+    struct op_buf stub;
+    op_buf_init(&stub, params.len + 4096);
+    struct op_amend amend = {.max_tokens = 1};
+    rc = work->lane->provider->amend(root, &amend, &stub, err);
+    struct op_request request = {
+        .id = op_ledger_next_request(work->engine->ledger),
+        .job_id = work->job.id,
+        .name = name,
+        .state = OP_REQUEST_PACKED,
+    };
+    if (!rc && p->packer.open)
+        rc = commit_batch(p, err);
+    if (!rc)
+        rc = op_packer_add(&p->packer, request.id, name, op_buf_str(&stub), &request.payload,
+                           err);
+    if (!rc) {
+        p->packer.batch.prime = true;
+        request.batch_id = request.payload.batch_id;
+        rc = op_ledger_request_add(work->engine->ledger, &request, err);
+    }
+    if (!rc)
+        rc = commit_batch(p, err);
+    op_buf_release(&stub);
+    return rc;
+}
+
+static enum op_rc plan_request(void *arg, const struct op_record *record, int name,
+                               struct op_str params, struct op_err *err)
+{
+    struct planning *p = arg;
+    struct op_ledger *ledger = p->work->engine->ledger;
+    (void)record;
+    enum op_rc rc = OP_OK;
+    if (p->work->def.prime && name < (int)OP_COUNT(p->primed) && !p->primed[name]) {
+        p->primed[name] = true;
+        rc = plan_prime(p, name, params, err);
+        if (rc)
+            return rc;
+    }
+    struct op_request request = {
+        .job_id = p->work->job.id, .record_id = p->record_id, .name = name};
+    request_hash(p, params, request.hash);
+    if (!p->work->fresh)
+        rc = find_same(p, request.hash, &request.same_as, err);
+    if (!rc && !request.same_as && op_packer_is_full(&p->packer, params.len))
+        rc = commit_batch(p, err);
+    if (rc)
+        return rc;
+    request.id = op_ledger_next_request(ledger);
+    p->counts.requests++;
+    if (request.same_as) {
+        request.state = OP_REQUEST_WAITING;
+        return op_ledger_request_add(ledger, &request, err);
+    }
+    request.state = OP_REQUEST_PACKED;
+    rc = op_packer_add(&p->packer, request.id, name, params, &request.payload, err);
+    request.batch_id = request.payload.batch_id;
+    if (!rc)
+        rc = op_ledger_request_add(ledger, &request, err);
+    if (!rc)
+        rc = op_ledger_asked_put(ledger, request.hash, request.id, err);
+    return rc;
+}
+
+static void plan_skipped(void *arg, const char *message)
+{
+    struct planning *p = arg;
+    op_log(OP_EVENT_INPUT_SKIPPED, OP_F("job", p->work->job.id), OP_T("why", message));
+}
+
+static void remove_payload(void *arg, const char *file)
+{
+    struct op_work *work = arg;
+    struct op_err err = OP_ERR_INIT;
+    if (op_spool_remove(work->engine->spool, file, &err))
+        op_log(OP_EVENT_NOTE, OP_T("problem", err.msg));
+}
+
+static enum op_rc finish_planning(struct planning *p, const struct op_walk *walk,
+                                  struct op_err *err)
+{
+    struct op_work *work = p->work;
+    struct op_engine *engine = work->engine;
+    enum op_rc rc = op_packer_close(&p->packer, err);
+    p->counts.skipped = walk->done + walk->bad;
+    p->counts.reserved_microusd = p->packer.reserved_microusd;
+    if (!rc)
+        rc = op_ledger_job_count(engine->ledger, work->job.id, &p->counts, err);
+    if (!rc)
+        rc = op_ledger_job_go(engine->ledger, work->job.id, OP_JOB_PLANNING, OP_JOB_RUNNING, "",
+                              err);
+    if (!rc)
+        rc = op_work_event(work, NULL, err);
+    OP_FAULT(engine, "plan.commit");
+    if (!rc)
+        rc = op_ledger_commit(engine->ledger, err);
+    if (rc)
+        return rc;
+    op_log(OP_EVENT_JOB_PLANNED, OP_F("job", work->job.id), OP_F("records", p->counts.records),
+           OP_F("requests", p->counts.requests), OP_F("batches", p->packer.batches),
+           OP_F("already_done", walk->done), OP_F("skipped", walk->bad));
+    return OP_OK;
+}
+
+static enum op_rc plan_all(struct planning *p, struct op_err *err)
+{
+    struct op_walk walk = {
+        .work = p->work,
+        .arg = p,
+        .record = plan_record,
+        .request = plan_request,
+        .skipped = plan_skipped,
+    };
+    struct op_ledger *ledger = p->work->engine->ledger;
+    enum op_rc rc = op_ledger_begin(ledger, err);
+    if (rc)
+        return rc;
+    p->round_first_record = op_ledger_next_record(ledger);
+    rc = op_walk(&walk, err);
+    if (!rc)
+        rc = finish_planning(p, &walk, err);
+    if (rc)
+        op_ledger_rollback(ledger);
+    return rc;
+}
+
+enum op_rc op_work_stage(struct op_work *work, struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    op_sqlenv_close(OP_TAKE(work->sql));
+    work->columns_known = false;
+    enum op_rc rc = OP_OK;
+    if (work->inputs_db) {
+        int64_t rows = 0;
+        rc = op_stage(engine->env, work->plan, work->inputs_db, NULL, NULL, &rows, err);
+    }
+    struct op_sqlenv *sql = NULL;
+    if (!rc)
+        rc = op_work_sql(work, &sql, err);
+    if (!rc)
+        rc = op_require(sql, work->plan, err);
+    return rc;
+}
+
+enum op_rc op_step_plan(struct op_work *work, bool *ret_worked, struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    enum op_rc rc =
+        op_ledger_plan_reset(engine->ledger, work->job.id, remove_payload, work, err);
+    if (!rc)
+        rc = op_work_stage(work, err);
+    if (!rc) {
+        struct planning p = {.work = work, .sha = op_sha256_new()};
+        op_buf_init(&p.data, OP_SOURCE_MAX_RECORD);
+        op_packer_init(&p.packer, work);
+        rc = plan_all(&p, err);
+        op_packer_release(&p.packer);
+        op_buf_release(&p.data);
+        op_sha256_free(p.sha);
+    }
+    /* Bad input ends the job, because the same input would fail again; nothing was bought. A
+     * failing machine does not: planning starts over. */
+    if (rc == OP_INVAL || rc == OP_NOTFOUND) {
+        struct op_err second = OP_ERR_INIT;
+        if (!op_ledger_plan_reset(engine->ledger, work->job.id, remove_payload, work,
+                                  &second) &&
+            op_work_job_go(work, OP_JOB_FAILED, err->msg, &second))
+            op_log(OP_EVENT_NOTE, OP_T("problem", second.msg));
+    }
+    if (rc)
+        return rc;
+    *ret_worked = true;
+    return OP_OK;
+}

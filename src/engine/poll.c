@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "core/retry.h"
+#include "engine/work.h"
+
+/* A batch the provider does not know is given up only after this long and so many answers: the 404
+ * is often transient, and a wrong key says 404 too (reference/reliability.md section 2). */
+#define VANISH_MS    (24 * OP_HOUR_MS)
+#define VANISH_TRIES 3
+
+static enum op_rc ask(struct op_work *work, const struct op_batch *batch, bool cancel,
+                      struct op_remote_batch *ret, int64_t *ret_hint_ms, struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    const struct op_provider_ops *provider = work->lane->provider;
+    struct op_exchange x;
+    op_exchange_init(&x);
+    struct op_http_reply reply;
+    op_http_reply_init(&reply);
+    enum op_rc rc = cancel ? provider->cancel(work->lane, batch->provider_id, &x, err)
+                           : provider->get(work->lane, batch->provider_id, &x, err);
+    if (!rc)
+        rc = op_lane_exchange(engine, work->lane, &x, NULL, NULL, &reply, err);
+    if (!rc)
+        rc = provider->decode_batch(&reply, ret, err);
+    if (!rc && strcmp(ret->id, batch->provider_id) != 0)
+        rc = op_fail_as(err, OP_REMOTE, OP_DISP_RETRY, "asked for %s, the reply is about %s",
+                        batch->provider_id, ret->id);
+    if (!rc)
+        *ret_hint_ms = op_http_retry_after_ms(&reply, op_engine_now(engine));
+    op_http_reply_release(&reply);
+    op_exchange_release(&x);
+    return rc;
+}
+
+static enum op_rc unknown_there(struct op_work *work, struct op_batch *batch,
+                                const struct op_err *why, struct op_err *err)
+{
+    int64_t now = op_engine_now(work->engine);
+    if (!batch->missing_since_ms)
+        batch->missing_since_ms = now;
+    if (batch->tries + 1 < VANISH_TRIES || now - batch->missing_since_ms < VANISH_MS)
+        return op_batch_later(work, batch, why, err);
+    op_log(OP_EVENT_BATCH_VANISHED, OP_F("batch", batch->id),
+           OP_T("provider_id", batch->provider_id));
+    return op_work_move_unpack(work, batch, OP_BATCH_VANISHED, why->msg, true, err);
+}
+
+static enum op_rc poll_failed(struct op_work *work, struct op_batch *batch,
+                              const struct op_err *why, struct op_err *err)
+{
+    if (why->rc == OP_STOPPED)
+        return op_fail(err, OP_STOPPED, "%s", why->msg);
+    if (why->rc == OP_NOTFOUND)
+        return unknown_there(work, batch, why, err);
+    if (why->disp == OP_DISP_PAUSE)
+        op_lane_pause(work->engine, work->lane, why);
+    return op_batch_later(work, batch, why, err);
+}
+
+static enum op_rc polled(struct op_work *work, struct op_batch *batch,
+                         const struct op_remote_batch *remote, int64_t hint_ms,
+                         struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    op_batch_take_remote(engine, batch, remote);
+    batch->tries = 0;
+    batch->missing_since_ms = 0;
+    int64_t now = op_engine_now(engine);
+    enum op_rc rc;
+    switch (remote->state) {
+    case OP_REMOTE_ENDED:
+        batch->due_ms = 0;
+        rc = op_work_move(work, batch, OP_BATCH_ENDED, remote->state_name, err);
+        if (!rc)
+            op_log(OP_EVENT_BATCH_ENDED, OP_F("batch", batch->id),
+                   OP_T("provider_id", batch->provider_id));
+        break;
+    case OP_REMOTE_FAILED:
+        rc = op_work_fail_batch(work, batch, OP_BATCH_QUARANTINED,
+                                "the provider failed the batch as a whole; nothing was bought",
+                                err);
+        break;
+    case OP_REMOTE_UNKNOWN:
+        op_log(OP_EVENT_NOTE, OP_F("batch", batch->id),
+               OP_T("unknown_state", remote->state_name));
+        /* fallthrough */
+    case OP_REMOTE_IN_PROGRESS:
+    case OP_REMOTE_CANCELING:
+    default:
+        batch->due_ms =
+            now + op_poll_delay_ms(now - batch->accepted_ms, hint_ms, engine->options.poll_ms);
+        op_engine_due(engine, batch->due_ms);
+        rc = op_ledger_batch_save(engine->ledger, batch, err);
+        op_log(OP_EVENT_BATCH_POLLED, OP_F("batch", batch->id),
+               OP_T("state", remote->state_name));
+        break;
+    }
+    OP_FAULT(engine, "poll.committed");
+    return rc;
+}
+
+struct cancel_pick {
+    int64_t id;
+};
+
+static enum op_rc find_cancel(void *arg, const struct op_batch *batch, struct op_err *err)
+{
+    (void)err;
+    struct cancel_pick *pick = arg;
+    if (batch->cancel_wanted && !batch->cancel_sent && !pick->id)
+        pick->id = batch->id;
+    return OP_OK;
+}
+
+/* A cancel may be asked twice without harm, so it needs no gate. */
+static enum op_rc send_cancel(struct op_work *work, bool *ret_worked, struct op_err *err)
+{
+    struct op_batch_filter filter = {.job_id = work->job.id,
+                                     .states = OP_STATE_BIT(OP_BATCH_ACCEPTED)};
+    struct cancel_pick pick = {0};
+    enum op_rc rc = op_ledger_batches(work->engine->ledger, &filter, find_cancel, &pick, err);
+    if (rc || !pick.id)
+        return rc;
+    OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
+    rc = op_ledger_batch_get(work->engine->ledger, pick.id, &batch, err);
+    if (rc || batch.due_ms > op_engine_now(work->engine))
+        return rc;
+    *ret_worked = true;
+    struct op_remote_batch remote = {0};
+    struct op_err why = OP_ERR_INIT;
+    int64_t hint = -1;
+    rc = ask(work, &batch, true, &remote, &hint, &why);
+    if (rc && why.disp != OP_DISP_REJECT)
+        return poll_failed(work, &batch, &why, err);
+    /* A cancel that the provider refuses has come too late: the batch is ending by itself. */
+    batch.cancel_sent = true;
+    batch.due_ms = 0;
+    op_log(OP_EVENT_BATCH_CANCELED, OP_F("batch", batch.id),
+           OP_T("provider_id", batch.provider_id));
+    return op_ledger_batch_save(work->engine->ledger, &batch, err);
+}
+
+enum op_rc op_step_poll(struct op_work *work, bool *ret_worked, struct op_err *err)
+{
+    enum op_rc rc = send_cancel(work, ret_worked, err);
+    if (rc || *ret_worked)
+        return rc;
+    OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
+    rc = op_batch_pick(work, OP_STATE_BIT(OP_BATCH_ACCEPTED), &batch, err);
+    if (rc == OP_NOTFOUND && !err->rc)
+        return OP_OK;
+    if (rc)
+        return rc;
+    struct op_remote_batch remote = {0};
+    struct op_err why = OP_ERR_INIT;
+    int64_t hint = -1;
+    *ret_worked = true;
+    if (ask(work, &batch, false, &remote, &hint, &why))
+        return poll_failed(work, &batch, &why, err);
+    return polled(work, &batch, &remote, hint, err);
+}

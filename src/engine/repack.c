@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/pack.h"
+
+/* What may be put before a model of its own wrong answer and what is wrong with it. */
+#define REASK_TEXT_MAX (4 * 1024 * 1024)
+#define PARAMS_MAX     (64 * 1024 * 1024)
+/* A cut answer gets this much more room. */
+#define MORE_ROOM 2
+
+struct repack {
+    struct op_work *work;
+    struct op_packer packer;
+    struct op_json_parser *parser;
+    struct op_json_parser *line_parser;
+    struct op_buf params, amended, text, line, scratch;
+    int64_t count;
+};
+
+static enum op_rc commit_packed(struct repack *r, struct op_err *err)
+{
+    struct op_engine *engine = r->work->engine;
+    int64_t before = r->packer.reserved_microusd;
+    enum op_rc rc = op_packer_close(&r->packer, err);
+    if (rc)
+        return rc;
+    struct op_job_counts delta = {.reserved_microusd = r->packer.reserved_microusd - before};
+    rc = op_ledger_job_count(engine->ledger, r->work->job.id, &delta, err);
+    if (!rc)
+        rc = op_ledger_commit(engine->ledger, err);
+    if (!rc)
+        OP_FAULT(engine, "repack.committed");
+    return rc;
+}
+
+/* A request that waited in vain for an identical one has that one's params. */
+static enum op_rc find_payload(struct repack *r, const struct op_request *request,
+                               struct op_payload_ref *ret, struct op_err *err)
+{
+    *ret = request->payload;
+    if (ret->batch_id || !request->same_as)
+        return OP_OK;
+    OP_CLEANUP(op_request_release) struct op_request primary = {0};
+    enum op_rc rc =
+        op_ledger_request_get(r->work->engine->ledger, request->same_as, &primary, err);
+    if (!rc)
+        *ret = primary.payload;
+    return rc;
+}
+
+static enum op_rc read_params(struct repack *r, const struct op_payload_ref *ref,
+                              struct op_err *err)
+{
+    struct op_engine *engine = r->work->engine;
+    OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
+    enum op_rc rc = op_ledger_batch_get(engine->ledger, ref->batch_id, &batch, err);
+    op_buf_clear(&r->params);
+    if (!rc)
+        rc = op_spool_read(engine->spool, batch.file, ref->offset, ref->len, &r->params, err);
+    return rc;
+}
+
+static enum op_rc take_note(void *arg, const struct op_note *note, struct op_err *err)
+{
+    (void)err;
+    struct op_buf *text = arg;
+    if (!strcmp(note->kind, "schema") || !strcmp(note->kind, "check")) {
+        op_buf_clear(text); /* the latest counts */
+        op_buf_addz(text, note->text);
+    }
+    return OP_OK;
+}
+
+static void number_lines(struct op_buf *text)
+{
+    OP_CLEANUP(op_mem_freep) char *plain = op_buf_take(text);
+    struct op_str rest = op_str_from(plain);
+    for (int number = 1; rest.len; number++) {
+        struct op_str line = op_str_cut(&rest, '\n');
+        if (line.len)
+            op_buf_addf(text, "%d. " OP_STR_FMT "\n", number, OP_STR_ARG(line));
+    }
+}
+
+static enum op_rc keep_last(void *arg, const struct op_result_row *row, struct op_err *err)
+{
+    (void)err;
+    if (row->part >= 0)
+        *(struct op_result_row *)arg = *row;
+    return OP_OK;
+}
+
+/* The answer text of the request's last result. */
+static enum op_rc last_answer(struct repack *r, int64_t request_id, struct op_str *ret,
+                              struct op_err *err)
+{
+    struct op_engine *engine = r->work->engine;
+    struct op_result_row row = {.part = -1};
+    enum op_rc rc = op_ledger_request_results(engine->ledger, request_id, keep_last, &row, err);
+    *ret = OP_STR("");
+    if (rc || row.part < 0)
+        return rc;
+    struct op_result_file file = {0};
+    rc = op_ledger_result_file_get(engine->ledger, row.batch_id, row.part, &file, err);
+    op_buf_clear(&r->line);
+    op_buf_clear(&r->scratch);
+    if (!rc)
+        rc = op_spool_read(engine->spool, file.file, row.offset, row.len, &r->line, err);
+    op_result_file_release(&file);
+    struct op_json root;
+    struct op_result result = {0};
+    if (!rc)
+        rc = op_json_parse(r->line_parser, r->line.ptr, r->line.len, true, &root, err);
+    if (!rc)
+        rc = r->work->lane->provider->decode_result(root, &r->scratch, &result, err);
+    if (!rc && result.text.ptr && result.text.len < REASK_TEXT_MAX)
+        *ret = result.text;
+    return rc;
+}
+
+static int64_t more_room(struct op_json params)
+{
+    int64_t now = op_json_int(op_json_get(params, "max_tokens"), 0);
+    return now > 0 && now < INT64_MAX / MORE_ROOM ? now * MORE_ROOM : 0;
+}
+
+/* The same bytes again, or amended for the reason it is asked again. *ret lives in r. */
+static enum op_rc amend(struct repack *r, const struct op_request *request, struct op_str *ret,
+                        struct op_err *err)
+{
+    *ret = op_buf_str(&r->params);
+    if (request->reask != OP_REASK_INVALID && request->reask != OP_REASK_TRUNCATED)
+        return OP_OK;
+    struct op_json root;
+    enum op_rc rc = op_json_parse(r->parser, r->params.ptr, r->params.len, true, &root, err);
+    if (rc)
+        return rc;
+    struct op_amend change = {0};
+    if (request->reask == OP_REASK_TRUNCATED) {
+        change.max_tokens = more_room(root);
+    } else {
+        op_buf_clear(&r->text);
+        rc = op_ledger_notes(r->work->engine->ledger, 0, 0, request->id, take_note, &r->text,
+                             err);
+        number_lines(&r->text);
+        change.violations = op_buf_str(&r->text);
+        if (!rc)
+            rc = last_answer(r, request->id, &change.answer, err);
+    }
+    op_buf_clear(&r->amended);
+    if (!rc)
+        rc = r->work->lane->provider->amend(root, &change, &r->amended, err);
+    *ret = op_buf_str(&r->amended);
+    return rc;
+}
+
+static enum op_rc repack_one(void *arg, const struct op_request *found, struct op_err *err)
+{
+    struct repack *r = arg;
+    struct op_ledger *ledger = r->work->engine->ledger;
+    struct op_payload_ref ref;
+    struct op_str params;
+    enum op_rc rc = find_payload(r, found, &ref, err);
+    if (!rc)
+        rc = read_params(r, &ref, err);
+    if (!rc)
+        rc = amend(r, found, &params, err);
+    if (!rc && op_packer_is_full(&r->packer, params.len)) {
+        rc = commit_packed(r, err);
+        if (!rc)
+            rc = op_ledger_begin(ledger, err);
+    }
+    if (rc)
+        return op_err_wrap(err, "packing request %lld again", (long long)found->id);
+    struct op_request request = *found;
+    rc = op_packer_add(&r->packer, request.id, request.name, params, &request.payload, err);
+    request.batch_id = request.payload.batch_id;
+    request.same_as = 0;
+    if (!rc)
+        rc = op_ledger_request_go(ledger, &request, 0, OP_REQUEST_PACKED, err);
+    r->count++;
+    return rc;
+}
+
+static enum op_rc repack_all(struct repack *r, struct op_err *err)
+{
+    struct op_ledger *ledger = r->work->engine->ledger;
+    enum op_rc rc = op_ledger_begin(ledger, err);
+    if (rc)
+        return rc;
+    rc = op_ledger_requests(ledger, r->work->job.id, OP_REQUEST_NEW, 0, repack_one, r, err);
+    if (!rc)
+        rc = commit_packed(r, err);
+    if (rc)
+        op_ledger_rollback(ledger);
+    return rc;
+}
+
+struct withdrawal {
+    struct op_work *work;
+    int64_t count;
+};
+
+static enum op_rc withdraw_one(void *arg, const struct op_request *found, struct op_err *err)
+{
+    struct withdrawal *w = arg;
+    struct op_request request = *found;
+    enum op_rc rc =
+        op_ledger_request_go(w->work->engine->ledger, &request, 0, OP_REQUEST_CANCELED, err);
+    if (!rc && request.record_id)
+        w->count++;
+    return rc;
+}
+
+/* A canceled job asks for nothing more. */
+static enum op_rc withdraw(struct op_work *work, bool *ret_worked, struct op_err *err)
+{
+    struct op_ledger *ledger = work->engine->ledger;
+    struct withdrawal w = {.work = work};
+    enum op_rc rc = op_ledger_begin(ledger, err);
+    if (rc)
+        return rc;
+    rc = op_ledger_requests(ledger, work->job.id, OP_REQUEST_NEW, 0, withdraw_one, &w, err);
+    if (!rc)
+        rc = op_ledger_requests(ledger, work->job.id, OP_REQUEST_WAITING, 0, withdraw_one, &w,
+                                err);
+    struct op_job_counts delta = {.canceled = w.count};
+    if (!rc)
+        rc = op_ledger_job_count(ledger, work->job.id, &delta, err);
+    if (!rc)
+        rc = op_ledger_commit(ledger, err);
+    if (rc)
+        op_ledger_rollback(ledger);
+    if (!rc && w.count)
+        *ret_worked = true;
+    return rc;
+}
+
+enum op_rc op_step_pack(struct op_work *work, bool *ret_worked, struct op_err *err)
+{
+    if (work->job.state == OP_JOB_CANCELING)
+        return withdraw(work, ret_worked, err);
+    bool any = false;
+    enum op_rc rc =
+        op_ledger_job_has(work->engine->ledger, work->job.id, OP_REQUEST_NEW, &any, err);
+    if (rc || !any)
+        return rc;
+    struct repack r = {
+        .work = work, .parser = op_json_parser_new(), .line_parser = op_json_parser_new()};
+    op_packer_init(&r.packer, work);
+    op_buf_init(&r.params, PARAMS_MAX);
+    op_buf_init(&r.amended, PARAMS_MAX);
+    op_buf_init(&r.text, REASK_TEXT_MAX);
+    op_buf_init(&r.line, PARAMS_MAX);
+    op_buf_init(&r.scratch, PARAMS_MAX);
+    rc = repack_all(&r, err);
+    op_packer_release(&r.packer);
+    op_json_parser_free(r.parser);
+    op_json_parser_free(r.line_parser);
+    op_buf_release(&r.params);
+    op_buf_release(&r.amended);
+    op_buf_release(&r.text);
+    op_buf_release(&r.line);
+    op_buf_release(&r.scratch);
+    if (!rc)
+        *ret_worked = true;
+    return rc;
+}

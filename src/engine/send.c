@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "base/json_out.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "core/retry.h"
+#include "engine/listing.h"
+#include "engine/work.h"
+
+/* The list must reach back further than any create of ours can still be in doubt: a batch lives at
+ * most 24 h, so two days (reference/reliability.md 3.2.1). */
+#define BASELINE_MS (48 * OP_HOUR_MS)
+/* What an answer may take on disk: bytes per token of answer, plus its envelope
+ * (reference/reliability.md 3.10). */
+#define ANSWER_BYTES_PER_TOKEN 6
+#define ANSWER_BYTES_FIXED     2048
+
+struct sending {
+    struct op_work *work;
+    struct op_batch *batch;
+    int fd;
+    char *path;
+};
+
+static int64_t read_body(void *arg, int64_t offset, void *ptr, size_t room)
+{
+    struct sending *s = arg;
+    struct op_env *env = s->work->engine->env;
+    ssize_t n = env->ops->pread(env, s->fd, ptr, room, offset);
+    return n < 0 ? -1 : n;
+}
+
+static enum op_rc write_manifest(struct sending *s, struct op_err *err)
+{
+    struct op_engine *engine = s->work->engine;
+    struct op_buf line;
+    op_buf_init(&line, 4096);
+    struct op_json_out o;
+    op_json_out_init(&o, &line, 0);
+    op_json_out_object(&o);
+    op_json_out_kv_text(&o, "ledger", op_ledger_uuid(engine->ledger));
+    op_json_out_kv_int(&o, "batch", s->batch->id);
+    op_json_out_kv_text(&o, "nonce", s->batch->nonce);
+    op_json_out_kv_text(&o, "sha256", s->batch->sha256);
+    op_json_out_kv_int(&o, "count", s->batch->count);
+    op_json_out_kv_text(&o, "provider", s->work->lane->provider->name);
+    op_json_out_end_object(&o);
+    enum op_rc rc = op_manifest_add(engine->spool, line.ptr, err);
+    op_buf_release(&line);
+    return rc;
+}
+
+/*
+ * The door. Every byte but the last is on its way. Durability point: the manifest line, then the
+ * move to SENDING, are on disk before the last byte is released; without that byte the provider
+ * has nothing it could run. From here on nothing sends this batch again.
+ */
+static enum op_rc gate(void *arg, struct op_err *err)
+{
+    struct sending *s = arg;
+    struct op_engine *engine = s->work->engine;
+    OP_FAULT(engine, "send.gate.before");
+    enum op_rc rc = write_manifest(s, err);
+    if (!rc)
+        rc = op_ledger_batch_go(engine->ledger, s->batch, OP_BATCH_SENDING, "", err);
+    OP_FAULT(engine, "send.gate.after");
+    return rc;
+}
+
+static enum op_rc check_room(struct op_work *work, const struct op_batch *batch,
+                             struct op_err *err)
+{
+    int64_t longest = 0;
+    for (size_t i = 0; i < work->def.request_count; i++) {
+        if (work->plan->requests[i].max_tokens > longest)
+            longest = work->plan->requests[i].max_tokens;
+    }
+    int64_t need = 0, total = 0;
+    if (__builtin_mul_overflow(longest, ANSWER_BYTES_PER_TOKEN, &need) ||
+        __builtin_add_overflow(need, ANSWER_BYTES_FIXED, &need) ||
+        __builtin_mul_overflow(need, batch->count, &total) ||
+        __builtin_add_overflow(total, batch->bytes, &total))
+        return op_fail(err, OP_INVAL, "max_tokens is beyond any disk");
+    return op_spool_headroom(work->engine->spool, total, err);
+}
+
+static enum op_rc store_baseline(struct op_work *work, struct op_batch *batch,
+                                 struct op_err *err)
+{
+    if (work->lane->provider->has_tags) {
+        batch->intent_ms = op_engine_now(work->engine);
+        return OP_OK;
+    }
+    struct op_listing listing = {0};
+    enum op_rc rc = op_listing_read(work->engine, work->lane,
+                                    op_engine_now(work->engine) - BASELINE_MS, &listing, err);
+    if (rc)
+        return rc;
+    struct op_buf text;
+    op_buf_init(&text, 64 * 1024 * 1024);
+    op_baseline_write(&listing, &text);
+    batch->intent_ms = listing.server_ms;
+    op_mem_free(batch->baseline);
+    batch->baseline = op_buf_take(&text);
+    op_listing_release(&listing);
+    return op_ledger_batch_save(work->engine->ledger, batch, err);
+}
+
+/* A step that failed without consequence is tried again later. */
+enum op_rc op_batch_later(struct op_work *work, struct op_batch *batch,
+                          const struct op_err *why, struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    batch->tries++;
+    int64_t wait =
+        op_retry_delay_ms(batch->tries > 1000 ? 1000 : (int)batch->tries,
+                          why->disp == OP_DISP_RETRY_AFTER ? why->retry_after_ms : -1,
+                          op_engine_random32(engine));
+    batch->due_ms = op_engine_now(engine) + wait;
+    char text[OP_TIME_TEXT];
+    op_duration_format(wait, text);
+    op_log(OP_EVENT_NET_RETRY, OP_F("batch", batch->id), OP_T("in", text),
+           OP_T("why", why->msg));
+    op_engine_due(engine, batch->due_ms);
+    return op_ledger_batch_save(engine->ledger, batch, err);
+}
+
+static enum op_rc accepted(struct op_work *work, struct op_batch *batch,
+                           const struct op_remote_batch *remote, struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    op_batch_take_remote(engine, batch, remote);
+    batch->tries = 0;
+    batch->due_ms = op_engine_now(engine) + op_poll_delay_ms(0, -1, engine->options.poll_ms);
+    OP_FAULT(engine, "send.accepted.before");
+    enum op_rc rc = op_work_move(work, batch, OP_BATCH_ACCEPTED, remote->id, err);
+    OP_FAULT(engine, "send.accepted.after");
+    if (!rc)
+        op_log(OP_EVENT_BATCH_SENT, OP_F("batch", batch->id), OP_F("requests", batch->count),
+               OP_T("provider_id", remote->id));
+    return rc;
+}
+
+static enum op_rc rejected(struct op_work *work, struct op_batch *batch,
+                           const struct op_err *why, struct op_err *err)
+{
+    op_log(OP_EVENT_BATCH_REJECTED, OP_F("batch", batch->id), OP_T("why", why->msg));
+    if (why->disp == OP_DISP_PAUSE || why->disp == OP_DISP_RETRY_AFTER ||
+        why->disp == OP_DISP_RETRY) {
+        op_lane_pause(work->engine, work->lane, why);
+        return op_work_move_unpack(work, batch, OP_BATCH_REJECTED, why->msg, false, err);
+    }
+    if (why->disp == OP_DISP_SPLIT && batch->count > 1) {
+        work->plan->batch_requests = (batch->count + 1) / 2;
+        return op_work_move_unpack(work, batch, OP_BATCH_REJECTED, why->msg, false, err);
+    }
+    return op_work_fail_batch(work, batch, OP_BATCH_REJECTED, why->msg, err);
+}
+
+static enum op_rc ambiguous(struct op_work *work, struct op_batch *batch,
+                            const struct op_http_reply *reply, const struct op_err *why,
+                            struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    int64_t date = op_http_date_ms(reply);
+    batch->last_try_ms = date >= 0 ? date : op_engine_now(engine);
+    if (batch->last_try_ms < batch->intent_ms)
+        batch->last_try_ms = batch->intent_ms;
+    batch->due_ms = op_engine_now(engine) + OP_SECOND_MS;
+    op_log(OP_EVENT_BATCH_AMBIGUOUS, OP_F("batch", batch->id), OP_T("why", why->msg));
+    return op_work_move(work, batch, OP_BATCH_AMBIGUOUS, why->msg, err);
+}
+
+static enum op_rc settle_create(struct op_work *work, struct op_batch *batch,
+                                enum op_rc transport, const struct op_http_reply *reply,
+                                struct op_err *sent_err, struct op_err *err)
+{
+    const struct op_provider_ops *provider = work->lane->provider;
+    struct op_remote_batch remote = {0};
+    if (!reply->gate_passed) {
+        /* Nothing was bought: the last byte never left. A final reply may have come early. */
+        if (!transport && reply->status) {
+            (void)provider->decode_error(reply, sent_err);
+            if (sent_err->disp == OP_DISP_PAUSE)
+                op_lane_pause(work->engine, work->lane, sent_err);
+        }
+        return op_batch_later(work, batch, sent_err, err);
+    }
+    struct op_err why = OP_ERR_INIT;
+    enum op_create_class class_ = provider->decode_create(transport, reply, &remote, &why);
+    if (!why.rc && sent_err->rc)
+        why = *sent_err;
+    switch (class_) {
+    case OP_CREATE_ACCEPTED:
+        return accepted(work, batch, &remote, err);
+    case OP_CREATE_REJECTED:
+        return rejected(work, batch, &why, err);
+    case OP_CREATE_AMBIGUOUS:
+        break;
+    }
+    return ambiguous(work, batch, reply, &why, err);
+}
+
+static enum op_rc send_batch(struct op_work *work, struct op_batch *batch, struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    struct sending s = {.work = work, .batch = batch, .fd = -1};
+    s.path = op_spool_path(engine->spool, batch->file);
+    s.fd = engine->env->ops->open(engine->env, s.path, O_RDONLY | O_NOFOLLOW, 0);
+    if (s.fd < 0) {
+        enum op_rc rc =
+            op_fail(err, OP_IO, "cannot open the payload %s: %s", s.path, strerror(-s.fd));
+        op_mem_free(s.path);
+        return rc;
+    }
+    struct op_exchange x;
+    op_exchange_init(&x);
+    struct op_http_reply reply;
+    op_http_reply_init(&reply);
+    enum op_rc rc = work->lane->provider->create(work->lane, &x, err);
+    if (!rc) {
+        struct op_http_request request = {
+            .method = x.method,
+            .url = x.url.ptr,
+            .headers = x.headers,
+            .header_count = x.header_count,
+            .body_fn = read_body,
+            .body_arg = &s,
+            .body_len = batch->bytes,
+            .gate = gate,
+            .gate_arg = &s,
+        };
+        struct op_err sent_err = OP_ERR_INIT;
+        OP_FAULT(engine, "send.built");
+        enum op_rc transport = op_http_perform(engine->http, &request, &reply, &sent_err);
+        OP_FAULT(engine, "send.released");
+        rc = settle_create(work, batch, transport, &reply, &sent_err, err);
+    }
+    op_http_reply_release(&reply);
+    op_exchange_release(&x);
+    (void)engine->env->ops->close(engine->env, s.fd);
+    op_mem_free(s.path);
+    return rc;
+}
+
+struct lane_use {
+    const struct op_work *work;
+    bool in_doubt;
+    bool priming;
+};
+
+static enum op_rc see_use(void *arg, const struct op_batch *batch, struct op_err *err)
+{
+    (void)err;
+    struct lane_use *use = arg;
+    if (batch->lane_id == use->work->lane->id &&
+        (batch->state == OP_BATCH_SENDING || batch->state == OP_BATCH_AMBIGUOUS))
+        use->in_doubt = true;
+    if (batch->job_id == use->work->job.id && batch->prime)
+        use->priming = true;
+    return OP_OK;
+}
+
+/* Looks over everything that is not settled: whether the lane is taken by a doubtful create, and
+ * whether the job's prompt cache is still being warmed. */
+static enum op_rc lane_use(struct op_work *work, struct lane_use *ret, struct op_err *err)
+{
+    struct op_batch_filter filter = {
+        .states = OP_STATE_BIT(OP_BATCH_BUILT) | OP_STATE_BIT(OP_BATCH_UPLOADED) |
+                  OP_STATE_BIT(OP_BATCH_SENDING) | OP_STATE_BIT(OP_BATCH_AMBIGUOUS) |
+                  OP_STATE_BIT(OP_BATCH_ACCEPTED) | OP_STATE_BIT(OP_BATCH_ENDED) |
+                  OP_STATE_BIT(OP_BATCH_FETCHED)};
+    *ret = (struct lane_use){.work = work};
+    return op_ledger_batches(work->engine->ledger, &filter, see_use, ret, err);
+}
+
+/* True when the cap forbids it; said once, in the job's reason. */
+static enum op_rc over_cap(struct op_work *work, const struct op_batch *batch, bool *ret,
+                           struct op_err *err)
+{
+    const struct op_job *job = &work->job;
+    *ret = false;
+    if (!job->max_cost_microusd)
+        return OP_OK;
+    int64_t in_flight = 0;
+    enum op_rc rc = op_work_in_flight(work, &in_flight, err);
+    if (rc || job->counts.spent_microusd + in_flight + batch->reserved_microusd <=
+                  job->max_cost_microusd)
+        return rc;
+    *ret = true;
+    char reason[200];
+    snprintf(reason, sizeof(reason),
+             "the cost cap: batch-%lld may cost %.6f USD, %.6f of %.6f are spent or in flight; "
+             "raise it with --max-cost",
+             (long long)batch->id, (double)batch->reserved_microusd / 1e6,
+             (double)(job->counts.spent_microusd + in_flight) / 1e6,
+             (double)job->max_cost_microusd / 1e6);
+    if (!strcmp(job->reason ? job->reason : "", reason))
+        return OP_OK;
+    op_log(OP_EVENT_JOB_CAPPED, OP_F("job", job->id), OP_T("why", reason));
+    return op_ledger_job_reason(work->engine->ledger, job->id, reason, err);
+}
+
+/* What must hold before a byte is sent. *ret_go false: not now. */
+static enum op_rc may_send(struct op_work *work, struct op_batch *batch, bool *ret_go,
+                           struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    bool paused = false, capped = false;
+    *ret_go = false;
+    struct op_str why;
+    if (op_ledger_is_suspect(engine->ledger, &why))
+        return op_fail(err, OP_CONFLICT, OP_STR_FMT "; run `offpeak recover --trust`",
+                       OP_STR_ARG(why));
+    struct lane_use use;
+    enum op_rc rc = lane_use(work, &use, err);
+    if (rc || (use.in_doubt && work->lane->provider->lane_is_serial) ||
+        (use.priming && !batch->prime))
+        return rc;
+    rc = op_lane_is_paused(engine, work->lane, &paused, err);
+    if (!rc && !paused)
+        rc = over_cap(work, batch, &capped, err);
+    if (rc || paused || capped)
+        return rc;
+    rc = op_spool_verify(engine->spool, batch->file, batch->bytes, batch->sha256, err);
+    if (!rc)
+        rc = check_room(work, batch, err);
+    if (!rc)
+        *ret_go = true;
+    return rc;
+}
+
+enum op_rc op_step_send(struct op_work *work, bool *ret_worked, struct op_err *err)
+{
+    if (op_engine_stopped(work->engine))
+        return OP_OK;
+    OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
+    enum op_rc rc = op_batch_pick(work, OP_STATE_BIT(OP_BATCH_BUILT), &batch, err);
+    if (rc == OP_NOTFOUND && !err->rc)
+        return OP_OK;
+    if (rc)
+        return rc;
+    if (work->job.state == OP_JOB_CANCELING || batch.cancel_wanted) {
+        *ret_worked = true;
+        return op_work_cancel_batch(work, &batch, OP_BATCH_DROPPED,
+                                    "canceled before it was sent", err);
+    }
+    bool go = false;
+    rc = may_send(work, &batch, &go, err);
+    if (!rc && !go)
+        return OP_OK;
+    struct op_err why = OP_ERR_INIT;
+    if (!rc)
+        rc = store_baseline(work, &batch, &why);
+    if (rc && why.rc) {
+        /* No list, no send: without a baseline a doubtful create could not be told apart. */
+        if (why.disp == OP_DISP_PAUSE)
+            op_lane_pause(work->engine, work->lane, &why);
+        *ret_worked = true;
+        return op_batch_later(work, &batch, &why, err);
+    }
+    if (rc)
+        return op_err_wrap(err, "batch-%lld is not sent", (long long)batch.id);
+    rc = send_batch(work, &batch, err);
+    if (!rc)
+        *ret_worked = true;
+    return rc;
+}

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/work.h"
+
+#include "base/json.h"
+#include "base/json_out.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+/* What a job needs to know again after a restart, beyond its definition and params. */
+struct job_options {
+    char *provider, *model, *cwd;
+    int64_t limit;
+    bool no_cache, fresh, emulate;
+};
+
+static void job_options_release(struct job_options *o)
+{
+    op_mem_free(o->provider);
+    op_mem_free(o->model);
+    op_mem_free(o->cwd);
+}
+
+static char *dup_text(struct op_json object, const char *name)
+{
+    struct op_str s = op_json_str(op_json_get(object, name));
+    return s.ptr ? op_mem_strndup(s.ptr, s.len) : NULL;
+}
+
+static enum op_rc job_options_read(const char *json, struct job_options *ret,
+                                   struct op_err *err)
+{
+    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
+    struct op_json root;
+    enum op_rc rc = op_json_parse(parser, json, strlen(json), false, &root, err);
+    if (rc)
+        return op_err_wrap(err, "the ledger's job options");
+    ret->provider = dup_text(root, "provider");
+    ret->model = dup_text(root, "model");
+    ret->cwd = dup_text(root, "cwd");
+    ret->limit = op_json_int(op_json_get(root, "limit"), 0);
+    ret->no_cache = op_json_bool(op_json_get(root, "no_cache"), false);
+    ret->fresh = op_json_bool(op_json_get(root, "fresh"), false);
+    ret->emulate = op_json_bool(op_json_get(root, "emulate"), false);
+    return OP_OK;
+}
+
+static enum op_rc load_definition(struct op_work *work, struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    char *text = NULL;
+    size_t len = 0;
+    enum op_rc rc =
+        op_ledger_definition_get(engine->ledger, work->job.definition, &text, &len, err);
+    if (!rc)
+        rc = op_bundle_read((struct op_str){text, len}, &work->bundle, err);
+    op_mem_free(text);
+    if (!rc)
+        rc = op_definition_parse(engine->env, &work->bundle, &work->def, err);
+    if (!rc)
+        rc = op_params_read(&work->def, op_str_from(work->job.params), &work->params, err);
+    return rc;
+}
+
+static enum op_rc compile(struct op_work *work, const struct job_options *o, struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    const struct op_provider_ops *provider = o->provider ? op_provider_find(o->provider) : NULL;
+    enum op_rc rc = OP_OK;
+    if (!provider)
+        rc = op_plan_provider(&work->def, &work->params, o->model, &provider, err);
+    if (!rc)
+        rc = op_engine_lane(engine, provider, o->emulate, !engine->options.read_only,
+                            &work->lane, err);
+    if (rc)
+        return rc;
+    OP_CLEANUP(op_mem_freep) char *work_dir = op_spool_path(engine->spool, "work");
+    struct op_plan_options options = {
+        .model = o->model,
+        .limit = o->limit,
+        .no_cache = o->no_cache,
+        .cwd = o->cwd,
+        .work_dir = work_dir,
+    };
+    return op_plan_compile(engine->env, &work->def, &work->params, work->lane, &work->bundle,
+                           &options, &work->plan, err);
+}
+
+static enum op_rc load(struct op_work *work, int64_t id, struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    enum op_rc rc = op_ledger_job_get(engine->ledger, id, &work->job, err);
+    if (!rc)
+        rc = load_definition(work, err);
+    struct job_options options = {0};
+    if (!rc)
+        rc = job_options_read(work->job.options, &options, err);
+    if (!rc) {
+        work->fresh = options.fresh;
+        rc = compile(work, &options, err);
+    }
+    job_options_release(&options);
+    if (rc)
+        return op_err_wrap(err, "job-%lld", (long long)id);
+    if (!op_plan_streams(work->plan)) {
+        OP_CLEANUP(op_mem_freep)
+        char *name =
+            op_mem_printf("input/%lld-%lld.db", (long long)id, (long long)work->job.round);
+        work->inputs_db = op_spool_path(engine->spool, name);
+    }
+    return OP_OK;
+}
+
+enum op_rc op_work_get(struct op_engine *engine, int64_t job, struct op_work **ret,
+                       struct op_err *err)
+{
+    for (struct op_work *w = engine->works; w; w = w->next) {
+        if (w->job.id == job) {
+            *ret = w;
+            return OP_OK;
+        }
+    }
+    struct op_work *work = op_mem_alloc(sizeof(*work));
+    work->engine = engine;
+    op_bundle_init(&work->bundle);
+    enum op_rc rc = load(work, job, err);
+    if (rc) {
+        op_work_free(work);
+        return rc;
+    }
+    work->next = engine->works;
+    engine->works = work;
+    *ret = work;
+    return OP_OK;
+}
+
+void op_work_free(struct op_work *work)
+{
+    if (!work)
+        return;
+    op_sqlenv_close(work->sql);
+    op_plan_free(work->plan);
+    op_params_release(&work->params);
+    op_definition_release(&work->def);
+    op_bundle_release(&work->bundle);
+    op_job_release(&work->job);
+    op_mem_free(work->inputs_db);
+    op_mem_free(work);
+}
+
+enum op_rc op_work_refresh(struct op_work *work, struct op_err *err)
+{
+    struct op_job job = {0};
+    enum op_rc rc = op_ledger_job_get(work->engine->ledger, work->job.id, &job, err);
+    if (rc)
+        return rc;
+    op_job_release(&work->job);
+    work->job = job;
+    return OP_OK;
+}
+
+/* The record columns of a job planned by an earlier process are found out again from its inputs. */
+enum op_rc op_work_columns(struct op_work *work, struct op_err *err)
+{
+    if (work->columns_known)
+        return OP_OK;
+    OP_CLEANUP(op_select_closep) struct op_select *select = NULL;
+    enum op_rc rc = op_select_open(work->engine->env, work->plan, work->inputs_db, NULL, NULL,
+                                   &select, err);
+    if (rc)
+        return rc;
+    work->columns_known = true;
+    return OP_OK;
+}
+
+enum op_rc op_work_sql(struct op_work *work, struct op_sqlenv **ret, struct op_err *err)
+{
+    enum op_rc rc = OP_OK;
+    if (!work->sql) {
+        rc = op_work_columns(work, err);
+        if (!rc)
+            rc = op_sqlenv_open(work->plan, work->inputs_db, &work->sql, err);
+    }
+    if (!rc)
+        *ret = work->sql;
+    return rc;
+}
+
+char *op_work_outbox(const struct op_work *work, int output)
+{
+    return op_mem_printf("outbox/%lld-%d.rows", (long long)work->job.id, output);
+}
+
+static enum op_rc append_one(struct op_work *work, int output, const struct op_buf *frames,
+                             int64_t rows, struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    struct op_outbox outbox;
+    enum op_rc rc = op_ledger_outbox_get(engine->ledger, work->job.id, output, &outbox, err);
+    if (rc)
+        return rc;
+    OP_CLEANUP(op_mem_freep) char *name = op_work_outbox(work, output);
+    struct op_append file;
+    rc = op_append_open(engine->spool, name, outbox.committed, &file, err);
+    if (rc)
+        return rc;
+    rc = op_append_add(&file, frames->ptr, frames->len, err);
+    /* Durability point: the frames are on disk before the ledger counts them. */
+    if (!rc)
+        rc = op_append_sync(&file, err);
+    op_append_close(&file);
+    if (rc)
+        return rc;
+    outbox.job_id = work->job.id;
+    outbox.output = output;
+    outbox.committed += (int64_t)frames->len;
+    outbox.rows += rows;
+    return op_ledger_outbox_set(engine->ledger, &outbox, err);
+}
+
+enum op_rc op_work_append(struct op_work *work, struct op_buf *frames, const int64_t *rows,
+                          struct op_err *err)
+{
+    for (size_t i = 0; i < work->def.output_count; i++) {
+        if (!frames[i].len)
+            continue;
+        enum op_rc rc = op_buf_finish(&frames[i], "rows", err);
+        if (!rc)
+            rc = append_one(work, (int)i, &frames[i], rows[i], err);
+        if (rc)
+            return rc;
+    }
+    return OP_OK;
+}
+
+struct op_buf *op_frames_new(const struct op_work *work)
+{
+    struct op_buf *frames = op_mem_array(work->def.output_count + 1, sizeof(*frames));
+    for (size_t i = 0; i < work->def.output_count; i++)
+        op_buf_init(&frames[i], OP_FRAMES_MAX);
+    return frames;
+}
+
+void op_frames_free(const struct op_work *work, struct op_buf *frames)
+{
+    if (!frames)
+        return;
+    for (size_t i = 0; i < work->def.output_count; i++)
+        op_buf_release(&frames[i]);
+    op_mem_free(frames);
+}
+
+static bool has_event(const struct op_work *work, enum op_output_event on)
+{
+    for (size_t i = 0; i < work->def.output_count; i++) {
+        if (work->def.outputs[i].on == on)
+            return true;
+    }
+    return false;
+}
+
+enum op_rc op_work_event(struct op_work *work, const struct op_batch *batch, struct op_err *err)
+{
+    enum op_output_event on = batch ? OP_ON_BATCH : OP_ON_JOB;
+    if (!has_event(work, on))
+        return OP_OK;
+    struct op_sqlenv *sql = NULL;
+    enum op_rc rc = op_work_sql(work, &sql, err);
+    if (!rc)
+        rc = op_work_refresh(work, err);
+    if (rc)
+        return rc;
+    struct op_context context = {
+        .job = &work->job, .batch = batch, .lane = work->lane, .request = -1};
+    op_sqlenv_set(sql, &context);
+    struct op_buf *frames = op_frames_new(work);
+    int64_t *rows = op_mem_array(work->def.output_count + 1, sizeof(*rows));
+    struct op_buf problems;
+    op_buf_init(&problems, 64 * 1024);
+    rc = op_sqlenv_rows(sql, on, frames, rows, &problems, err);
+    if (!rc && problems.len)
+        op_log(OP_EVENT_OUTPUT_FAILED, OP_F("job", work->job.id),
+               OP_S("why", op_buf_str(&problems)));
+    if (!rc)
+        rc = op_work_append(work, frames, rows, err);
+    op_buf_release(&problems);
+    op_frames_free(work, frames);
+    op_mem_free(rows);
+    return rc;
+}
+
+static enum op_rc move_inside(struct op_work *work, struct op_batch *batch,
+                              enum op_batch_state to, const char *evidence, struct op_err *err)
+{
+    enum op_rc rc = op_ledger_batch_go(work->engine->ledger, batch, to, evidence, err);
+    /* A batch that ends without being applied gives back what it had reserved. */
+    if (!rc && op_batch_is_final(to) && to != OP_BATCH_SEALED && batch->reserved_microusd) {
+        struct op_job_counts delta = {.reserved_microusd = -batch->reserved_microusd};
+        rc = op_ledger_job_count(work->engine->ledger, work->job.id, &delta, err);
+    }
+    if (!rc)
+        rc = op_work_event(work, batch, err);
+    return rc;
+}
+
+static enum op_rc close_transaction(struct op_work *work, enum op_rc rc, struct op_err *err)
+{
+    if (!rc)
+        rc = op_ledger_commit(work->engine->ledger, err);
+    if (rc)
+        op_ledger_rollback(work->engine->ledger);
+    return rc;
+}
+
+enum op_rc op_work_move(struct op_work *work, struct op_batch *batch, enum op_batch_state to,
+                        const char *evidence, struct op_err *err)
+{
+    enum op_rc rc = op_ledger_begin(work->engine->ledger, err);
+    if (rc)
+        return rc;
+    return close_transaction(work, move_inside(work, batch, to, evidence, err), err);
+}
+
+enum op_rc op_work_move_unpack(struct op_work *work, struct op_batch *batch,
+                               enum op_batch_state to, const char *evidence, bool bought,
+                               struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    enum op_rc rc = op_ledger_begin(engine->ledger, err);
+    if (rc)
+        return rc;
+    rc = move_inside(work, batch, to, evidence, err);
+    int64_t count = 0;
+    if (!rc)
+        rc = op_ledger_batch_unpack(engine->ledger, batch->id, OP_REASK_SAME, bought, evidence,
+                                    &count, err);
+    if (!rc && bought) {
+        struct op_job_counts delta = {.reasked = count};
+        rc = op_ledger_job_count(engine->ledger, work->job.id, &delta, err);
+    }
+    return close_transaction(work, rc, err);
+}
+
+enum op_rc op_work_job_go(struct op_work *work, enum op_job_state to, const char *reason,
+                          struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    enum op_rc rc = op_ledger_begin(engine->ledger, err);
+    if (rc)
+        return rc;
+    rc = op_ledger_job_go(engine->ledger, work->job.id, work->job.state, to, reason, err);
+    /* A job that could not be planned has no columns to run its SELECTs over. */
+    if (!rc && to != OP_JOB_FAILED && work->job.state != OP_JOB_PLANNING)
+        rc = op_work_event(work, NULL, err);
+    rc = close_transaction(work, rc, err);
+    if (!rc)
+        rc = op_work_refresh(work, err);
+    return rc;
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef OP_ENGINE_WORK_H
+#define OP_ENGINE_WORK_H
+
+/*
+ * Model:     what the engine's files share: the engine itself and struct op_work, one loaded job
+ *            with its frozen definition compiled. One file per step of the way: plan_job.c pack.c
+ *            send.c reconcile.c poll.c fetch.c apply.c reuse.c deliver.c finish.c. Internal to engine/.
+ * Threads:   the engine's thread only, but for digest.h.
+ */
+
+#include "engine/engine.h"
+#include "pipeline/bundle.h"
+#include "pipeline/select.h"
+#include "pipeline/sqlenv.h"
+
+struct op_work {
+    struct op_engine *engine;
+    struct op_job job; /* as last read; the ledger is the truth */
+    struct op_bundle bundle;
+    struct op_definition def;
+    struct op_params params;
+    struct op_lane *lane; /* owned by the engine */
+    struct op_plan *plan;
+    char *inputs_db;      /* path of the staged inputs; NULL: the job streams */
+    struct op_sqlenv *sql; /* opened when first needed */
+    bool columns_known;
+    bool fresh;
+    int64_t deliver_due_ms;
+    int64_t waits_for_job; /* another job holds the identical request this one waits for; 0 none */
+    struct op_work *next;
+};
+
+struct op_engine {
+    struct op_engine_options options;
+    struct op_env *env;
+    struct op_ledger *ledger;
+    struct op_spool *spool;
+    struct op_http *http;
+    bool own_http;
+    struct op_prices *prices;
+    struct op_lane **lanes;
+    size_t lane_count;
+    struct op_work *works;
+    int64_t due_ms;        /* earliest due time met during this step */
+    int64_t sweep_due_ms;
+};
+
+static inline int64_t op_engine_now(struct op_engine *engine)
+{
+    return engine->env->ops->now_ms(engine->env);
+}
+bool op_engine_stopped(const struct op_engine *engine);
+uint32_t op_engine_random32(struct op_engine *engine);
+/* Remembers that something is due then. */
+void op_engine_due(struct op_engine *engine, int64_t due_ms);
+void op_engine_changed(struct op_engine *engine);
+
+/* lane.c: the lane for a provider: key and URL from the environment, or the command's emulator. */
+OP_MUST_CHECK enum op_rc op_engine_lane(struct op_engine *engine,
+                                        const struct op_provider_ops *provider, bool emulated,
+                                        bool need_key, struct op_lane **ret, struct op_err *err);
+/* One exchange on a lane, plain: performed, non-2xx decoded into err. */
+OP_MUST_CHECK enum op_rc op_lane_exchange(struct op_engine *engine, const struct op_lane *lane,
+                                          const struct op_exchange *x, op_http_sink_fn sink,
+                                          void *sink_arg, struct op_http_reply *reply,
+                                          struct op_err *err);
+/* Pauses the lane after a PAUSE disposition, or until retry_after. */
+void op_lane_pause(struct op_engine *engine, const struct op_lane *lane, const struct op_err *why);
+/* True while paused; sets the due time. */
+OP_MUST_CHECK enum op_rc op_lane_is_paused(struct op_engine *engine, const struct op_lane *lane,
+                                           bool *ret, struct op_err *err);
+
+/* work.c */
+OP_MUST_CHECK enum op_rc op_work_get(struct op_engine *engine, int64_t job, struct op_work **ret,
+                                     struct op_err *err);
+void op_work_free(struct op_work *work);
+OP_MUST_CHECK enum op_rc op_work_refresh(struct op_work *work, struct op_err *err); /* re-reads job */
+OP_MUST_CHECK enum op_rc op_work_columns(struct op_work *work, struct op_err *err);
+OP_MUST_CHECK enum op_rc op_work_sql(struct op_work *work, struct op_sqlenv **ret,
+                                     struct op_err *err);
+/* plan_job.c: reads the inputs of the present round and checks `require`. */
+OP_MUST_CHECK enum op_rc op_work_stage(struct op_work *work, struct op_err *err);
+/* Name of the outbox file of an output, relative to the spool (op_mem). */
+char *op_work_outbox(const struct op_work *work, int output);
+
+/* Rows of outputs with `on: batch` / `on: job` for the present state; to be called inside the
+ * transaction of the change, before its commit. batch NULL for a job event. */
+OP_MUST_CHECK enum op_rc op_work_event(struct op_work *work, const struct op_batch *batch,
+                                       struct op_err *err);
+/* Appends frames[output] to the outboxes and stores their lengths; inside a transaction. */
+OP_MUST_CHECK enum op_rc op_work_append(struct op_work *work, struct op_buf *frames,
+                                        const int64_t *rows, struct op_err *err);
+/* One buffer per output, each of at most OP_FRAMES_MAX bytes between two commits. */
+#define OP_FRAMES_MAX (256 * 1024 * 1024)
+struct op_buf *op_frames_new(const struct op_work *work);
+void op_frames_free(const struct op_work *work, struct op_buf *frames);
+/* A move with its events, in a transaction of its own. */
+OP_MUST_CHECK enum op_rc op_work_move(struct op_work *work, struct op_batch *batch,
+                                      enum op_batch_state to, const char *evidence,
+                                      struct op_err *err);
+/* As op_work_move, and the batch's requests go back to be packed anew. */
+OP_MUST_CHECK enum op_rc op_work_move_unpack(struct op_work *work, struct op_batch *batch,
+                                             enum op_batch_state to, const char *evidence,
+                                             bool bought, struct op_err *err);
+/* settle.c: the batch will never be bought, and neither will its requests: they fail, or are
+ * canceled, with it. */
+OP_MUST_CHECK enum op_rc op_work_fail_batch(struct op_work *work, struct op_batch *batch,
+                                            enum op_batch_state to, const char *reason,
+                                            struct op_err *err);
+OP_MUST_CHECK enum op_rc op_work_cancel_batch(struct op_work *work, struct op_batch *batch,
+                                              enum op_batch_state to, const char *reason,
+                                              struct op_err *err);
+/* What the job's sent and not yet applied batches may still cost. */
+OP_MUST_CHECK enum op_rc op_work_in_flight(struct op_work *work, int64_t *ret_microusd,
+                                           struct op_err *err);
+/* Takes over what the provider said of the batch. */
+void op_batch_take_remote(struct op_engine *engine, struct op_batch *batch,
+                          const struct op_remote_batch *remote);
+/* send.c: the present step failed without consequence; tried again later. */
+OP_MUST_CHECK enum op_rc op_batch_later(struct op_work *work, struct op_batch *batch,
+                                        const struct op_err *why, struct op_err *err);
+/* reconcile.c: proof and disproof of a provisional adoption, by the first result line. */
+bool op_batch_line_is_ours(struct op_work *work, const struct op_batch *batch,
+                           struct op_str custom_id);
+OP_MUST_CHECK enum op_rc op_batch_disown(struct op_work *work, struct op_batch *batch,
+                                         struct op_err *err);
+OP_MUST_CHECK enum op_rc op_work_job_go(struct op_work *work, enum op_job_state to,
+                                        const char *reason, struct op_err *err);
+
+/* The steps. Each does at most one thing and says so in *ret_worked. */
+typedef enum op_rc (*op_step_fn)(struct op_work *work, bool *ret_worked, struct op_err *err);
+OP_MUST_CHECK enum op_rc op_step_plan(struct op_work *work, bool *ret_worked, struct op_err *err);
+OP_MUST_CHECK enum op_rc op_step_pack(struct op_work *work, bool *ret_worked, struct op_err *err);
+OP_MUST_CHECK enum op_rc op_step_send(struct op_work *work, bool *ret_worked, struct op_err *err);
+OP_MUST_CHECK enum op_rc op_step_reconcile(struct op_work *work, bool *ret_worked,
+                                           struct op_err *err);
+OP_MUST_CHECK enum op_rc op_step_poll(struct op_work *work, bool *ret_worked, struct op_err *err);
+OP_MUST_CHECK enum op_rc op_step_fetch(struct op_work *work, bool *ret_worked,
+                                       struct op_err *err);
+OP_MUST_CHECK enum op_rc op_step_apply(struct op_work *work, bool *ret_worked,
+                                       struct op_err *err);
+OP_MUST_CHECK enum op_rc op_step_reuse(struct op_work *work, bool *ret_worked,
+                                       struct op_err *err);
+OP_MUST_CHECK enum op_rc op_step_deliver(struct op_work *work, bool *ret_worked,
+                                         struct op_err *err);
+OP_MUST_CHECK enum op_rc op_step_finish(struct op_work *work, bool *ret_worked,
+                                        struct op_err *err);
+/* All of the outbox, now: before a new round reads what was written, and at the end. */
+OP_MUST_CHECK enum op_rc op_deliver_all(struct op_work *work, bool last, struct op_err *err);
+
+void op_engine_lanes_free(struct op_engine *engine);
+
+/* pick.c: the first batch of the work in one of the states that is due. OP_NOTFOUND: none. */
+OP_MUST_CHECK enum op_rc op_batch_pick(struct op_work *work, uint32_t states,
+                                       struct op_batch *ret, struct op_err *err);
+
+#define OP_FAULT(engine, point) (engine)->env->ops->fault((engine)->env, (point))
+#define OP_STATE_BIT(state)     (1u << (state))
+
+#endif
