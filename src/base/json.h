@@ -91,6 +91,11 @@ struct op_json_iter {
 };
 struct op_json_iter op_json_iter(struct op_json container);
 bool op_json_next(struct op_json_iter *it);
+/* The name of the current member of an object as a value of type string. */
+static inline struct op_json op_json_iter_name(const struct op_json_iter *it)
+{
+    return (struct op_json){it->value.tape, it->value.strings, it->value.at - 1};
+}
 
 /* Structural equality as JSON Schema defines it: numbers by value, members without order. */
 bool op_json_equal(struct op_json a, struct op_json b);

@@ -173,20 +173,22 @@ static uint32_t name_id(struct op_template *tpl, struct op_str text)
 static enum op_rc check_name(struct compiler *c, const struct tag *tag)
 {
     struct op_str name = tag->content;
+    bool part_open = false; /* something stands since the last dot */
 
     if (name.len == 0)
         return fail_tag(c, tag, "the tag has no name");
     for (size_t i = 0; i < name.len; i++) {
-        if (!strchr("\r\n{}\"", name.ptr[i]))
-            continue;
-        return fail_tag(c, tag,
-                        "'" OP_STR_FMT "' is not a name (to write '%s' as text, choose other "
-                        "delimiters: %s=<%% %%>=%s)",
-                        name.len > 40 ? 40 : (int)name.len, name.ptr, c->open, c->open,
-                        c->close);
+        if (strchr("\r\n{}\"", name.ptr[i]))
+            return fail_tag(c, tag,
+                            "'" OP_STR_FMT "' is not a name (to write '%s' as text, choose "
+                            "other delimiters: %s=<%% %%>=%s)",
+                            name.len > 40 ? 40 : (int)name.len, name.ptr, c->open, c->open,
+                            c->close);
+        if (name.ptr[i] == '.' && !part_open && name.len > 1)
+            break;
+        part_open = name.ptr[i] != '.';
     }
-    if (name.len > 1 && (name.ptr[0] == '.' || name.ptr[name.len - 1] == '.' ||
-                         memmem(name.ptr, name.len, "..", 2)))
+    if (!part_open && name.len > 1)
         return fail_tag(c, tag, "'" OP_STR_FMT "' has an empty part", OP_STR_ARG(name));
     return OP_OK;
 }
