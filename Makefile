@@ -1,0 +1,59 @@
+# The front door. `make help` lists what there is.
+BUILD  ?= build
+PREFIX ?= /usr/local
+# The Python that has pytest: the system's, once `make deps` has run.
+PYTHON ?= $(shell for p in /usr/bin/python3 python3; do $$p -c 'import pytest' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: all build deps help demo check unit scenario lint format sanitize valgrind conformance \
+        bench install clean
+
+all: build
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+deps: ## installs the Debian packages that are missing (as root or with sudo)
+	@tools/install-deps
+
+build: deps $(BUILD)/build.ninja ## the program: build/offpeak
+	@ninja -C $(BUILD) --quiet
+
+$(BUILD)/build.ninja:
+	@meson setup $(BUILD) > /dev/null
+
+demo: build ## a pipeline end to end against the emulator: no key, no money
+	@tools/demo $(BUILD)/offpeak
+
+check: build ## every test
+	@tools/check $(BUILD) $(PYTHON)
+
+unit: build ## the unit tests alone
+	@meson test -C $(BUILD) --no-rebuild
+
+scenario: build ## the scenario and crash tests alone
+	@OFFPEAK=$(abspath $(BUILD)/offpeak) $(PYTHON) -m pytest -q tests/scenario tests/crash
+
+lint: deps ## gcc and clang with -Werror, layers, banned calls, layout, documentation
+	@tools/lint
+
+format: ## lays out the sources
+	@clang-format -i $$(git ls-files '*.c' '*.h' '*.cc')
+
+sanitize: deps ## the tests under ASan and UBSan
+	@tools/sanitize $(PYTHON)
+
+valgrind: build ## the unit tests under valgrind
+	@meson test -C $(BUILD) --no-rebuild --timeout-multiplier 20 \
+	  --wrap 'valgrind -q --error-exitcode=9 --leak-check=full'
+
+conformance: build ## the official SDKs against the emulator (installs them below build/)
+	@OFFPEAK=$(abspath $(BUILD)/offpeak) tests/conformance/run.sh
+
+bench: build ## speed and memory against a limit program and plain Python, as ratios
+	@bench/run $(BUILD) $(PYTHON)
+
+install: build ## to PREFIX (/usr/local), DESTDIR is obeyed
+	@meson configure $(BUILD) --prefix $(PREFIX) && meson install -C $(BUILD) --quiet
+
+clean: ## removes what was built
+	@rm -rf $(BUILD) build-lint-gcc build-lint-clang build-sanitize
