@@ -188,14 +188,22 @@ enum op_rc op_definer_unknown(const struct op_yaml *node, const char *const *nam
                    node->key_line, node->key, list.ptr);
 }
 
+static enum op_rc fail_form(const struct op_yaml *node, const char *form, const char *example,
+                            struct op_err *err)
+{
+    if (!node->key)
+        return op_fail(err, OP_INVAL, "%s:%d: this item must be %s such as %s, not %s",
+                       node->file, node->line, form, example, op_yaml_kind_name(node));
+    return op_fail(err, OP_INVAL, "%s:%d: '%s' must be %s such as %s, not %s", node->file,
+                   node->key_line, node->key, form, example, op_yaml_kind_name(node));
+}
+
 enum op_rc op_definer_need_map(const struct op_yaml *node, const char *example,
                                struct op_err *err)
 {
     if (node->kind == OP_YAML_MAP)
         return OP_OK;
-    return op_fail(err, OP_INVAL, "%s:%d: '%s' must be a map such as %s, not %s", node->file,
-                   node->key_line, node->key ? node->key : "the item", example,
-                   op_yaml_kind_name(node));
+    return fail_form(node, "a map", example, err);
 }
 
 enum op_rc op_definer_need_list(const struct op_yaml *node, const char *example,
@@ -203,9 +211,7 @@ enum op_rc op_definer_need_list(const struct op_yaml *node, const char *example,
 {
     if (node->kind == OP_YAML_LIST)
         return OP_OK;
-    return op_fail(err, OP_INVAL, "%s:%d: '%s' must be a list such as %s, not %s", node->file,
-                   node->key_line, node->key ? node->key : "the item", example,
-                   op_yaml_kind_name(node));
+    return fail_form(node, "a list", example, err);
 }
 
 /* Known before the walk: a key above `params` may use one of them. */

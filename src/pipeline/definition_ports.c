@@ -85,10 +85,11 @@ static enum op_rc find_kind(const struct port *port, const struct op_yaml *node,
         op_buf_addf(&list, "%s%s", i ? ", " : "", port->kinds[i]);
     for (const struct op_yaml *n = node->first; n; n = n->next) {
         char hint[120];
-        if (!among(n->key, ours, our_count, &at) &&
-            op_definer_hint(hint, n->key, port->kinds, port->kind_count)[0])
-            return op_fail(err, OP_INVAL, "%s:%d: '%.80s' is no kind of %s%s", n->file,
-                           n->key_line, n->key, port->what, hint);
+        if (!among(n->key, ours, our_count, &at))
+            return op_fail(err, OP_INVAL, "%s:%d: '%.80s' is no kind of %s%s; there are: %s",
+                           n->file, n->key_line, n->key, port->what,
+                           op_definer_hint(hint, n->key, port->kinds, port->kind_count),
+                           list.ptr);
     }
     return op_fail(err, OP_INVAL,
                    "%s:%d: this %s does not say its kind, as in `csv: PATH`; there are: %s",

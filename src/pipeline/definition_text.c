@@ -144,6 +144,22 @@ enum op_rc op_definer_template_names(struct definer *d, const struct op_yaml *no
     return OP_OK;
 }
 
+static enum op_rc fail_param(const struct op_yaml *node, const char *name,
+                             const char *const *names, size_t count, struct op_err *err)
+{
+    char hint[120];
+    OP_CLEANUP(op_buf_release) struct op_buf list;
+    op_buf_init(&list, 500);
+    op_buf_addz(&list, op_definer_hint(hint, name, names, count));
+    if (list.len == 0 && count == 0)
+        op_buf_addz(&list, "; there are none");
+    for (size_t i = 0; i < count && !hint[0]; i++)
+        op_buf_addf(&list, "%s%s", i ? ", " : "; there are: ", names[i]);
+    return op_fail(err, OP_INVAL, "%s:%d: '%s' uses {{%.80s}}, which is no param%s%s",
+                   node->file, node->line, node->key, name,
+                   strcmp(node->key, "default") == 0 ? " above this one" : "", list.ptr);
+}
+
 enum op_rc op_definer_template(struct definer *d, const struct op_yaml *node,
                                const char *const *names, size_t count, struct op_err *err)
 {
@@ -155,11 +171,8 @@ enum op_rc op_definer_template(struct definer *d, const struct op_yaml *node,
         bool known = false;
         for (size_t j = 0; j < count && !known; j++)
             known = strcmp(used[i], names[j]) == 0;
-        char hint[120];
         if (!known)
-            return op_fail(err, OP_INVAL, "%s:%d: '%s' uses {{%.80s}}, which is no param%s",
-                           node->file, node->line, node->key, used[i],
-                           op_definer_hint(hint, used[i], names, count));
+            return fail_param(node, used[i], names, count, err);
     }
     return OP_OK;
 }
@@ -333,7 +346,9 @@ enum op_rc op_read_schema(struct definer *d, const struct op_yaml *node, void *i
             return op_fail(err, OP_INVAL,
                            "%s: '%s' must be a JSON Schema: a map, or the name of a .json file",
                            text.place, node->key);
-        return op_fail(err, OP_INVAL, "%s: '%s' is not JSON: %s", text.place, node->key,
+        int len =
+            (int)strlen(text.place) - (names_file(node) ? 2 : 0); /* the cause has a line */
+        return op_fail(err, OP_INVAL, "%.*s: '%s' is not JSON: %s", len, text.place, node->key,
                        cause.msg);
     }
     if (!op_json_is(root, OP_JSON_OBJECT))
