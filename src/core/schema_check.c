@@ -34,6 +34,7 @@ struct check {
     struct op_buf *list;
     size_t listed, max_listed;
     int64_t steps;
+    int depth;
     bool gave_up;
 };
 
@@ -672,27 +673,34 @@ static size_t check_marked(struct spot *s, const struct op_schema_node *unevalua
     return bad;
 }
 
+static size_t check_here(struct spot *s, struct marks *marks)
+{
+    const struct op_schema_node *n = s->node, *unevaluated = NULL;
+
+    if (n->boolean)
+        return n->allow ? 0 : violation(s, "is not allowed here");
+    if (op_json_type(s->value) == OP_JSON_ARRAY)
+        unevaluated = n->unevaluated_items;
+    else if (op_json_type(s->value) == OP_JSON_OBJECT)
+        unevaluated = n->unevaluated_properties;
+    if (unevaluated || marks)
+        return check_marked(s, unevaluated, marks);
+    return check_keywords(s);
+}
+
 static size_t check_node(struct check *c, const struct op_schema_node *node,
                          struct op_json value, const struct place *place, struct marks *marks)
 {
     struct spot s = {c, node, value, place, NULL};
-    const struct op_schema_node *unevaluated = NULL;
 
+    if (++c->steps > OP_SCHEMA_MAX_STEPS || c->depth == OP_SCHEMA_MAX_DEPTH)
+        c->gave_up = true;
     if (c->gave_up)
         return 1;
-    if (++c->steps > OP_SCHEMA_MAX_STEPS) {
-        c->gave_up = true;
-        return 1;
-    }
-    if (node->boolean)
-        return node->allow ? 0 : violation(&s, "is not allowed here");
-    if (op_json_type(value) == OP_JSON_ARRAY)
-        unevaluated = node->unevaluated_items;
-    else if (op_json_type(value) == OP_JSON_OBJECT)
-        unevaluated = node->unevaluated_properties;
-    if (unevaluated || marks)
-        return check_marked(&s, unevaluated, marks);
-    return check_keywords(&s);
+    c->depth++;
+    size_t bad = check_here(&s, marks);
+    c->depth--;
+    return bad;
 }
 
 size_t op_schema_check(const struct op_schema *schema, struct op_json value, size_t max_listed,

@@ -21,9 +21,10 @@
 #include "base/map.h"
 #include "core/schema.h"
 
-/* Subschemas that apply to the same value one inside the other; bounds the C stack together with
- * OP_JSON_DEPTH. */
-#define OP_SCHEMA_MAX_CHAIN 50
+/* Subschemas that apply to the same value one inside the other. */
+#define OP_SCHEMA_MAX_CHAIN 100
+/* Subschemas open at once in a check, over all levels of the value; bounds the C stack. */
+#define OP_SCHEMA_MAX_DEPTH 2000
 /* Subschemas evaluated in one check: a schema can be exponential in the depth of the value. */
 #define OP_SCHEMA_MAX_STEPS 20000000
 
