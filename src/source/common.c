@@ -109,10 +109,10 @@ enum op_rc op_source_absent_columns(const struct op_source_config *config,
     const char *columns = op_source_option_get(config, "columns", NULL);
     if (!columns)
         return op_fail(err, OP_INVAL,
-                       "%s: input '%s': '%s' is not there and 'optional' is set, so the option "
-                       "'columns' must name its columns",
-                       config->place, config->name, config->target);
-    return op_source_names_parse(list, columns, config->place, err);
+                       "'%s' is not there and 'optional' is set, so the option 'columns' must "
+                       "name its columns",
+                       config->target);
+    return op_source_names_parse(list, columns, "the option 'columns'", err);
 }
 
 bool op_source_ends_with(const char *target, const char *const *suffixes)

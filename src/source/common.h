@@ -43,7 +43,8 @@ OP_MUST_CHECK enum op_rc op_source_flag(const struct op_source_config *config, c
 OP_MUST_CHECK enum op_rc op_source_probe(const struct op_source_config *config,
                                          bool *ret_missing, struct op_err *err);
 
-/* The names an absent optional input has: its option `columns`, which must then be there. */
+/* The names an absent optional input has: its option `columns`, which must then be there. The
+ * caller says which input it is. */
 OP_MUST_CHECK enum op_rc op_source_absent_columns(const struct op_source_config *config,
                                                   struct op_source_names *list,
                                                   struct op_err *err);

@@ -116,7 +116,7 @@ static enum op_rc open_csv(const struct op_source_config *config, struct op_sour
     }
     const char *header = op_source_option_get(config, "header", NULL);
     if (header)
-        rc = op_source_names_parse(&csv->names, header, config->place, err);
+        rc = op_source_names_parse(&csv->names, header, "the option 'header'", err);
     else if (missing)
         rc = op_source_absent_columns(config, &csv->names, err);
     else

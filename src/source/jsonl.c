@@ -154,7 +154,7 @@ static enum op_rc open_jsonl(const struct op_source_config *config, struct op_so
     op_buf_init(&jsonl->nested, 2 * (size_t)OP_SOURCE_MAX_RECORD);
     const char *columns = op_source_option_get(config, "columns", NULL);
     if (columns)
-        rc = op_source_names_parse(&jsonl->names, columns, config->place, err);
+        rc = op_source_names_parse(&jsonl->names, columns, "the option 'columns'", err);
     else if (missing)
         rc = op_source_absent_columns(config, &jsonl->names, err);
     else
