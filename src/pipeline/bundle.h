@@ -46,7 +46,8 @@ struct op_str op_bundle_get(const struct op_bundle *bundle, const char *name);
 /* Reads dir/pipeline.yaml only; op_definition_parse asks for the other files by name. */
 OP_MUST_CHECK enum op_rc op_bundle_open(struct op_env *env, const char *dir,
                                         struct op_bundle *ret, struct op_err *err);
-/* Makes sure name is in the bundle, reading it from the folder when it is not. place: "file:line". */
+/* Makes sure name is in the bundle, reading it from the folder when it is not.
+ * place: "file:line". */
 OP_MUST_CHECK enum op_rc op_bundle_need(struct op_env *env, struct op_bundle *bundle,
                                         const char *name, const char *place, struct op_str *ret,
                                         struct op_err *err);

@@ -15,73 +15,19 @@
 #define NEED(field) offsetof(struct op_require_def, field)
 #define OUT(field)  offsetof(struct op_output_def, field)
 
-/* Every key: path, type, help, reader, field. A row without reader documents a key that is read
- * by the row above it. */
-/* clang-format off */
-#define KEYS(X)                                                                                                                                          \
-    X("pipeline", "name", "The pipeline's name: small letters, digits and `-`. Required.", op_read_name, DEF(name))                                      \
-    X("about", "text", "What it does, in one line, for lists and help.", op_read_string, DEF(about))                                                     \
-    X("params", "map", "The pipeline's parameters by name; each becomes a command-line option and can be used as `{{name}}` in templates and `:name` in SQL.", op_read_params, 0) \
-    X("params.*.about", "text", "One line of help.", op_read_string, PAR(about))                                                                         \
-    X("params.*.required", "true or false", "The option must be given (default: false).", op_read_flag, PAR(required))                                   \
-    X("params.*.type", "word", "`text` (the default), `integer`, `number`, `boolean`, or `path`: made absolute, so that a job resumes from anywhere.", op_read_type, PAR(type)) \
-    X("params.*.default", "template", "The value when the option is not given; may use the params above it.", op_read_string, PAR(fallback))              \
-    X("params.*.env", "name", "Environment variable that gives the value when the option does not.", op_read_string, PAR(env))                           \
-    X("params.*.aliases", "list of names", "Further names of the option.", op_read_words, PAR(aliases))                                                  \
-    X("params.*.values", "list of texts", "The values allowed (default: any).", op_read_words, PAR(values))                                              \
-    X("inputs", "map", "The tables that are read, by name.", op_read_inputs, 0)                                                                          \
-    X("inputs.*.KIND", "template", "What to read: the kind of source (`csv`, `jsonl`, …) and, behind it, the path or URL. Options of the kind stand beside it.", NULL, 0) \
-    X("inputs.*.optional", "true or false", "A missing file is an empty table (default: false).", op_read_flag, INP(optional))                           \
-    X("inputs.*.columns", "list of names", "The columns of an optional input, for when its file is missing; with `jsonl`, the members to take.", op_read_words, INP(columns))               \
-    X("inputs.*.on_error", "word", "`fail` (the default) or `skip`: count malformed rows, say them, and go on.", op_read_on_error, INP(skip_bad))        \
-    X("require", "list", "Preconditions, tested before anything is asked.", op_read_require, 0)                                                          \
-    X("require.*.sql", "SELECT or FILE.sql", "Holds when its first row begins with a true value.", op_read_sql, NEED(sql))                               \
-    X("require.*.message", "template", "What to say when it does not; may use the params and the columns of the row.", op_read_prompt, NEED(message))    \
-    X("records", "SELECT or FILE.sql", "Selects the records from the inputs; its column `key` names each one. Without it, the rows of the one input are the records.", op_read_sql, DEF(records)) \
-    X("done", "SELECT or FILE.sql", "Selects the keys that need not be asked again.", op_read_sql, DEF(done))                                            \
-    X("rounds", "whole number", "How often records are selected: after each round's answers are applied, what `done` does not yet name is asked (default: 1).", op_read_rounds, DEF(rounds)) \
-    X("requests", "map", "What is asked of each record, by name. Required.", op_read_requests, 0)                                                        \
-    X("requests.*.user", "Mustache or file", "The user prompt, over the record's columns and the params. Required, unless `raw`.", op_read_prompt, REQ(user)) \
-    X("requests.*.system", "Mustache or file", "The system prompt.", op_read_prompt, REQ(system))                                                        \
-    X("requests.*.answer", "JSON Schema, inline or file", "The form an answer must have; without it, any text is an answer.", op_read_schema, REQ(schema)) \
-    X("requests.*.model", "template", "The model; `--model` overrides it.", op_read_template, REQ(model))                                                \
-    X("requests.*.provider", "template", "The provider, where the model's name does not tell.", op_read_template, REQ(provider))                         \
-    X("requests.*.max_tokens", "whole number or template", "The most tokens an answer may have (default: 4096).", op_read_count, REQ(max_tokens))        \
-    X("requests.*.temperature", "number or template", "Sampling temperature (default: the model's).", op_read_number, REQ(temperature))                  \
-    X("requests.*.effort", "template", "How hard the model thinks: `low` to `max` (default: the model's).", op_read_template, REQ(effort))               \
-    X("requests.*.cache", "`5m`, `1h` or template", "Mark the system prompt for the provider's prompt cache.", op_read_cache, REQ(cache))                \
-    X("requests.*.params", "map", "Further members of the request, as the provider's API names them; texts in it are templates over the params.", op_read_object, REQ(extra)) \
-    X("requests.*.when", "column", "Ask this only of records where that column is true (default: of all).", op_read_column, REQ(when))                   \
-    X("requests.*.raw", "true or false", "Each record's column `line` is a request in the provider's own batch form, sent as it is (default: false).", op_read_flag, REQ(raw)) \
-    X("checks", "list", "SELECTs over an answer. Each row is a sentence that says what is wrong: the answer is invalid, and asked again with that list. An item is the SELECT itself, or a map.", op_read_checks, 0) \
-    X("checks.*.sql", "SELECT or FILE.sql", "The SELECT.", op_read_sql, CHK(sql))                                                                        \
-    X("checks.*.request", "name", "Only for answers to this request (default: to all).", op_read_string, CHK(request))                                   \
-    X("warnings", "list", "As `checks`, for what is said and lived with.", op_read_warnings, 0)                                                          \
-    X("outputs", "list", "Where rows are written.", op_read_outputs, 0)                                                                                  \
-    X("outputs.*.KIND", "template", "Where to: the kind of sink (`csv`, `jsonl`, …) and, behind it, the path or URL. Names that are no params are columns of the row: one file per value. Options of the kind stand beside it.", NULL, 0) \
-    X("outputs.*.rows", "SELECT or FILE.sql", "The rows, selected once per answer, batch or job. Required.", op_read_sql, OUT(rows))                     \
-    X("outputs.*.key", "list of columns", "What a row replaces: the row with the same values here.", op_read_words, OUT(key))                            \
-    X("outputs.*.on", "word", "When rows are selected: `answer` (the default: once per applied result), `batch` or `job` (at each change of state).", op_read_event, OUT(on)) \
-    X("progress", "SELECT or FILE.sql", "Name and value pairs that `status` shows beside its own.", op_read_sql, DEF(progress))                          \
-    X("display", "Mustache or file", "How `show` prints an answer to a person, over the answer's members.", op_read_prompt, DEF(display))                \
-    X("batch", "map", "Limits of a batch, below the provider's own.", op_read_batch, 0)                                                                  \
-    X("batch.requests", "whole number or template", "The most requests in one batch.", op_read_count, DEF(batch_requests))                               \
-    X("batch.bytes", "whole number or template", "The most bytes in one batch.", op_read_count, DEF(batch_bytes))                                        \
-    X("prime", "true or false", "Warm the prompt cache with a small request before the batch is sent (default: false).", op_read_flag, DEF(prime))       \
-    X("reask", "map", "How often a request is bought again.", op_read_reask, 0)                                                                          \
-    X("reask.invalid", "whole number", "Times an invalid answer is asked again, with the list of what is wrong (default: 1).", op_read_times, DEF(reask_invalid)) \
-    X("reask.failed", "whole number", "Times an errored, expired or missing result is asked again (default: 3).", op_read_times, DEF(reask_failed))      \
-    X("reask.truncated", "whole number", "Times a truncated answer is asked again, with more room (default: 1).", op_read_times, DEF(reask_truncated))
-/* clang-format on */
-
-#define KEY_DOC(path, type, help, reader, offset)    {path, type, help},
-#define KEY_READER(path, type, help, reader, offset) {reader, offset},
-
-static const struct op_definition_key keys[] = {KEYS(KEY_DOC)};
+static const struct op_definition_key keys[] = {
+#define KEY(path, type, help, reader, field) {path, type, help},
+#include "pipeline/definition_keys.inc"
+#undef KEY
+};
 static const struct {
     op_reader_fn read;
     size_t offset;
-} readers[] = {KEYS(KEY_READER)};
+} readers[] = {
+#define KEY(path, type, help, reader, field) {reader, field},
+#include "pipeline/definition_keys.inc"
+#undef KEY
+};
 
 const struct op_definition_key *op_definition_keys(size_t *ret_count)
 {
@@ -284,7 +230,7 @@ void op_definition_write_reference(struct op_buf *out)
     op_buf_addz(out,
                 "# pipeline.yaml\n\n"
                 "<!-- Made by tools/gen-reference from the key table in "
-                "src/pipeline/definition.c. -->\n\n"
+                "src/pipeline/definition_keys.inc. -->\n\n"
                 "Every key there is; `*` stands for a name that you choose, or for the items "
                 "of a list. A text that is one\nword ending in `.md`, `.txt`, `.mustache`, "
                 "`.xml`, `.sql` or `.json` names a file of the pipeline's folder.\n\n"

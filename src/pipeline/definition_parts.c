@@ -329,7 +329,7 @@ enum op_rc op_read_warnings(struct definer *d, const struct op_yaml *node, void 
     return add_checks(d, node, true, err);
 }
 
-/* --- batch, reask: maps whose fields lie in the definition itself ------------------------------ */
+/* --- batch, reask: maps whose fields lie in the definition itself */
 
 enum op_rc op_read_batch(struct definer *d, const struct op_yaml *node, void *into,
                          struct op_err *err)

@@ -147,7 +147,7 @@ static enum op_rc fail_unknown(struct op_env *env, const char *name, struct op_e
 enum op_rc op_pipeline_find(struct op_env *env, const char *name, char **ret_dir,
                             struct op_err *err)
 {
-    if (is_pipeline(env, name)) {
+    if (name[0] && is_pipeline(env, name)) {
         *ret_dir = op_mem_strdup(name);
         return OP_OK;
     }
