@@ -13,7 +13,9 @@ struct csv_source {
     struct op_source base;
     struct op_csv_reader *reader; /* NULL: an optional file that is not there */
     char *path;
-    struct op_source_names names;
+    struct op_source_names names;  /* of the file */
+    struct op_source_names picked; /* the option 'columns'; empty: all of the file */
+    int *place;                    /* of the file's columns: which cell, -1 left out */
     struct op_value *cells;
 };
 
@@ -22,7 +24,9 @@ static const struct op_source_option_spec options[] = {
     {"header", "comma list of column names, when the file has no header line"},
     {"on_error", "fail (default) or skip: what a malformed row does"},
     {"optional", "true: a missing file is an empty table with the columns of 'columns'"},
-    {"columns", "comma list of column names for an optional file that is missing or empty"},
+    {"columns",
+     "comma list of the columns to read, by name: the others are left out, those the "
+     "file lacks are NULL"},
     {NULL, NULL},
 };
 
@@ -37,6 +41,8 @@ static void close_csv(struct op_source *source)
     struct csv_source *csv = (struct csv_source *)source;
     op_csv_close(csv->reader);
     op_source_names_release(&csv->names);
+    op_source_names_release(&csv->picked);
+    op_mem_free(csv->place);
     op_mem_free(csv->cells);
     op_mem_free(csv->path);
     op_mem_free(csv);
@@ -96,6 +102,34 @@ static enum op_rc read_header(struct csv_source *csv, const struct op_source_con
     return OP_OK;
 }
 
+/* A wide file is read by the columns that are wanted, and one that lacks some of them still has
+ * the shape its queries were written for. */
+static enum op_rc pick_columns(struct csv_source *csv, const struct op_source_config *config,
+                               struct op_err *err)
+{
+    const char *columns = op_source_option_get(config, "columns", NULL);
+    if (columns) {
+        enum op_rc rc =
+            op_source_names_parse(&csv->picked, columns, "the option 'columns'", err);
+        if (rc)
+            return rc;
+    }
+    const struct op_source_names *names = columns ? &csv->picked : &csv->names;
+    csv->place = op_mem_array(csv->names.count + 1, sizeof(*csv->place));
+    for (size_t i = 0; i < csv->names.count; i++) {
+        csv->place[i] = columns ? -1 : (int)i;
+        for (size_t k = 0; k < csv->picked.count; k++) {
+            if (strcasecmp(csv->names.names[i], csv->picked.names[k]) == 0)
+                csv->place[i] = (int)k;
+        }
+    }
+    csv->cells = op_mem_array(names->count, sizeof(*csv->cells));
+    csv->base = (struct op_source){.ops = &op_source_csv,
+                                   .columns = (const char *const *)names->names,
+                                   .column_count = names->count};
+    return OP_OK;
+}
+
 static enum op_rc open_csv(const struct op_source_config *config, struct op_source **ret,
                            struct op_err *err)
 {
@@ -123,23 +157,22 @@ static enum op_rc open_csv(const struct op_source_config *config, struct op_sour
         rc = read_header(csv, config, err);
     if (rc)
         return op_err_wrap(err, "%s: input '%s'", config->place, config->name);
-    csv->cells = op_mem_array(csv->names.count, sizeof(*csv->cells));
-    csv->base = (struct op_source){.ops = &op_source_csv,
-                                   .columns = (const char *const *)csv->names.names,
-                                   .column_count = csv->names.count};
+    rc = pick_columns(csv, config, err);
+    if (rc)
+        return op_err_wrap(err, "%s: input '%s'", config->place, config->name);
     *ret = &OP_TAKE(csv)->base;
     return OP_OK;
 }
 
 static enum op_rc check_count(const struct csv_source *csv, size_t count, struct op_err *err)
 {
-    if (count == csv->base.column_count)
+    if (count == csv->names.count)
         return OP_OK;
     return op_fail_as(
         err, OP_INVAL, OP_DISP_REJECT,
         "%s:%lld: the row has %zu fields, the header %zu; a field with a separator "
         "or a line end in it must be quoted",
-        csv->path, (long long)csv->base.line, count, csv->base.column_count);
+        csv->path, (long long)csv->base.line, count, csv->names.count);
 }
 
 static enum op_rc set_cell(struct csv_source *csv, size_t column, struct op_str field,
@@ -148,16 +181,16 @@ static enum op_rc set_cell(struct csv_source *csv, size_t column, struct op_str 
     if (field.len > MAX_FIELD)
         return op_fail_as(err, OP_INVAL, OP_DISP_REJECT,
                           "%s:%lld: column '%s' has %zu bytes, more than the limit of %d",
-                          csv->path, (long long)csv->base.line, csv->base.columns[column],
+                          csv->path, (long long)csv->base.line, csv->names.names[column],
                           field.len, MAX_FIELD);
     size_t valid = op_utf8_valid_len(field.ptr, field.len);
     if (valid != field.len)
         return op_fail_as(err, OP_INVAL, OP_DISP_REJECT,
                           "%s:%lld: column '%s' is not UTF-8 at its byte %zu (0x%02x); convert "
                           "the file to UTF-8",
-                          csv->path, (long long)csv->base.line, csv->base.columns[column],
+                          csv->path, (long long)csv->base.line, csv->names.names[column],
                           valid + 1, (unsigned)(unsigned char)field.ptr[valid]);
-    csv->cells[column] = (struct op_value){.type = OP_VALUE_TEXT, .s = field};
+    csv->cells[csv->place[column]] = (struct op_value){.type = OP_VALUE_TEXT, .s = field};
     return OP_OK;
 }
 
@@ -178,8 +211,10 @@ static enum op_rc next_csv(struct op_source *source, const struct op_value **ret
         err->disp = OP_DISP_REJECT;
     if (!rc)
         rc = check_count(csv, count, err);
-    for (size_t i = 0; !rc && i < count; i++)
-        rc = set_cell(csv, i, fields[i], err);
+    for (size_t i = 0; !rc && i < count; i++) {
+        if (csv->place[i] >= 0)
+            rc = set_cell(csv, i, fields[i], err);
+    }
     if (rc)
         return rc;
     *ret_cells = csv->cells;
