@@ -57,6 +57,7 @@ bool op_ledger_is_suspect(const struct op_ledger *ledger, struct op_str *ret_why
 OP_MUST_CHECK enum op_rc op_ledger_trust(struct op_ledger *ledger, struct op_err *err);
 
 OP_MUST_CHECK enum op_rc op_ledger_begin(struct op_ledger *ledger, struct op_err *err);
+/* On any error nothing of the transaction is left and none is open. */
 OP_MUST_CHECK enum op_rc op_ledger_commit(struct op_ledger *ledger, struct op_err *err);
 void op_ledger_rollback(struct op_ledger *ledger); /* harmless when none is open */
 
@@ -129,7 +130,8 @@ OP_MUST_CHECK enum op_rc op_ledger_job_go(struct op_ledger *ledger, int64_t id,
                                           const char *reason, struct op_err *err);
 OP_MUST_CHECK enum op_rc op_ledger_job_reason(struct op_ledger *ledger, int64_t id,
                                               const char *reason, struct op_err *err);
-/* The options of a later run (--max-cost) and the next round. */
+/* The options of a later run (--max-cost) and the next round: a round other than the stored one
+ * begins here, what is added from now on is what op_ledger_plan_reset would remove. */
 OP_MUST_CHECK enum op_rc op_ledger_job_set(struct op_ledger *ledger, int64_t id,
                                            int64_t max_cost_microusd, int64_t round,
                                            struct op_err *err);
@@ -182,16 +184,18 @@ int64_t op_ledger_next_request(const struct op_ledger *ledger);
 int64_t op_ledger_next_batch(const struct op_ledger *ledger);
 
 /* Removes every record, request and unsent batch that planning has added to the job in this round
- * so far, so that planning starts again. Only while the job is PLANNING. The payload files are
- * named to fn, which removes them after the commit. */
+ * so far, so that planning starts again. Only while the job is PLANNING. Counters are not touched:
+ * planning adds to them in the transaction that ends it. The payload files are named to fn last,
+ * behind the commit when no transaction was open. Ids are not given out again. */
 OP_MUST_CHECK enum op_rc op_ledger_plan_reset(struct op_ledger *ledger, int64_t job_id,
                                               void (*fn)(void *arg, const char *file), void *arg,
                                               struct op_err *err);
-/* OP_CONFLICT: the job already has this key (*ret_id is that record). data may be absent. The id is
- * op_ledger_next_record. Hot. */
+/* OP_CONFLICT, err untouched: the job already has this key (*ret_id is that record). data may be
+ * absent. The id is op_ledger_next_record. Hot. */
 OP_MUST_CHECK enum op_rc op_ledger_record_add(struct op_ledger *ledger, int64_t job_id,
                                               struct op_str key, struct op_str data,
                                               int64_t *ret_id, struct op_err *err);
+/* OP_NOTFOUND, err untouched, when the job has no such key. */
 OP_MUST_CHECK enum op_rc op_ledger_record_find(struct op_ledger *ledger, int64_t job_id,
                                                struct op_str key, int64_t *ret_id,
                                                struct op_err *err);
@@ -207,7 +211,9 @@ OP_MUST_CHECK enum op_rc op_ledger_request_add(struct op_ledger *ledger,
 OP_MUST_CHECK enum op_rc op_ledger_request_get(struct op_ledger *ledger, int64_t id,
                                                struct op_request *ret, struct op_err *err);
 /* CAS on the state (and on batch_id when from is PACKED): `request` holds the new values of batch_id,
- * same_as, buy_no, reask, reason; its id and state say which row and what is expected. Hot. */
+ * same_as, buy_no, reask, reason; its id and state say which row and what is expected. NEW and
+ * WAITING have no batch, whatever it says. A request leaves a live batch only when that batch's
+ * result for it is in the ledger (R1), so op_ledger_result_add comes first. Hot. */
 OP_MUST_CHECK enum op_rc op_ledger_request_go(struct op_ledger *ledger,
                                               const struct op_request *request,
                                               int64_t expected_batch, enum op_request_state to,
@@ -219,14 +225,14 @@ typedef enum op_rc (*op_request_fn)(void *arg, const struct op_request *request,
 OP_MUST_CHECK enum op_rc op_ledger_requests(struct op_ledger *ledger, int64_t job_id,
                                             enum op_request_state state, int64_t after_id,
                                             op_request_fn fn, void *arg, struct op_err *err);
-/* All requests of one record, by id. */
+/* All requests of one record, by id. Quick when requests were added in the order of their records. */
 OP_MUST_CHECK enum op_rc op_ledger_record_requests(struct op_ledger *ledger, int64_t record_id,
                                                    op_request_fn fn, void *arg,
                                                    struct op_err *err);
 /* Those WAITING for request id's answer. */
 OP_MUST_CHECK enum op_rc op_ledger_followers(struct op_ledger *ledger, int64_t request_id,
                                              op_request_fn fn, void *arg, struct op_err *err);
-/* Whether any request of the job is NEW, and whether any is not final. */
+/* Whether any request of the job is in the state. */
 OP_MUST_CHECK enum op_rc op_ledger_job_has(struct op_ledger *ledger, int64_t job_id,
                                            enum op_request_state state, bool *ret,
                                            struct op_err *err);
@@ -287,7 +293,7 @@ OP_MUST_CHECK enum op_rc op_ledger_batch_get(struct op_ledger *ledger, int64_t i
                                              struct op_batch *ret, struct op_err *err);
 /* Moves the batch: state and epoch in *batch are the expected ones, every other mutable field is
  * stored as it stands. On success *batch has the new state and epoch. evidence: JSON or text for
- * the journal. */
+ * the journal. A suspect ledger refuses SENDING (OP_INVAL, OP_DISP_PAUSE). */
 OP_MUST_CHECK enum op_rc op_ledger_batch_go(struct op_ledger *ledger, struct op_batch *batch,
                                             enum op_batch_state to, const char *evidence,
                                             struct op_err *err);
@@ -323,7 +329,8 @@ OP_MUST_CHECK enum op_rc op_ledger_batch_members(struct op_ledger *ledger, int64
                                                  struct op_member **ret, size_t *ret_count,
                                                  struct op_err *err);
 /* Takes every PACKED request of the batch back to NEW (the batch was not bought, or will not be):
- * for REJECTED, UNSENT, DROPPED and VANISHED, in the transaction of that move. */
+ * for REJECTED, UNSENT, DROPPED and VANISHED, in the transaction of that move and behind it. A
+ * stronger reask that a request has already stays. */
 OP_MUST_CHECK enum op_rc op_ledger_batch_unpack(struct op_ledger *ledger, int64_t batch_id,
                                                 enum op_reask reask, bool bought,
                                                 const char *reason, int64_t *ret_count,
@@ -418,8 +425,9 @@ OP_MUST_CHECK enum op_rc op_ledger_outbox_set(struct op_ledger *ledger,
                                               struct op_err *err);
 
 /* Checks everything that can be checked from inside: journal replay against states, counters
- * against rows, references to files (names to fn: which exist is the spool's to say), SQLite's
- * integrity_check. Each finding is a line in report; *ret_problems counts them. */
+ * against rows, members and results against batches, offsets against the lengths of files (which
+ * files exist is the spool's to say), SQLite's integrity_check. Each finding is a line in report;
+ * *ret_problems counts them. */
 OP_MUST_CHECK enum op_rc op_ledger_audit(struct op_ledger *ledger, struct op_buf *report,
                                          int64_t *ret_problems, struct op_err *err);
 

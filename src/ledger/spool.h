@@ -78,9 +78,10 @@ OP_MUST_CHECK enum op_rc op_append_add(struct op_append *file, const void *ptr, 
 OP_MUST_CHECK enum op_rc op_append_sync(struct op_append *file, struct op_err *err);
 void op_append_close(struct op_append *file);
 
-/* The manifest: one JSON line per batch about to be sent (ledger uuid, batch id, nonce, sha256,
- * count, provider), fsynced before SENDING. The highest batch id in it is the witness against a
- * ledger restored from an old backup. */
+/* The manifest: one JSON line per batch about to be sent, fsynced before SENDING:
+ *     {"ledger":"<uuid>","batch":7,"nonce":"...","sha256":"...","count":1000,"provider":"..."}
+ * The highest batch in it is the witness against a ledger restored from an old backup:
+ * op_ledger_open reads ledger, batch and nonce back. */
 OP_MUST_CHECK enum op_rc op_manifest_add(struct op_spool *spool, const char *json_line,
                                          struct op_err *err);
 

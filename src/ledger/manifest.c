@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+#include "ledger/manifest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "ledger/spool_dir.h"
+
+#define LINE_MAX_BYTES (64 * 1024)
+
+/* --- writing -------------------------------------------------------------------------------- */
+
+/* The torn end of an earlier crash is closed by a newline of its own, so that it spoils no line
+ * but itself. */
+static enum op_rc ends_torn(struct op_env *env, int fd, int64_t size, const char *path,
+                            bool *ret, struct op_err *err)
+{
+    char last = '\n';
+    enum op_rc rc = OP_OK;
+    if (size > 0)
+        rc = op_io_pread_all(env, fd, &last, 1, size - 1, path, err);
+    *ret = last != '\n';
+    return rc;
+}
+
+static enum op_rc append_line(struct op_spool *spool, int fd, const char *path,
+                              const char *json_line, struct op_err *err)
+{
+    struct op_env *env = spool->env;
+    int64_t size = env->ops->size(env, fd);
+    if (size < 0)
+        return op_spool_fail(spool, size, "ask for the length of", path, err);
+    bool torn = false;
+    enum op_rc rc = ends_torn(env, fd, size, path, &torn, err);
+    if (rc)
+        return rc;
+    OP_CLEANUP(op_mem_freep) char *text = op_mem_printf("%s%s\n", torn ? "\n" : "", json_line);
+    struct op_append file = {.env = env, .fd = fd, .path = op_mem_strdup(path), .len = size};
+    rc = op_append_add(&file, text, strlen(text), err);
+    /* Durability point: the witness is on disk before the door is opened. */
+    if (!rc)
+        rc = op_append_sync(&file, err);
+    else
+        (void)env->ops->truncate(env, fd, size);
+    op_mem_free(file.path);
+    return rc;
+}
+
+enum op_rc op_manifest_add(struct op_spool *spool, const char *json_line, struct op_err *err)
+{
+    struct op_env *env = spool->env;
+    if (!spool->writable)
+        return op_fail(err, OP_INVAL, "the spool %s is open for reading only", spool->root);
+    if (strchr(json_line, '\n') || strlen(json_line) >= LINE_MAX_BYTES)
+        return op_fail(err, OP_INVAL, "a line of the manifest must be one short line");
+    OP_CLEANUP(op_mem_freep) char *path = op_io_join(spool->state_dir, OP_MANIFEST_FILE);
+    int fd = env->ops->open(env, path, O_RDWR | O_NOFOLLOW, 0);
+    bool made = fd == -ENOENT;
+    if (made)
+        fd = env->ops->open(env, path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return op_spool_fail(spool, fd, "open", path, err);
+    enum op_rc rc = append_line(spool, fd, path, json_line, err);
+    int closed = env->ops->close(env, fd);
+    if (!rc && closed < 0 && closed != -EINTR)
+        rc = op_spool_fail(spool, closed, "close", path, err);
+    if (!rc && made) {
+        int synced = env->ops->fsync_dir(env, spool->root);
+        if (synced < 0)
+            rc = op_spool_fail(spool, synced, "make durable the name", path, err);
+    }
+    return rc;
+}
+
+/* --- reading -------------------------------------------------------------------------------- */
+
+static void copy_text(struct op_str s, char *ret, size_t room)
+{
+    size_t len = s.len < room ? s.len : room - 1;
+    if (len)
+        memcpy(ret, s.ptr, len);
+    ret[len] = '\0';
+}
+
+static void take_line(struct op_json root, const char *uuid, struct op_witness *witness)
+{
+    struct op_str ledger = op_json_str(op_json_get(root, "ledger"));
+    int64_t batch = op_json_int(op_json_get(root, "batch"), 0);
+    if (!ledger.ptr || batch <= 0)
+        return;
+    witness->highest = batch > witness->highest ? batch : witness->highest;
+    if (!op_str_is(ledger, uuid)) {
+        witness->foreign++;
+        copy_text(ledger, witness->foreign_uuid, sizeof(witness->foreign_uuid));
+        return;
+    }
+    /* Equal ids: the later line counts, a batch may be announced again after a crash. */
+    if (batch >= witness->batch_id) {
+        witness->batch_id = batch;
+        copy_text(op_json_str(op_json_get(root, "nonce")), witness->nonce,
+                  sizeof(witness->nonce));
+    }
+}
+
+enum op_rc op_manifest_witness(struct op_env *env, const char *dir, const char *uuid,
+                               int64_t offset, struct op_witness *ret, struct op_err *err)
+{
+    OP_CLEANUP(op_mem_freep) char *path = op_io_join(dir, OP_MANIFEST_FILE);
+    OP_CLEANUP(op_lines_closep) struct op_lines *lines = NULL;
+    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
+    struct op_witness witness = {.size = offset};
+    struct op_err opening = OP_ERR_INIT;
+    enum op_rc rc = op_lines_open(env, path, offset, LINE_MAX_BYTES, &lines, &opening);
+    if (rc == OP_NOTFOUND) {
+        *ret = (struct op_witness){0};
+        return OP_OK;
+    }
+    if (rc) {
+        *err = opening;
+        return rc;
+    }
+    for (;;) {
+        struct op_line line;
+        rc = op_lines_next(lines, &line, err);
+        if (rc == OP_NOTFOUND)
+            break;
+        if (rc)
+            return rc;
+        witness.size = line.end;
+        struct op_json root;
+        struct op_err ignored = OP_ERR_INIT;
+        if (!line.oversize &&
+            op_json_parse(parser, line.ptr, line.len, true, &root, &ignored) == OP_OK)
+            take_line(root, uuid, &witness);
+    }
+    *ret = witness;
+    return OP_OK;
+}
