@@ -113,6 +113,9 @@ enum op_rc op_frame_end(struct op_buf *out, size_t start, size_t path_len, uint6
                         struct op_err *err)
 {
     enum op_rc rc = op_buf_finish(out, "a row for the outbox", err);
+    /* When the buffer holds other rows too, this one did nothing wrong and must not be dropped. */
+    if (rc && start > 0)
+        err->disp = OP_DISP_FATAL;
     size_t len = rc ? 0 : out->len - start - OP_FRAME_SIZE;
     if (!rc && len > OP_FRAME_MAX)
         rc = op_fail_as(err, OP_INVAL, OP_DISP_REJECT,

@@ -209,7 +209,8 @@ static enum op_rc take_step(struct document *d, size_t step, struct op_str *raw,
     struct op_json_iter it = op_json_iter(*value);
     bool object = op_json_is(*value, OP_JSON_OBJECT);
     if (!object && !op_json_is(*value, OP_JSON_ARRAY))
-        return op_fail(err, OP_INVAL, "at: '%s' leads through a %s at its part '%s'",
+        return op_fail(err, OP_INVAL,
+                       "at: '%s' leads through a value of type %s at its part '%s'",
                        d->sink->at, op_json_type_name(op_json_type(*value)), name);
     int64_t index = -1;
     if (!object && (!op_str_int64(op_str_from(name), &index) || index < 0 ||
@@ -238,9 +239,9 @@ static enum op_rc list_items(struct document *d, struct op_str raw, struct op_js
     if (!op_json_ok(value) || op_json_is(value, OP_JSON_NULL) || d->sink->key_count == 0)
         return OP_OK;
     if (!op_json_is(value, object ? OP_JSON_OBJECT : OP_JSON_ARRAY))
-        return op_fail(err, OP_INVAL, "at '%s' it has a %s where 'as: %s' was asked for",
-                       d->sink->at, op_json_type_name(op_json_type(value)),
-                       object ? "object" : "array");
+        return op_fail(
+            err, OP_INVAL, "at '%s' there is a value of type %s where 'as: %s' was asked for",
+            d->sink->at, op_json_type_name(op_json_type(value)), object ? "object" : "array");
     struct op_jsontext_iter text = op_jsontext_iter(raw);
     struct op_json_iter it = op_json_iter(value);
     while (op_jsontext_next(&text) && op_json_next(&it)) {
