@@ -12,12 +12,13 @@ static const char *absolute(struct op_plan *plan, const char *target)
     return op_arena_strdup(&plan->arena, op_str_from(path));
 }
 
-static bool is_param(const struct op_params *params, const char *name)
+/* params->count when there is no such param */
+static size_t find_param(const struct op_params *params, const char *name)
 {
-    for (size_t i = 0; i < params->count; i++)
-        if (strcmp(params->names[i], name) == 0)
-            return true;
-    return false;
+    size_t i = 0;
+    while (i < params->count && strcmp(params->names[i], name) != 0)
+        i++;
+    return i;
 }
 
 /* Puts the params into a target and leaves the row's names in it: a name that is no param renders
@@ -38,13 +39,16 @@ static enum op_rc render_params(struct op_plan *plan, const struct op_text *text
     for (size_t i = 0; i < count; i++) {
         names[i] = params->names[i];
         cells[i] = params->values[i];
-        if (cells[i].type == OP_VALUE_TEXT && memmem(cells[i].s.ptr, cells[i].s.len, "{{", 2))
-            return op_fail(err, OP_INVAL,
-                           "%s: the value of '%s' goes into a path and holds '{{'", text->place,
-                           names[i]);
     }
     for (size_t i = 0; i < used_count; i++) {
-        if (is_param(params, used[i]))
+        size_t at = find_param(params, used[i]);
+        const struct op_value *v = &cells[at];
+        if (at < params->count && v->type == OP_VALUE_TEXT &&
+            memmem(v->s.ptr, v->s.len, "{{", 2))
+            return op_fail(err, OP_INVAL,
+                           "%s: the value of '%s' goes into a path and holds '{{'", text->place,
+                           used[i]);
+        if (at < params->count)
             continue;
         names[count] = used[i];
         cells[count++] =
