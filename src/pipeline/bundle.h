@@ -30,7 +30,7 @@ struct op_bundle {
     struct op_bundle_file {
         const char *name;
         struct op_str text;
-    } *files;
+    } * files;
     size_t count, room;
     char *dir;   /* "" when it has no folder; for messages */
     bool frozen; /* came from op_bundle_read: the folder is never read again */
@@ -65,7 +65,7 @@ OP_MUST_CHECK enum op_rc op_pipeline_find(struct op_env *env, const char *name, 
                                           struct op_err *err);
 /* Calls fn for every pipeline that can be found by name, by folder in that order, then by name; of
  * equal names the first. */
-void op_pipelines_each(struct op_env *env, void (*fn)(void *arg, const char *name, const char *dir),
-                       void *arg);
+void op_pipelines_each(struct op_env *env,
+                       void (*fn)(void *arg, const char *name, const char *dir), void *arg);
 
 #endif

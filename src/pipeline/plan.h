@@ -22,10 +22,10 @@
 #include "provider/provider.h"
 
 struct op_plan_options {
-    const char *model;   /* --model: for every request; NULL: as defined */
-    int64_t limit;       /* --limit: at most so many records; 0 all */
-    bool no_cache;       /* done is not asked */
-    const char *cwd;     /* relative targets of outputs are relative to it; NULL: "." */
+    const char *model;    /* --model: for every request; NULL: as defined */
+    int64_t limit;        /* --limit: at most so many records; 0 all */
+    bool no_cache;        /* done is not asked */
+    const char *cwd;      /* relative targets of outputs are relative to it; NULL: "." */
     const char *work_dir; /* in the state folder: sinks put temporary files there; exists */
 };
 
@@ -40,9 +40,9 @@ struct op_plan_request {
 
 struct op_plan_output {
     const struct op_output_def *def;
-    const char *target;         /* params rendered; absolute unless a URL; per_row_path: with the
+    const char *target;       /* params rendered; absolute unless a URL; per_row_path: with the
                                    names of the row's columns still in it */
-    struct op_template *path;   /* per_row_path: target, over the row's columns */
+    struct op_template *path; /* per_row_path: target, over the row's columns */
     const char *const *columns; /* of rows; NULL until op_plan_open_output */
     size_t column_count;
     struct op_sink *sink; /* for encode, deliver uses it too; NULL until op_plan_open_output */
@@ -56,15 +56,15 @@ struct op_plan {
     const struct op_lane *lane;
     struct op_plan_options options;
     struct op_arena arena;
-    struct op_plan_request *requests; /* def->request_count */
-    struct op_plan_output *outputs;   /* def->output_count */
+    struct op_plan_request *requests;  /* def->request_count */
+    struct op_plan_output *outputs;    /* def->output_count */
     const char *const *record_columns; /* set by op_plan_columns; "key" among them */
     size_t record_column_count;
     const char *const *prompt_columns; /* those, then the params: what prompts are bound to */
     size_t prompt_column_count;
-    bool keeps_data;      /* an output, check or warning reads columns of `records` beyond key */
+    bool keeps_data; /* an output, check or warning reads columns of `records` beyond key */
     int64_t batch_requests, batch_bytes; /* per batch, within the provider's limits */
-    struct op_template *display; /* NULL: none */
+    struct op_template *display;         /* NULL: none */
 };
 
 /* The model's output limit where a request does not say max_tokens. */

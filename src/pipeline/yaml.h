@@ -57,7 +57,8 @@ const char *op_yaml_kind_name(const struct op_yaml *node);
 /* Typed reads of a scalar; OP_INVAL "file:line: 'key' must be a whole number, not 'x'". */
 OP_MUST_CHECK enum op_rc op_yaml_int(const struct op_yaml *node, int64_t *ret,
                                      struct op_err *err);
-OP_MUST_CHECK enum op_rc op_yaml_bool(const struct op_yaml *node, bool *ret, struct op_err *err);
+OP_MUST_CHECK enum op_rc op_yaml_bool(const struct op_yaml *node, bool *ret,
+                                      struct op_err *err);
 /* Any scalar that is not null, as it was written. */
 OP_MUST_CHECK enum op_rc op_yaml_text(const struct op_yaml *node, const char **ret,
                                       struct op_err *err);

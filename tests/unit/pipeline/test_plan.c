@@ -75,7 +75,7 @@ static void must_open(struct fixture *f, const char *yaml, const char *const *gi
 static struct op_json composed(struct fixture *f, size_t ix, const struct op_value *cells)
 {
     struct op_err err = OP_ERR_INIT;
-    struct op_json root;
+    struct op_json root = {0};
     op_buf_clear(&f->out);
     if (op_plan_compose(f->plan, ix, cells, f->scratch, &f->out, &err) ||
         op_json_parse(f->parser, f->out.ptr, f->out.len, true, &root, &err))
@@ -261,7 +261,7 @@ static void test_raw(void **state)
                                 "\"max_tokens\": 1, \"messages\": [{\"role\": "
                                 "\"user\", \"content\": \"hi\"}], \"x\": [1.50]}}");
     struct op_value cells[] = {op_value_null(), op_value_text(line)};
-    struct op_str id;
+    struct op_str id = OP_STR_NULL;
     if (op_plan_compose(f.plan, 0, cells, f.scratch, &f.out, &err) ||
         op_plan_raw_key(f.plan, line, f.scratch, &id, &err))
         fail_msg("%s", err.msg);
