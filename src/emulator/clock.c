@@ -45,3 +45,16 @@ void op_emu_time_format(int64_t us, bool zulu, char ret[OP_EMU_TIME_TEXT])
     snprintf(ret, OP_EMU_TIME_TEXT, "%.20s%06d%s", text, (int)(us % 1000000),
              zulu ? "Z" : "+00:00");
 }
+
+void op_emu_http_date(int64_t us, char ret[OP_EMU_TIME_TEXT])
+{
+    static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    time_t seconds = (time_t)(us / OP_EMU_SECOND_US);
+    struct tm tm;
+    gmtime_r(&seconds, &tm);
+    snprintf(ret, OP_EMU_TIME_TEXT, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday],
+             tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min,
+             tm.tm_sec);
+}

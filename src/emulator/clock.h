@@ -31,4 +31,7 @@ int64_t op_emu_clock_until_ms(const struct op_emu_clock *clock, int64_t at_us);
 /* "2025-01-29T14:25:40.141141+00:00", or with Z in place of the offset. */
 void op_emu_time_format(int64_t us, bool zulu, char ret[OP_EMU_TIME_TEXT]);
 
+/* The Date header's form: "Fri, 20 Nov 2026 12:00:00 GMT". */
+void op_emu_http_date(int64_t us, char ret[OP_EMU_TIME_TEXT]);
+
 #endif

@@ -295,6 +295,10 @@ bool op_emu_call_send(struct op_emu_call *call)
         MHD_add_response_header(response, "content-type", reply->content_type);
     for (size_t i = 0; i < reply->header_count; i++)
         MHD_add_response_header(response, reply->header_names[i], reply->header_values[i]);
+    /* The clients' idea of the server's clock: it runs as fast as everything else here. */
+    char date[OP_EMU_TIME_TEXT];
+    op_emu_http_date(op_emu_clock_now(&call->emulator->clock), date);
+    MHD_add_response_header(response, "Date", date);
     enum MHD_Result queued =
         MHD_queue_response(call->connection, (unsigned)reply->status, response);
     MHD_destroy_response(response);

@@ -180,6 +180,8 @@ static enum op_rc repack_one(void *arg, const struct op_request *found, struct o
     request.same_as = 0;
     if (!rc)
         rc = op_ledger_request_go(ledger, &request, 0, OP_REQUEST_PACKED, err);
+    if (!rc)
+        rc = op_ledger_request_payload(ledger, request.id, &request.payload, err);
     r->count++;
     return rc;
 }
