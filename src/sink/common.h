@@ -18,6 +18,7 @@
 extern const struct op_sink_ops op_sink_csv;
 extern const struct op_sink_ops op_sink_jsonl;
 extern const struct op_sink_ops op_sink_json;
+extern const struct op_sink_ops op_sink_lines;
 extern const struct op_sink_ops op_sink_sqlite;
 
 /* What the name of the temporary file beside a target ends with. */
