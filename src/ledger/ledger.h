@@ -199,7 +199,7 @@ OP_MUST_CHECK enum op_rc op_ledger_record_add(struct op_ledger *ledger, int64_t 
 OP_MUST_CHECK enum op_rc op_ledger_record_find(struct op_ledger *ledger, int64_t job_id,
                                                struct op_str key, int64_t *ret_id,
                                                struct op_err *err);
-/* Key and data of a record, appended to the buffers. */
+/* Key and data of a record, appended to the buffers; a NULL buffer is not wanted. */
 struct op_buf;
 OP_MUST_CHECK enum op_rc op_ledger_record_data(struct op_ledger *ledger, int64_t record_id,
                                                struct op_buf *key, struct op_buf *data,
@@ -218,6 +218,10 @@ OP_MUST_CHECK enum op_rc op_ledger_request_go(struct op_ledger *ledger,
                                               const struct op_request *request,
                                               int64_t expected_batch, enum op_request_state to,
                                               struct op_err *err);
+/* A PACKED request's params lie elsewhere now: it was packed again, perhaps amended. */
+OP_MUST_CHECK enum op_rc op_ledger_request_payload(struct op_ledger *ledger, int64_t request_id,
+                                                   const struct op_payload_ref *payload,
+                                                   struct op_err *err);
 typedef enum op_rc (*op_request_fn)(void *arg, const struct op_request *request,
                                     struct op_err *err);
 /* Requests of a job in a state, by id, from after_id on; fn may call request_go on the row it was

@@ -20,7 +20,7 @@
     X(SMALL, prime, prime)         \
     X(INT, reserved_microusd, reserved_microusd)
 
-/* What changes while it lives. */
+/* What changes while it lives; baseline, which may be long, comes behind it. */
 #define BATCH_MUTABLE(X)                                     \
     X(TEXT, provider_id, provider_id)                        \
     X(TEXT, results_url, results_url)                        \
@@ -49,13 +49,14 @@
     X(INT, tokens_write_1h, usage.tokens[OP_TOKEN_WRITE_1H]) \
     X(INT, tokens_read, usage.tokens[OP_TOKEN_READ])         \
     X(INT, tokens_output, usage.tokens[OP_TOKEN_OUTPUT])     \
-    X(TEXT, evidence, evidence)                              \
-    X(TEXT, baseline, baseline)
+    X(TEXT, evidence, evidence)
 
 #define COLUMN(kind, column, member)     ", " #column
 #define PLACE(kind, column, member)      ", ?"
-#define SET_COLUMN(kind, column, member) ", " #column " = ?"
-#define BATCH_COLUMNS                    "state, epoch" BATCH_FROZEN(COLUMN) BATCH_MUTABLE(COLUMN)
+#define SET_COLUMN(kind, column, member) #column " = ?, "
+#define BATCH_COLUMNS                    "state, epoch" BATCH_FROZEN(COLUMN) BATCH_MUTABLE(COLUMN) ", baseline"
+#define BATCH_SET \
+    BATCH_MUTABLE(SET_COLUMN) "baseline = ? WHERE id = ? AND state = ? AND epoch = ?"
 #define BATCH_OPEN \
     "state NOT IN ('sealed','rejected','unsent','vanished','dropped','quarantined')"
 #define BATCH_PAGE 32
@@ -78,6 +79,7 @@ void op_batch_release(struct op_batch *batch)
 static int bind_mutable(sqlite3_stmt *stmt, int at, const struct op_batch *batch)
 {
     BATCH_MUTABLE(BIND_FIELD)
+    op_sq_text(stmt, at++, batch->baseline);
     return at;
 }
 
@@ -91,6 +93,7 @@ static bool read_batch(sqlite3_stmt *stmt, struct op_batch *ret)
     int at = 2;
     BATCH_FROZEN(READ_FIELD)
     BATCH_MUTABLE(READ_FIELD)
+    OP_SQ_READ_TEXT(stmt, at, ret->baseline);
     return op_batch_state_parse(state, &ret->state);
 }
 
@@ -167,7 +170,7 @@ static enum op_rc insert_batch(struct op_ledger *ledger, const struct op_batch *
     enum op_rc rc =
         op_sq_get_write(ledger, OP_SQ_BATCH_ADD,
                         "INSERT INTO batch(" BATCH_COLUMNS
-                        ") VALUES ('built', 0" BATCH_FROZEN(PLACE) BATCH_MUTABLE(PLACE) ")",
+                        ") VALUES ('built', 0" BATCH_FROZEN(PLACE) BATCH_MUTABLE(PLACE) ", ?)",
                         &stmt, err);
     if (rc)
         return rc;
@@ -259,11 +262,9 @@ static enum op_rc update_go(struct op_ledger *ledger, const struct op_batch *bat
                             struct op_err *err)
 {
     sqlite3_stmt *stmt = NULL;
-    enum op_rc rc =
-        op_sq_get_write(ledger, OP_SQ_BATCH_GO,
-                        "UPDATE batch SET state = ?, epoch = epoch + 1" BATCH_MUTABLE(
-                            SET_COLUMN) " WHERE id = ? AND state = ? AND epoch = ?",
-                        &stmt, err);
+    enum op_rc rc = op_sq_get_write(ledger, OP_SQ_BATCH_GO,
+                                    "UPDATE batch SET state = ?, epoch = epoch + 1, " BATCH_SET,
+                                    &stmt, err);
     if (rc)
         return rc;
     op_sq_text(stmt, 1, op_batch_state_name(to));
@@ -303,10 +304,8 @@ enum op_rc op_ledger_batch_save(struct op_ledger *ledger, struct op_batch *batch
                                 struct op_err *err)
 {
     sqlite3_stmt *stmt = NULL;
-    enum op_rc rc = op_sq_get_write(ledger, OP_SQ_BATCH_SAVE,
-                                    "UPDATE batch SET count = count" BATCH_MUTABLE(
-                                        SET_COLUMN) " WHERE id = ? AND state = ? AND epoch = ?",
-                                    &stmt, err);
+    enum op_rc rc =
+        op_sq_get_write(ledger, OP_SQ_BATCH_SAVE, "UPDATE batch SET " BATCH_SET, &stmt, err);
     if (rc)
         return rc;
     int at = bind_mutable(stmt, 1, batch);

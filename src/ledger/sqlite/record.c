@@ -76,13 +76,15 @@ enum op_rc op_ledger_record_data(struct op_ledger *ledger, int64_t record_id,
     if (rc)
         return rc;
     if (row) {
-        op_buf_add_str(key, op_sq_col(stmt, 0));
-        op_buf_add_str(data, op_sq_col(stmt, 1));
+        if (key)
+            op_buf_add_str(key, op_sq_col(stmt, 0));
+        if (data)
+            op_buf_add_str(data, op_sq_col(stmt, 1));
     }
     op_sq_done(ledger, stmt);
     if (!row)
         return op_fail(err, OP_NOTFOUND, "there is no record %lld in %s", (long long)record_id,
                        ledger->path);
-    rc = op_buf_finish(key, "the key of a record", err);
-    return rc ? rc : op_buf_finish(data, "the data of a record", err);
+    rc = key ? op_buf_finish(key, "the key of a record", err) : OP_OK;
+    return rc || !data ? rc : op_buf_finish(data, "the data of a record", err);
 }

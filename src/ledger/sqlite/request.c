@@ -140,14 +140,12 @@ static enum op_rc get_go(struct op_ledger *ledger, bool settles, sqlite3_stmt **
     if (settles)
         return op_sq_get_write(ledger, OP_SQ_REQUEST_SETTLE,
                                "UPDATE OR FAIL request SET state = ?4, same_as = ?6,"
-                               " buy_no = ?7, reask = ?8, reason = ?9, payload_batch = ?10,"
-                         " payload_offset = ?11, payload_len = ?12"
+                               " buy_no = ?7, reask = ?8, reason = ?9"
                                " WHERE id = ?1 AND state = ?2 AND batch_id = ?3 AND ?3 = ?5",
                                ret, err);
     return op_sq_get_write(ledger, OP_SQ_REQUEST_GO,
                            "UPDATE OR FAIL request SET state = ?4, batch_id = ?5, same_as = ?6,"
-                           " buy_no = ?7, reask = ?8, reason = ?9, payload_batch = ?10,"
-                         " payload_offset = ?11, payload_len = ?12"
+                           " buy_no = ?7, reask = ?8, reason = ?9"
                            " WHERE id = ?1 AND state = ?2 AND (?2 <> 1 OR batch_id = ?3)",
                            ret, err);
 }
@@ -175,9 +173,6 @@ enum op_rc op_ledger_request_go(struct op_ledger *ledger, const struct op_reques
     op_sq_int(stmt, 7, request->buy_no);
     op_sq_int(stmt, 8, request->reask);
     op_sq_text(stmt, 9, request->reason);
-    op_sq_int(stmt, 10, request->payload.batch_id);
-    op_sq_int(stmt, 11, request->payload.offset);
-    op_sq_int(stmt, 12, request->payload.len);
     int64_t changes = 0;
     rc = op_sq_run(ledger, stmt, "move a request", &changes, err);
     if (!rc && !changes)
