@@ -41,7 +41,7 @@ struct json_sink {
 static const struct op_sink_option_spec options[] = {
     {"at", "JSON pointer to the array or object the rows go into; default '': the document"},
     {"as", "array (default): rows are elements; object: rows are members named by the key"},
-    {"json", "comma list of columns whose text is JSON: written as the value it is"},
+    {"json_columns", "comma list of columns whose text is JSON: written as the value it is"},
     {"value", "as: object: the one column that is the member's value, instead of the row"},
     {"omit_key", "as: object: true leaves the key column out of the member's value"},
     {NULL, NULL},

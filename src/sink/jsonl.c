@@ -16,7 +16,7 @@ struct jsonl_sink {
 };
 
 static const struct op_sink_option_spec options[] = {
-    {"json", "comma list of columns whose text is JSON: written as the value it is"},
+    {"json_columns", "comma list of columns whose text is JSON: written as the value it is"},
     {"crlf", "true: lines end in CR LF; default: LF"},
     {"sort", "comma list of columns the file is sorted by, numbers by value; up to 64 MiB"},
     {NULL, NULL},

@@ -36,11 +36,11 @@ enum op_rc op_jsonrow_init(struct op_jsonrow *row, const struct op_sink_config *
     }
     OP_CLEANUP(op_mem_freep) size_t *list = NULL;
     size_t count = 0;
-    enum op_rc rc = op_sink_column_list(config, "json", &list, &count, err);
+    enum op_rc rc = op_sink_column_list(config, "json_columns", &list, &count, err);
     for (size_t i = 0; !rc && i < count; i++) {
         row->json[list[i]] = true;
         if (is_key(config, row->names[list[i]]))
-            rc = op_fail(err, OP_INVAL, "%s: the key column '%s' cannot be in 'json'",
+            rc = op_fail(err, OP_INVAL, "%s: the key column '%s' cannot be in 'json_columns'",
                          config->place, row->names[list[i]]);
     }
     return rc;
@@ -87,7 +87,7 @@ enum op_rc op_jsonrow_write_cell(const struct op_jsonrow *row, size_t column, st
             return OP_OK;
         op_frame_cancel(out, start);
         return op_fail_as(err, OP_INVAL, OP_DISP_REJECT,
-                          "column '%s' is in 'json' but its text is no JSON value",
+                          "column '%s' is in 'json_columns' but its text is no JSON value",
                           row->names[column]);
     case OP_VALUE_BLOB:
         break;

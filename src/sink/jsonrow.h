@@ -16,12 +16,12 @@
 struct op_jsonrow {
     char **names;
     char **heads; /* {"a":  ,"b":  ... ready to be written */
-    bool *json;   /* option json: the column's text is JSON */
+    bool *json;   /* option json_columns: the column's text is JSON */
     bool *left_out;
     size_t count;
 };
 
-/* Reads the option `json`. */
+/* Reads the option `json_columns`. */
 OP_MUST_CHECK enum op_rc op_jsonrow_init(struct op_jsonrow *row,
                                          const struct op_sink_config *config,
                                          struct op_err *err);
@@ -29,7 +29,7 @@ void op_jsonrow_release(struct op_jsonrow *row); /* also fine on a zeroed struct
 /* Leaves a column out of what is written. */
 void op_jsonrow_leave_out(struct op_jsonrow *row, size_t column);
 
-/* One cell as a JSON value. OP_INVAL (REJECT): a blob, or text in a `json` column that is none. */
+/* One cell as a JSON value. OP_INVAL (REJECT): a blob, or text in a `json_columns` column that is none. */
 OP_MUST_CHECK enum op_rc op_jsonrow_write_cell(const struct op_jsonrow *row, size_t column,
                                                struct op_value v, struct op_buf *out,
                                                struct op_err *err);

@@ -46,7 +46,7 @@ static void merges(void **state)
          "{\n  \"a\": {\n    \"b\": [\n      {\n        \"id\": 1,\n        \"v\": \"a\"\n      }\n    ]\n  }\n}\n"},
         {"null is no container", SPEC({"at", "/a"}), "{\"a\":null}", "1|a",
          "{\n  \"a\": [\n    {\n      \"id\": 1,\n      \"v\": \"a\"\n    }\n  ]\n}\n"},
-        {"a value of its own", SPEC({"as", "object"}, {"value", "v"}, {"json", "v"}),
+        {"a value of its own", SPEC({"as", "object"}, {"value", "v"}, {"json_columns", "v"}),
          "{\"b\":1,\"\\u0061\":2,\"b\":3}", "a|{\"deep\": [1, {}]}\nb|N",
          "{\n  \"b\": null,\n  \"a\": {\n    \"deep\": [\n      1,\n      {}\n    ]\n  }\n}\n"},
         {"no key: the container is replaced",

@@ -5,6 +5,7 @@
  * Oracle:    tables of files; a naive merge over lists of lines, against random old files and rows
  *            delivered whole, in pieces, again and from the start; hash collisions are forged.
  */
+#include "base/io.h"
 #include "support.h"
 
 static const struct test_sink csv = {
@@ -18,131 +19,137 @@ struct merge_case {
     const char *old, *rows, *want;
 };
 
+static const struct merge_case merge_cases[] = {
+    {"fresh csv",
+     {.kind = "csv", .target = "t", .columns = {"id", "text"}, .key = {"id"}},
+     NULL,
+     "1|a\n2|b, c\n3|N",
+     "id,text\n1,a\n2,\"b, c\"\n3,\n"},
+    {"the last of a key wins, where the first stood",
+     {.kind = "csv", .target = "t", .columns = {"id", "text"}, .key = {"id"}},
+     NULL,
+     "1|a\n2|b\n1|c\n3|d\n1|e",
+     "id,text\n1,e\n2,b\n3,d\n"},
+    {"replaced in place, others keep their bytes",
+     {.kind = "csv", .target = "t", .columns = {"id", "text"}, .key = {"id"}},
+     "id,text\r\n\"7\",\"old\"\r\n1,old\r\n\"x\",\"a\nb\"",
+     "1|new\n9|nine",
+     "id,text\r\n\"7\",\"old\"\r\n1,new\n\"x\",\"a\nb\"\n9,nine\n"},
+    {"quoted and unquoted keys are equal",
+     {.kind = "csv", .target = "t", .columns = {"id", "text"}, .key = {"id"}},
+     "id,text\n\"7\",old\n",
+     "7|new",
+     "id,text\n7,new\n"},
+    {"old rows of one key become one",
+     {.kind = "csv", .target = "t", .columns = {"id", "text"}, .key = {"id"}},
+     "id,text\n1,a\n2,b\n1,c\n2,d\n",
+     "1|new",
+     "id,text\n1,new\n2,b\n2,d\n"},
+    {"BOM and header without line end",
+     {.kind = "csv", .target = "t", .columns = {"id", "text"}, .key = {"id"}},
+     "\xEF\xBB\xBFid,text",
+     "1|a",
+     "\xEF\xBB\xBFid,text\n1,a\n"},
+    {"an empty file is none",
+     {.kind = "csv", .target = "t", .columns = {"id", "text"}, .key = {"id"}},
+     "",
+     "1|a",
+     "id,text\n1,a\n"},
+    {"guarded keys are found again",
+     {.kind = "csv", .target = "t", .columns = {"id", "text"}, .key = {"id"}},
+     "id,text\n'=A,old\n",
+     "=A|new\n-5|num",
+     "id,text\n'=A,new\n-5,num\n"},
+    {"guard off",
+     {.kind = "csv", .target = "t", .columns = {"id"}, .options = {{"guard", "off"}}},
+     NULL,
+     "=A",
+     "id\n=A\n"},
+    {"one column",
+     {.kind = "csv", .target = "t", .columns = {"id"}, .key = {"id"}},
+     "id\n\"\"\n \n",
+     "N\na",
+     "id\n\"\"\n \na\n"},
+    {"separator and crlf",
+     {.kind = "csv",
+      .target = "t",
+      .columns = {"id", "text"},
+      .key = {"id"},
+      .options = {{"separator", "tab"}, {"crlf", "true"}}},
+     NULL,
+     "1|a,b\n2|c\td",
+     "id\ttext\r\n1\ta,b\r\n2\t\"c\td\"\r\n"},
+    {"no key: written anew",
+     {.kind = "csv", .target = "t", .columns = {"id", "text"}},
+     "foreign,columns\n",
+     "1|a\n1|b",
+     "id,text\n1,a\n1,b\n"},
+    {"two key columns",
+     {.kind = "csv", .target = "t", .columns = {"a", "b", "v"}, .key = {"b", "a"}},
+     "a,b,v\n1,2,x\n2,1,y\n",
+     "2|1|new\n12||z",
+     "a,b,v\n1,2,x\n2,1,new\n12,,z\n"},
+    {"sorted by value",
+     {.kind = "csv",
+      .target = "t",
+      .columns = {"id", "text"},
+      .key = {"id"},
+      .options = {{"sort", "id"}, {"crlf", "yes"}}},
+     "id,text\n10,x\n9,\"y\nz\"\nabc,q",
+     "2|a\n1.5|b",
+     "id,text\n1.5,b\r\n2,a\r\n9,\"y\nz\"\n10,x\nabc,q\r\n"},
+    {"sorted by two columns",
+     {.kind = "jsonl",
+      .target = "t",
+      .columns = {"id", "g"},
+      .key = {"id"},
+      .options = {{"sort", "g, id"}}},
+     NULL,
+     "3|b\n2|a\n1|b",
+     "{\"id\":2,\"g\":\"a\"}\n{\"id\":1,\"g\":\"b\"}\n{\"id\":3,\"g\":\"b\"}\n"},
+    {"fresh jsonl",
+     {.kind = "jsonl", .target = "t", .columns = {"id", "text"}, .key = {"id"}},
+     NULL,
+     "1|a \"q\"\n2|N\n3.0|2.5",
+     "{\"id\":1,\"text\":\"a \\\"q\\\"\"}\n{\"id\":2,\"text\":null}\n{\"id\":3,\"text\":2.5}\n"},
+    {"jsonl merged; 7 and 7.0 are equal, \"7\" is not",
+     {.kind = "jsonl", .target = "t", .columns = {"id", "text"}, .key = {"id"}},
+     "{\"more\":[1], \"id\": 7.0}\n\n{\"id\":\"7\"}\n{\"text\":1}",
+     "7|new\nN|null",
+     "{\"id\":7,\"text\":\"new\"}\n\n{\"id\":\"7\"}\n{\"id\":null,\"text\":\"null\"}\n"},
+    {"lines",
+     {.kind = "lines", .target = "t", .columns = {"line"}},
+     "old\n",
+     "{x}\nb,\"",
+     "{x}\nb,\"\n"},
+    {"json columns",
+     {.kind = "jsonl",
+      .target = "t",
+      .columns = {"id", "a", "b"},
+      .key = {"id"},
+      .options = {{"json_columns", "a,b"}}},
+     NULL,
+     "1|{\"x\": [1, 2.50]}|true\n2|N|\"s\"",
+     "{\"id\":1,\"a\":{\"x\":[1,2.50]},\"b\":true}\n{\"id\":2,\"a\":null,\"b\":\"s\"}\n"},
+};
+
 static void merges(void **state)
 {
     (void)state;
-    static const struct merge_case cases[] = {
-        {"fresh csv",
-         {.kind = "csv", .target = "t", .columns = {"id", "text"}, .key = {"id"}},
-         NULL,
-         "1|a\n2|b, c\n3|N",
-         "id,text\n1,a\n2,\"b, c\"\n3,\n"},
-        {"the last of a key wins, where the first stood",
-         {.kind = "csv", .target = "t", .columns = {"id", "text"}, .key = {"id"}},
-         NULL,
-         "1|a\n2|b\n1|c\n3|d\n1|e",
-         "id,text\n1,e\n2,b\n3,d\n"},
-        {"replaced in place, others keep their bytes",
-         {.kind = "csv", .target = "t", .columns = {"id", "text"}, .key = {"id"}},
-         "id,text\r\n\"7\",\"old\"\r\n1,old\r\n\"x\",\"a\nb\"",
-         "1|new\n9|nine",
-         "id,text\r\n\"7\",\"old\"\r\n1,new\n\"x\",\"a\nb\"\n9,nine\n"},
-        {"quoted and unquoted keys are equal",
-         {.kind = "csv", .target = "t", .columns = {"id", "text"}, .key = {"id"}},
-         "id,text\n\"7\",old\n",
-         "7|new",
-         "id,text\n7,new\n"},
-        {"old rows of one key become one",
-         {.kind = "csv", .target = "t", .columns = {"id", "text"}, .key = {"id"}},
-         "id,text\n1,a\n2,b\n1,c\n2,d\n",
-         "1|new",
-         "id,text\n1,new\n2,b\n2,d\n"},
-        {"BOM and header without line end",
-         {.kind = "csv", .target = "t", .columns = {"id", "text"}, .key = {"id"}},
-         "\xEF\xBB\xBFid,text",
-         "1|a",
-         "\xEF\xBB\xBFid,text\n1,a\n"},
-        {"an empty file is none",
-         {.kind = "csv", .target = "t", .columns = {"id", "text"}, .key = {"id"}},
-         "",
-         "1|a",
-         "id,text\n1,a\n"},
-        {"guarded keys are found again",
-         {.kind = "csv", .target = "t", .columns = {"id", "text"}, .key = {"id"}},
-         "id,text\n'=A,old\n",
-         "=A|new\n-5|num",
-         "id,text\n'=A,new\n-5,num\n"},
-        {"guard off",
-         {.kind = "csv", .target = "t", .columns = {"id"}, .options = {{"guard", "off"}}},
-         NULL,
-         "=A",
-         "id\n=A\n"},
-        {"one column",
-         {.kind = "csv", .target = "t", .columns = {"id"}, .key = {"id"}},
-         "id\n\"\"\n \n",
-         "N\na",
-         "id\n\"\"\n \na\n"},
-        {"separator and crlf",
-         {.kind = "csv",
-          .target = "t",
-          .columns = {"id", "text"},
-          .key = {"id"},
-          .options = {{"separator", "tab"}, {"crlf", "true"}}},
-         NULL,
-         "1|a,b\n2|c\td",
-         "id\ttext\r\n1\ta,b\r\n2\t\"c\td\"\r\n"},
-        {"no key: written anew",
-         {.kind = "csv", .target = "t", .columns = {"id", "text"}},
-         "foreign,columns\n",
-         "1|a\n1|b",
-         "id,text\n1,a\n1,b\n"},
-        {"two key columns",
-         {.kind = "csv", .target = "t", .columns = {"a", "b", "v"}, .key = {"b", "a"}},
-         "a,b,v\n1,2,x\n2,1,y\n",
-         "2|1|new\n12||z",
-         "a,b,v\n1,2,x\n2,1,new\n12,,z\n"},
-        {"sorted by value",
-         {.kind = "csv",
-          .target = "t",
-          .columns = {"id", "text"},
-          .key = {"id"},
-          .options = {{"sort", "id"}, {"crlf", "yes"}}},
-         "id,text\n10,x\n9,\"y\nz\"\nabc,q",
-         "2|a\n1.5|b",
-         "id,text\n1.5,b\r\n2,a\r\n9,\"y\nz\"\n10,x\nabc,q\r\n"},
-        {"sorted by two columns",
-         {.kind = "jsonl",
-          .target = "t",
-          .columns = {"id", "g"},
-          .key = {"id"},
-          .options = {{"sort", "g, id"}}},
-         NULL,
-         "3|b\n2|a\n1|b",
-         "{\"id\":2,\"g\":\"a\"}\n{\"id\":1,\"g\":\"b\"}\n{\"id\":3,\"g\":\"b\"}\n"},
-        {"fresh jsonl",
-         {.kind = "jsonl", .target = "t", .columns = {"id", "text"}, .key = {"id"}},
-         NULL,
-         "1|a \"q\"\n2|N\n3.0|2.5",
-         "{\"id\":1,\"text\":\"a \\\"q\\\"\"}\n{\"id\":2,\"text\":null}\n{\"id\":3,\"text\":2.5}\n"},
-        {"jsonl merged; 7 and 7.0 are equal, \"7\" is not",
-         {.kind = "jsonl", .target = "t", .columns = {"id", "text"}, .key = {"id"}},
-         "{\"more\":[1], \"id\": 7.0}\n\n{\"id\":\"7\"}\n{\"text\":1}",
-         "7|new\nN|null",
-         "{\"id\":7,\"text\":\"new\"}\n\n{\"id\":\"7\"}\n{\"id\":null,\"text\":\"null\"}\n"},
-        {"json columns",
-         {.kind = "jsonl",
-          .target = "t",
-          .columns = {"id", "a", "b"},
-          .key = {"id"},
-          .options = {{"json", "a,b"}}},
-         NULL,
-         "1|{\"x\": [1, 2.50]}|true\n2|N|\"s\"",
-         "{\"id\":1,\"a\":{\"x\":[1,2.50]},\"b\":true}\n{\"id\":2,\"a\":null,\"b\":\"s\"}\n"},
-    };
-    for (size_t i = 0; i < OP_COUNT(cases); i++) {
+    for (size_t i = 0; i < OP_COUNT(merge_cases); i++) {
         int64_t live = op_mem_live();
-        struct op_sink *sink = test_sink(&cases[i].sink);
+        struct op_sink *sink = test_sink(&merge_cases[i].sink);
         unlink(test_target);
         unlink(test_outbox);
         test_end = 0;
-        if (cases[i].old)
-            test_put(test_target, cases[i].old);
-        test_rows(sink, cases[i].rows, false);
+        if (merge_cases[i].old)
+            test_put(test_target, merge_cases[i].old);
+        test_rows(sink, merge_cases[i].rows, false);
 
         /* Twice is as once. */
         for (int again = 0; again < 2; again++) {
             test_deliver(sink, 0, test_end);
-            test_file_label(cases[i].label, cases[i].want);
+            test_file_label(merge_cases[i].label, merge_cases[i].want);
         }
         op_sink_close(sink);
         assert_int_equal(op_mem_live(), live);
@@ -196,7 +203,7 @@ static void bad_rows(void **state)
                                                  .target = "t",
                                                  .columns = {"id", "text"},
                                                  .key = {"id"},
-                                                 .options = {{"json", "text"}}};
+                                                 .options = {{"json_columns", "text"}}};
     static const struct {
         const struct test_sink *sink;
         struct op_value cells[2];
@@ -278,8 +285,8 @@ static void bad_options(void **state)
           .target = "t",
           .columns = {"id"},
           .key = {"id"},
-          .options = {{"json", "id"}}},
-         "p:9: the key column 'id' cannot be in 'json'"},
+          .options = {{"json_columns", "id"}}},
+         "p:9: the key column 'id' cannot be in 'json_columns'"},
     };
     for (size_t i = 0; i < OP_COUNT(cases); i++) {
         int64_t live = op_mem_live();
@@ -690,13 +697,44 @@ static void guesses(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, test_setup, test_teardown)
 
+/* Every option is described where people look for it. */
+static void options_are_documented(void **state)
+{
+    (void)state;
+    struct op_buf text;
+    struct op_err err = OP_ERR_INIT;
+    op_buf_init(&text, 1 << 20);
+    assert_int_equal(op_io_read_file(op_env_default(),
+                                     OP_SOURCE_DIR "/docs/reference/outputs.md", &text, &err),
+                     OP_OK);
+    for (const struct op_sink_ops *const *ops = op_sinks(); *ops; ops++) {
+        char word[64];
+        snprintf(word, sizeof(word), "\n## %s\n", (*ops)->kind);
+        char *begin = strstr(text.ptr, word);
+        assert_non_null(begin);
+        char *end = strstr(begin + 4, "\n## ");
+        char *section = op_mem_strndup(begin, end ? (size_t)(end - begin) : strlen(begin));
+        for (const struct op_sink_option_spec *spec = (*ops)->options; spec->name; spec++) {
+            snprintf(word, sizeof(word), "\n| `%s` |", spec->name);
+            if (!strstr(section, word))
+                fail_msg("%s: %s is not documented", (*ops)->kind, spec->name);
+        }
+        op_mem_free(section);
+    }
+    op_buf_release(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(merges),           TEST(refusals),      TEST(bad_rows),   TEST(bad_options),
-        TEST(nothing_to_write), TEST(full_disk),     TEST(leftover),   TEST(vanished_target),
-        TEST(damaged_outbox),   TEST(put_off),       TEST(collisions), TEST(many_targets),
-        TEST(many_rows),        TEST(random_merges), TEST(guesses),
+        TEST(merges),           TEST(refusals),
+        TEST(bad_rows),         TEST(bad_options),
+        TEST(nothing_to_write), TEST(full_disk),
+        TEST(leftover),         TEST(vanished_target),
+        TEST(damaged_outbox),   TEST(put_off),
+        TEST(collisions),       TEST(many_targets),
+        TEST(many_rows),        TEST(random_merges),
+        TEST(guesses),          TEST(options_are_documented),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

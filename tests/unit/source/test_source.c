@@ -21,6 +21,7 @@
 #include <sqlite3.h>
 
 #include "base/buf.h"
+#include "base/io.h"
 #include "base/mem.h"
 #include "source/source.h"
 
@@ -162,6 +163,9 @@ static void csv_rows(void **state)
         {"tab", CSV({"separator", "tab"}), "a\tb\n1\t2\n", "a|b\nT1|T2\n"},
         {"header option", CSV({"header", "key, value"}), "topic,x\nurl,y\n",
          "key|value\nTtopic|Tx\nTurl|Ty\n"},
+        {"columns picked", CSV({"columns", "b,none,A"}), "a,x,b\n1,\xff,2\n3\n",
+         "b|none|A\nT2|N|T1\n! F:3: the row has 1 fields, the header 3; a field with a separator "
+         "or a line end in it must be quoted\n"},
         {"bad rows are passed over", CSV({"on_error", "skip"}),
          "a,b\n1,2\n3\n4,5,6\n7,8\n9,x\"y\n10,11\n12,\xff\n13,14\n",
          "a|b\nT1|T2\n"
@@ -325,6 +329,16 @@ static void sqlite_rows(void **state)
     op_mem_free(got);
 }
 
+static void plain_lines(void **state)
+{
+    (void)state;
+    static const struct check checks[] = {
+        {"lines", {"lines", {{NULL}}}, "\xEF\xBB\xBF{a}\r\n\n b ", "line\nT{a}\nT b \n"},
+        {"missing, optional", {"lines", {{"optional", "true"}}}, NULL, "line\n"},
+    };
+    run_checks(checks, OP_COUNT(checks));
+}
+
 static void guesses(void **state)
 {
     (void)state;
@@ -409,12 +423,40 @@ static int drop_folder(void **state)
     return rmdir(folder);
 }
 
+/* Every option is described where people look for it. */
+static void options_are_documented(void **state)
+{
+    (void)state;
+    struct op_buf text;
+    struct op_err err = OP_ERR_INIT;
+    op_buf_init(&text, 1 << 20);
+    assert_int_equal(op_io_read_file(op_env_default(),
+                                     OP_SOURCE_DIR "/docs/reference/inputs.md", &text, &err),
+                     OP_OK);
+    for (const struct op_source_ops *const *ops = op_sources(); *ops; ops++) {
+        char word[64];
+        snprintf(word, sizeof(word), "\n## %s\n", (*ops)->kind);
+        char *begin = strstr(text.ptr, word);
+        assert_non_null(begin);
+        char *end = strstr(begin + 4, "\n## ");
+        char *section = op_mem_strndup(begin, end ? (size_t)(end - begin) : strlen(begin));
+        for (const struct op_source_option_spec *spec = (*ops)->options; spec->name; spec++) {
+            snprintf(word, sizeof(word), "\n| `%s` |", spec->name);
+            if (!strstr(section, word))
+                fail_msg("%s: %s is not documented", (*ops)->kind, spec->name);
+        }
+        op_mem_free(section);
+    }
+    op_buf_release(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(csv_rows),        cmocka_unit_test(jsonl_rows),
         cmocka_unit_test(jsonl_huge_line), cmocka_unit_test(sqlite_rows),
-        cmocka_unit_test(guesses),         cmocka_unit_test(real_files),
+        cmocka_unit_test(guesses),         cmocka_unit_test(plain_lines),
+        cmocka_unit_test(real_files),      cmocka_unit_test(options_are_documented),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
 }
