@@ -29,7 +29,8 @@ void op_jsonrow_release(struct op_jsonrow *row); /* also fine on a zeroed struct
 /* Leaves a column out of what is written. */
 void op_jsonrow_leave_out(struct op_jsonrow *row, size_t column);
 
-/* One cell as a JSON value. OP_INVAL (REJECT): a blob, or text in a `json_columns` column that is none. */
+/* One cell as a JSON value. OP_INVAL (REJECT): a blob, or text in a `json_columns` column that is
+ * no JSON. */
 OP_MUST_CHECK enum op_rc op_jsonrow_write_cell(const struct op_jsonrow *row, size_t column,
                                                struct op_value v, struct op_buf *out,
                                                struct op_err *err);
