@@ -55,7 +55,8 @@ struct op_sink_config {
     const struct op_sink_option *options;
     size_t option_count;
     const char *place; /* "dir/pipeline.yaml:30" */
-    const char *work_dir; /* in the state folder: for temporary files that must not lie beside the
+    const char
+        *work_dir; /* in the state folder: for temporary files that must not lie beside the
                              target; exists */
 };
 
@@ -64,7 +65,7 @@ struct op_sink_ops {
     const char *kind; /* "csv" */
     const char *help;
     const struct op_sink_option_spec *options; /* ends with name NULL */
-    bool needs_key; /* key: is mandatory */
+    bool needs_key;                            /* key: is mandatory */
     bool (*guess)(const char *target); /* does a bare path look like this kind (--output) */
     /* Checks the configuration; does not touch the target. */
     enum op_rc (*open)(const struct op_sink_config *config, struct op_sink **ret,

@@ -33,7 +33,7 @@ struct op_source_config {
     const char *target; /* what stands behind the kind: the path or URL */
     const struct op_source_option *options;
     size_t option_count;
-    const char *place;  /* "dir/pipeline.yaml:12" */
+    const char *place; /* "dir/pipeline.yaml:12" */
 };
 
 /* Option table row: for parsing, `validate`, and the reference documentation. */
