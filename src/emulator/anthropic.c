@@ -370,7 +370,7 @@ static void cancel_batch(struct op_emu_call *call)
     } else if (rc) {
         op_emu_fail(em, &err);
         op_anthropic_error(call, 500, NULL, err.msg);
-    } else if (!batch.cancel_us) {
+    } else if (batch.settled || !batch.cancel_us) {
         op_anthropic_error(call, 400, NULL,
                            op_arena_printf(&call->arena,
                                            "Message Batch %s cannot be canceled"
