@@ -10,8 +10,8 @@
 #define OVER      "('applied','sealed','rejected','unsent','vanished','dropped')"
 
 /* The results of batch b: a range of the key, filtered. */
-#define RESULTS_OF_B                                                                            \
-    " FROM result x WHERE x.id BETWEEN b.request_lo << 27 AND (b.request_hi << 27 | 134217727)" \
+#define RESULTS_OF_B                                                          \
+    " FROM result x WHERE x.request_id BETWEEN b.request_lo AND b.request_hi" \
     " AND x.batch_id = b.id"
 
 #define SUM_OF_RESULTS(column) "(SELECT coalesce(sum(x." column "), 0)" RESULTS_OF_B ")"
@@ -82,7 +82,7 @@ static const char *const checks[] = {
     "SELECT printf('batch %d: %d requests were frozen, %d are accounted for', id, count, n)"
     " FROM (SELECT b.*, (SELECT count(*)" RESULTS_OF_B ") + (SELECT count(*) FROM request r"
     " WHERE r.id BETWEEN b.request_lo AND b.request_hi AND r.batch_id = b.id"
-    " AND NOT EXISTS (SELECT 1 FROM result x WHERE x.id = (r.id << 27) | b.id)) AS n"
+    " AND NOT EXISTS (SELECT 1 FROM result x WHERE x.request_id = r.id AND x.batch_id = b.id)) AS n"
     " FROM batch b WHERE b.state IN " RESERVING ") WHERE n <> count",
     "SELECT printf('batches %s: they claim the same batch %s of the provider',"
     " group_concat(id, ', '), provider_id) FROM batch WHERE provider_id <> ''"
@@ -96,8 +96,8 @@ static const char *const checks[] = {
     " OR b.state IN " OVER " OR r.id NOT BETWEEN b.request_lo AND b.request_hi)",
     "SELECT printf('request %d: done without a good answer', r.id) FROM request r"
     " WHERE r.state = 3 AND r.record_id <> 0"
-    " AND NOT EXISTS (SELECT 1 FROM result x WHERE x.id = (r.id << 27) | r.batch_id"
-    " AND x.valid = 1)"
+    " AND NOT EXISTS (SELECT 1 FROM result x WHERE x.request_id = r.id"
+    " AND x.batch_id = r.batch_id AND x.valid = 1)"
     " AND NOT EXISTS (SELECT 1 FROM request o WHERE o.id = r.same_as AND o.state = 3)",
     "SELECT printf('request %d: waits for request %d, which does not exist', r.id, r.same_as)"
     " FROM request r INDEXED BY request_follower WHERE r.state = 2"

@@ -5,10 +5,11 @@ enum op_rc op_ledger_request_payload(struct op_ledger *ledger, int64_t request_i
                                      const struct op_payload_ref *payload, struct op_err *err)
 {
     sqlite3_stmt *stmt = NULL;
-    enum op_rc rc = op_sq_get_write(ledger, OP_SQ_REQUEST_PAYLOAD,
-                                    "UPDATE request SET payload_batch = ?2, payload_offset = ?3,"
-                                    " payload_len = ?4 WHERE id = ?1 AND state = 1",
-                                    &stmt, err);
+    enum op_rc rc =
+        op_sq_get_write(ledger, OP_SQ_REQUEST_PAYLOAD,
+                        "UPDATE request SET payload_batch = ?2, payload_offset = ?3,"
+                        " payload_len = ?4 WHERE id = ?1 AND state = 1",
+                        &stmt, err);
     if (rc)
         return rc;
     op_sq_int(stmt, 1, request_id);

@@ -160,8 +160,8 @@ enum op_rc op_ledger_request_go(struct op_ledger *ledger, const struct op_reques
     bool unbound = to == OP_REQUEST_NEW || to == OP_REQUEST_WAITING;
     int64_t batch_id = unbound ? 0 : request->batch_id;
     sqlite3_stmt *stmt = NULL;
-    rc = get_go(ledger, request->state == OP_REQUEST_PACKED && batch_id == expected_batch, &stmt,
-                err);
+    rc = get_go(ledger, request->state == OP_REQUEST_PACKED && batch_id == expected_batch,
+                &stmt, err);
     if (rc)
         return rc;
     op_sq_int(stmt, 1, request->id);

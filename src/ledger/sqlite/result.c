@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "ledger/sqlite/result_key.h"
 #include "ledger/sqlite/sqlite.h"
 
+/* The key begins with the request: all purchases of a request lie side by side, so "every result of
+ * a request" needs no index, and results applied in the order of their ids are written in order. */
 #define RESULT_FIELDS(X)                                     \
+    X(INT, request_id, request_id)                           \
+    X(INT, batch_id, batch_id)                               \
     X(SMALL, class, class_)                                  \
     X(SMALL, valid, valid)                                   \
     X(INT, part, part)                                       \
@@ -12,52 +15,37 @@
     X(INT, tokens_input, usage.tokens[OP_TOKEN_INPUT])       \
     X(INT, tokens_write_5m, usage.tokens[OP_TOKEN_WRITE_5M]) \
     X(INT, tokens_write_1h, usage.tokens[OP_TOKEN_WRITE_1H]) \
-    X(INT, tokens_read, usage.tokens[OP_TOKEN_READ])         \
-    X(INT, tokens_output, usage.tokens[OP_TOKEN_OUTPUT])
+    X(INT, tokens_read, usage.tokens[OP_TOKEN_READ])
 
-#define COLUMN(kind, column, member) ", " #column
-#define PLACE(kind, column, member)  ", ?"
+#define COLUMN(kind, column, member) #column ", "
+#define PLACE(kind, column, member)  "?, "
+#define RESULT_COLUMNS               RESULT_FIELDS(COLUMN) "tokens_output"
 
 static void read_result(sqlite3_stmt *stmt, struct op_result_row *ret)
 {
-    int64_t id = sqlite3_column_int64(stmt, 0);
-    *ret = (struct op_result_row){
-        .batch_id = id & OP_RESULT_BATCH_MAX,
-        .request_id = id >> OP_RESULT_BATCH_BITS,
-    };
-    int at = 1;
+    int at = 0;
 #define READ_FIELD(kind, column, member) OP_SQ_READ_##kind(stmt, at++, ret->member);
     RESULT_FIELDS(READ_FIELD)
 #undef READ_FIELD
-}
-
-static enum op_rc fail_key(int64_t batch_id, int64_t request_id, struct op_err *err)
-{
-    return op_fail(err, OP_INVAL,
-                   "no result can be kept for batch %lld and request %lld: the ledger holds at "
-                   "most %lld batches and %lld requests; start a new state folder",
-                   (long long)batch_id, (long long)request_id, (long long)OP_RESULT_BATCH_MAX,
-                   (long long)OP_RESULT_REQUEST_MAX);
+    ret->usage.tokens[OP_TOKEN_OUTPUT] = sqlite3_column_int64(stmt, at);
 }
 
 enum op_rc op_ledger_result_add(struct op_ledger *ledger, const struct op_result_row *row,
                                 bool *ret_inserted, struct op_err *err)
 {
-    if (!op_result_key_fits(row->batch_id, row->request_id))
-        return fail_key(row->batch_id, row->request_id, err);
     sqlite3_stmt *stmt = NULL;
-    enum op_rc rc = op_sq_get_write(
-        ledger, OP_SQ_RESULT_ADD,
-        "INSERT INTO result(id" RESULT_FIELDS(COLUMN) ") VALUES (?" RESULT_FIELDS(
-            PLACE) ") ON CONFLICT DO NOTHING",
-        &stmt, err);
+    enum op_rc rc =
+        op_sq_get_write(ledger, OP_SQ_RESULT_ADD,
+                        "INSERT INTO result(" RESULT_COLUMNS
+                        ") VALUES (" RESULT_FIELDS(PLACE) "?) ON CONFLICT DO NOTHING",
+                        &stmt, err);
     if (rc)
         return rc;
     int at = 1;
-    op_sq_int(stmt, at++, op_result_key(row->batch_id, row->request_id));
 #define BIND_FIELD(kind, column, member) OP_SQ_BIND_##kind(stmt, at++, row->member);
     RESULT_FIELDS(BIND_FIELD)
 #undef BIND_FIELD
+    op_sq_int(stmt, at, row->usage.tokens[OP_TOKEN_OUTPUT]);
     int64_t changes = 0;
     rc = op_sq_run(ledger, stmt, "add a result", &changes, err);
     if (!rc)
@@ -68,22 +56,22 @@ enum op_rc op_ledger_result_add(struct op_ledger *ledger, const struct op_result
 enum op_rc op_ledger_result_get(struct op_ledger *ledger, int64_t batch_id, int64_t request_id,
                                 struct op_result_row *ret, struct op_err *err)
 {
+    sqlite3_stmt *stmt = NULL;
+    enum op_rc rc = op_sq_get(ledger, OP_SQ_RESULT_GET,
+                              "SELECT " RESULT_COLUMNS
+                              " FROM result WHERE request_id = ?1 AND batch_id = ?2",
+                              &stmt, err);
+    if (rc)
+        return rc;
+    op_sq_int(stmt, 1, request_id);
+    op_sq_int(stmt, 2, batch_id);
     bool row = false;
-    if (op_result_key_fits(batch_id, request_id)) {
-        sqlite3_stmt *stmt = NULL;
-        enum op_rc rc = op_sq_get(
-            ledger, OP_SQ_RESULT_GET,
-            "SELECT id" RESULT_FIELDS(COLUMN) " FROM result WHERE id = ?1", &stmt, err);
-        if (rc)
-            return rc;
-        op_sq_int(stmt, 1, op_result_key(batch_id, request_id));
-        rc = op_sq_row(ledger, stmt, "read a result", &row, err);
-        if (rc)
-            return rc;
-        if (row)
-            read_result(stmt, ret);
-        op_sq_done(ledger, stmt);
-    }
+    rc = op_sq_row(ledger, stmt, "read a result", &row, err);
+    if (rc)
+        return rc;
+    if (row)
+        read_result(stmt, ret);
+    op_sq_done(ledger, stmt);
     if (!row)
         return op_fail(err, OP_NOTFOUND, "batch %lld has no result for request %lld",
                        (long long)batch_id, (long long)request_id);
@@ -93,30 +81,24 @@ enum op_rc op_ledger_result_get(struct op_ledger *ledger, int64_t batch_id, int6
 enum op_rc op_ledger_request_results(struct op_ledger *ledger, int64_t request_id,
                                      op_result_fn fn, void *arg, struct op_err *err)
 {
-    if (request_id <= 0 || request_id > OP_RESULT_REQUEST_MAX)
-        return OP_OK;
-    int64_t after = op_result_key(0, request_id);
+    struct op_result_row row = {.batch_id = 0};
     enum op_rc rc = OP_OK;
     while (!rc) {
         sqlite3_stmt *stmt = NULL;
-        rc =
-            op_sq_get(ledger, OP_SQ_RESULTS,
-                      "SELECT id" RESULT_FIELDS(
-                          COLUMN) " FROM result WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT 1",
-                      &stmt, err);
+        rc = op_sq_get(ledger, OP_SQ_RESULTS,
+                       "SELECT " RESULT_COLUMNS " FROM result WHERE request_id = ?1"
+                       " AND batch_id > ?2 ORDER BY batch_id LIMIT 1",
+                       &stmt, err);
         if (rc)
             break;
-        op_sq_int(stmt, 1, after);
-        op_sq_int(stmt, 2, op_result_key(OP_RESULT_BATCH_MAX, request_id));
+        op_sq_int(stmt, 1, request_id);
+        op_sq_int(stmt, 2, row.batch_id);
         bool found = false;
         rc = op_sq_row(ledger, stmt, "list a request's results", &found, err);
         if (rc)
             break;
-        struct op_result_row row;
-        if (found) {
+        if (found)
             read_result(stmt, &row);
-            after = sqlite3_column_int64(stmt, 0);
-        }
         op_sq_done(ledger, stmt);
         if (!found)
             break;

@@ -7,7 +7,6 @@
 #include "base/io.h"
 #include "base/mem.h"
 #include "core/states.h"
-#include "ledger/sqlite/result_key.h"
 #include "ledger/sqlite/sqlite.h"
 
 /* Millions of requests and results carry numbers instead of words (the table `word` has both); a
@@ -24,7 +23,6 @@ _Static_assert(OP_RESULT_SUCCEEDED == 0 && OP_RESULT_REFUSED == 1 && OP_RESULT_T
 _Static_assert(OP_REASK_NONE == 0 && OP_REASK_SAME == 1 && OP_REASK_INVALID == 2 &&
                    OP_REASK_TRUNCATED == 3,
                "reasons to ask again are stored by number: a change needs a migration");
-_Static_assert(OP_RESULT_BATCH_BITS == 27, "the result key is part of the schema");
 
 #define TOKENS                                                                             \
     "tokens_input INTEGER NOT NULL DEFAULT 0, tokens_write_5m INTEGER NOT NULL DEFAULT 0," \
@@ -129,11 +127,10 @@ static const char version_1[] =
     " STRICT, WITHOUT ROWID;"
 
     "CREATE TABLE result("
-    " id INTEGER PRIMARY KEY, class INTEGER NOT NULL, valid INTEGER NOT NULL,"
-    " part INTEGER NOT NULL, \"offset\" INTEGER NOT NULL, len INTEGER NOT NULL,"
-    " microusd INTEGER NOT NULL," TOKENS ","
-    " request_id INTEGER GENERATED ALWAYS AS (id >> 27) VIRTUAL,"
-    " batch_id INTEGER GENERATED ALWAYS AS (id & 134217727) VIRTUAL) STRICT;"
+    " request_id INTEGER NOT NULL, batch_id INTEGER NOT NULL, class INTEGER NOT NULL,"
+    " valid INTEGER NOT NULL, part INTEGER NOT NULL, \"offset\" INTEGER NOT NULL,"
+    " len INTEGER NOT NULL, microusd INTEGER NOT NULL," TOKENS ","
+    " PRIMARY KEY(request_id, batch_id)) STRICT, WITHOUT ROWID;"
 
     "CREATE TABLE note("
     " id INTEGER PRIMARY KEY, job_id INTEGER NOT NULL, batch_id INTEGER NOT NULL,"
@@ -156,7 +153,7 @@ static const char version_1[] =
     " WHEN OLD.batch_id <> NEW.batch_id AND OLD.batch_id <> 0 AND OLD.state <> 4"
     " AND EXISTS (SELECT 1 FROM batch WHERE id = OLD.batch_id AND state IN ('built','uploaded',"
     "'sending','ambiguous','accepted','ended','fetched','quarantined'))"
-    " AND NOT EXISTS (SELECT 1 FROM result WHERE id = (OLD.id << 27) | OLD.batch_id)"
+    " AND NOT EXISTS (SELECT 1 FROM result WHERE request_id = OLD.id AND batch_id = OLD.batch_id)"
     " BEGIN SELECT RAISE(FAIL, 'R1: the request is in a live batch without a result'); END;"
 
     /* R2: the door. */

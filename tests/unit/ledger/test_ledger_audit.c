@@ -133,11 +133,11 @@ static const struct damage {
     {"UPDATE request SET same_as = 88 WHERE id = 7", "waits for request 88"},
     {"UPDATE request SET record_id = 88 WHERE id = 5", "its record 88 does not exist"},
     {"UPDATE request SET state = 9 WHERE id = 6", "state 9 has no meaning"},
-    {"INSERT INTO result(id, class, valid, part, \"offset\", len, microusd)"
-     " VALUES (1 << 27 | 55, 0, 1, -1, 0, 0, 0)",
+    {"INSERT INTO result(batch_id, request_id, class, valid, part, \"offset\", len, microusd)"
+     " VALUES (55, 1, 0, 1, -1, 0, 0, 0)",
      "result of batch 55 for request 1: there is no such batch"},
-    {"INSERT INTO result(id, class, valid, part, \"offset\", len, microusd)"
-     " VALUES (66 << 27 | 1, 0, 1, -1, 0, 0, 0)",
+    {"INSERT INTO result(batch_id, request_id, class, valid, part, \"offset\", len, microusd)"
+     " VALUES (1, 66, 0, 1, -1, 0, 0, 0)",
      "result of batch 1 for request 66: there is no such request"},
     {"UPDATE result SET part = 4 WHERE request_id = 1", "result file 4 is unknown"},
     {"UPDATE result SET len = 901 WHERE request_id = 1", "beyond the end of result/1-0"},
