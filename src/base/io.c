@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/io_file.h"
 #include "base/mem.h"
 
 /* What a failed file call means to the caller: what a person can change, or the machine. */
@@ -30,15 +31,15 @@ static enum op_rc class_of(int code)
 }
 
 /* negative is what an env call returned. */
-static enum op_rc fail_file(struct op_err *err, int64_t negative, const char *verb,
-                            const char *path)
+enum op_rc op_io_fail_file(struct op_err *err, int64_t negative, const char *verb,
+                           const char *path)
 {
     errno = (int)-negative;
     enum op_rc rc = class_of(errno);
     return op_fail_errno(err, rc, "cannot %s %s", verb, path);
 }
 
-static int open_file(struct op_env *env, const char *path, int flags, mode_t mode)
+int op_io_open_file(struct op_env *env, const char *path, int flags, mode_t mode)
 {
     int fd;
     do {
@@ -49,7 +50,7 @@ static int open_file(struct op_env *env, const char *path, int flags, mode_t mod
 
 /* On Linux the descriptor is gone even when close() was interrupted, so that is no failure;
  * what was written is judged by fsync and by the other codes. */
-static int close_file(struct op_env *env, int fd)
+int op_io_close_file(struct op_env *env, int fd)
 {
     int rc = env->ops->close(env, fd);
     return rc == -EINTR ? 0 : rc;
@@ -82,7 +83,7 @@ static enum op_rc read_rest(struct op_env *env, int fd, const char *path, struct
             op_buf_grow(buf, STEP);
         ssize_t n = read_some(env, fd, buf->ptr + buf->len, buf->room - buf->len);
         if (n < 0)
-            return fail_file(err, n, "read", path);
+            return op_io_fail_file(err, n, "read", path);
         if (n == 0)
             return OP_OK;
         buf->len += (size_t)n;
@@ -95,15 +96,15 @@ static enum op_rc read_rest(struct op_env *env, int fd, const char *path, struct
 enum op_rc op_io_read_file(struct op_env *env, const char *path, struct op_buf *buf,
                            struct op_err *err)
 {
-    int fd = open_file(env, path, O_RDONLY, 0);
+    int fd = op_io_open_file(env, path, O_RDONLY, 0);
     if (fd < 0)
-        return fail_file(err, fd, "open", path);
+        return op_io_fail_file(err, fd, "open", path);
     size_t before = buf->len;
     enum op_rc rc = read_rest(env, fd, path, buf, err);
     if (rc)
         buf->len = before;
     buf->ptr[buf->len] = '\0';
-    close_file(env, fd); /* opened for reading: nothing can be lost */
+    op_io_close_file(env, fd); /* opened for reading: nothing can be lost */
     return rc;
 }
 
@@ -116,7 +117,7 @@ enum op_rc op_io_write_all(struct op_env *env, int fd, const void *ptr, size_t l
         if (n == -EINTR)
             continue;
         if (n <= 0)
-            return fail_file(err, n < 0 ? n : -EIO, "write", path);
+            return op_io_fail_file(err, n < 0 ? n : -EIO, "write", path);
         at += n;
         len -= (size_t)n;
     }
@@ -132,7 +133,7 @@ enum op_rc op_io_pread_all(struct op_env *env, int fd, void *ptr, size_t len, in
         if (n == -EINTR)
             continue;
         if (n < 0)
-            return fail_file(err, n, "read", path);
+            return op_io_fail_file(err, n, "read", path);
         if (n == 0)
             return op_fail(err, OP_IO, "%s ends at byte %lld, %zu bytes too early", path,
                            (long long)offset, len);
@@ -143,7 +144,7 @@ enum op_rc op_io_pread_all(struct op_env *env, int fd, void *ptr, size_t len, in
     return OP_OK;
 }
 
-static enum op_rc sync_file(struct op_env *env, int fd, const char *path, struct op_err *err)
+enum op_rc op_io_sync_file(struct op_env *env, int fd, const char *path, struct op_err *err)
 {
     int rc = env->ops->fsync(env, fd);
     if (rc == 0)
@@ -160,7 +161,7 @@ static enum op_rc replace_by(struct op_env *env, const char *temp, const char *p
     int rc = env->ops->rename(env, temp, path, true);
     if (rc < 0) {
         env->ops->unlink(env, temp);
-        return fail_file(err, rc, "replace", path);
+        return op_io_fail_file(err, rc, "replace", path);
     }
     rc = sync_dir_of(env, path);
     if (rc < 0) {
@@ -191,11 +192,11 @@ enum op_rc op_io_replace_file(struct op_env *env, const char *path, const void *
 /* EEXIST from mkdir says nothing about what exists there. */
 static enum op_rc check_is_dir(struct op_env *env, const char *path, struct op_err *err)
 {
-    int fd = open_file(env, path, O_RDONLY | O_DIRECTORY, 0);
+    int fd = op_io_open_file(env, path, O_RDONLY | O_DIRECTORY, 0);
     if (fd == -ENOTDIR)
         return op_fail(err, OP_INVAL, "%s exists but is not a directory", path);
     if (fd >= 0)
-        close_file(env, fd);
+        op_io_close_file(env, fd);
     return OP_OK;
 }
 
@@ -207,7 +208,7 @@ enum op_rc op_io_mkdirs(struct op_env *env, const char *path, struct op_err *err
     if (rc == -ENOENT && path[0]) {
         OP_CLEANUP(op_mem_freep) char *parent = op_io_dirname(path);
         if (strcmp(parent, path) == 0 || strcmp(parent, ".") == 0)
-            return fail_file(err, rc, "create directory", path);
+            return op_io_fail_file(err, rc, "create directory", path);
         enum op_rc parent_rc = op_io_mkdirs(env, parent, err);
         if (parent_rc)
             return parent_rc;
@@ -216,7 +217,7 @@ enum op_rc op_io_mkdirs(struct op_env *env, const char *path, struct op_err *err
             return check_is_dir(env, path, err);
     }
     if (rc < 0)
-        return fail_file(err, rc, "create directory", path);
+        return op_io_fail_file(err, rc, "create directory", path);
     /* Files synced inside it are lost with it when its own name is not on disk. */
     rc = sync_dir_of(env, path);
     if (rc < 0) {
@@ -246,112 +247,4 @@ char *op_io_join(const char *dir, const char *name)
         return op_mem_strdup(name);
     const char *slash = dir[strlen(dir) - 1] == '/' ? "" : "/";
     return op_mem_printf("%s%s%s", dir, slash, name);
-}
-
-static void writer_forget(struct op_writer *w)
-{
-    w->fd = -1;
-    w->used = 0;
-    op_mem_freep(&w->path);
-    op_mem_freep(&w->block);
-    op_sha256_freep(&w->sha);
-}
-
-enum op_rc op_writer_open(struct op_writer *w, struct op_env *env, const char *path, bool hash,
-                          struct op_err *err)
-{
-    int fd = open_file(env, path, O_WRONLY | O_CREAT | O_EXCL, 0600);
-    if (fd < 0) {
-        *w = (struct op_writer){.fd = -1};
-        return fail_file(err, fd, "create", path);
-    }
-    *w = (struct op_writer){.env = env,
-                            .fd = fd,
-                            .path = op_mem_strdup(path),
-                            .block = op_mem_alloc(OP_WRITER_BLOCK),
-                            .sha = hash ? op_sha256_new() : NULL};
-    return OP_OK;
-}
-
-static enum op_rc writer_put(struct op_writer *w, const void *ptr, size_t len,
-                             struct op_err *err)
-{
-    if (w->failed)
-        return op_fail(err, OP_IO, "cannot write %s: an earlier write failed", w->path);
-    if (w->sha)
-        op_sha256_add(w->sha, ptr, len);
-    enum op_rc rc = op_io_write_all(w->env, w->fd, ptr, len, w->path, err);
-    w->failed = rc != OP_OK;
-    return rc;
-}
-
-static enum op_rc writer_flush(struct op_writer *w, struct op_err *err)
-{
-    size_t used = w->used;
-    w->used = 0;
-    return writer_put(w, w->block, used, err);
-}
-
-enum op_rc op_writer_add(struct op_writer *w, const void *ptr, size_t len, struct op_err *err)
-{
-    const char *at = ptr;
-    w->total += (int64_t)len;
-    if (len > OP_WRITER_BLOCK - w->used) {
-        /* Whole blocks only, so that the file system sees aligned writes; what is larger than a
-         * block goes out without a copy. */
-        size_t fill = OP_WRITER_BLOCK - w->used;
-        if (w->used > 0) {
-            memcpy(w->block + w->used, at, fill);
-            w->used = OP_WRITER_BLOCK;
-            at += fill;
-            len -= fill;
-            enum op_rc rc = writer_flush(w, err);
-            if (rc)
-                return rc;
-        }
-        size_t direct = len - len % OP_WRITER_BLOCK;
-        if (direct > 0) {
-            enum op_rc rc = writer_put(w, at, direct, err);
-            if (rc)
-                return rc;
-            at += direct;
-            len -= direct;
-        }
-    }
-    if (len > 0)
-        memcpy(w->block + w->used, at, len);
-    w->used += len;
-    return OP_OK;
-}
-
-enum op_rc op_writer_close(struct op_writer *w, bool sync, uint8_t *ret_sha256,
-                           struct op_err *err)
-{
-    uint8_t digest[OP_SHA256_LEN];
-    enum op_rc rc = writer_flush(w, err);
-    if (!rc && w->sha)
-        op_sha256_end(w->sha, digest);
-    if (!rc && sync)
-        rc = sync_file(w->env, w->fd, w->path, err);
-    int closed = close_file(w->env, w->fd);
-    w->fd = -1;
-    if (!rc && closed < 0)
-        rc = fail_file(err, closed, "close", w->path);
-    /* After a failure path stays set: op_writer_abort then removes the unfinished file. */
-    if (rc)
-        return rc;
-    if (w->sha && ret_sha256)
-        memcpy(ret_sha256, digest, sizeof(digest));
-    writer_forget(w);
-    return OP_OK;
-}
-
-void op_writer_abort(struct op_writer *w)
-{
-    if (!w->path)
-        return;
-    if (w->fd >= 0)
-        close_file(w->env, w->fd);
-    w->env->ops->unlink(w->env, w->path);
-    writer_forget(w);
 }

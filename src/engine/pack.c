@@ -96,6 +96,7 @@ static enum op_rc begin_batch(struct op_packer *packer, struct op_err *err)
     if (rc)
         return rc;
     packer->open = true;
+    op_writer_background(&packer->file.writer);
     packer->offset = 0;
     packer->batch = (struct op_batch){
         .id = op_ledger_next_batch(engine->ledger),
