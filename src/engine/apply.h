@@ -14,11 +14,11 @@
 struct op_verdicts {
     struct op_work *work;
     struct op_batch *batch;
-    struct op_digest *digest;  /* for rows of results that are final without being good */
-    struct op_buf *frames;     /* of those, per output */
+    struct op_digest *digest; /* for rows of results that are final without being good */
+    struct op_buf *frames;    /* of those, per output */
     int64_t *rows;
     struct op_job_counts counts;
-    bool pause;                /* a result said: credit or quota */
+    bool pause; /* a result said: credit or quota */
     struct op_err pause_why;
 };
 /* Decides about one request that has no good answer: asked again, failed or canceled; its rows go

@@ -30,10 +30,10 @@ struct op_entry {
     enum op_entry_kind kind;
     struct op_member member; /* AGAIN: only request_id */
     enum op_result_class class_;
-    enum op_disp disp;       /* of ERRORED */
+    enum op_disp disp; /* of ERRORED */
     bool valid;
     bool mended;
-    bool by_schema;          /* the violations are of the schema, else of checks */
+    bool by_schema; /* the violations are of the schema, else of checks */
     int64_t offset, len;
     int64_t microusd;
     bool priced;
@@ -82,8 +82,8 @@ OP_MUST_CHECK enum op_rc op_digest_final(struct op_digest *digest, const struct 
                                          struct op_err *err);
 /* A good answer taken over from an identical request: checked and turned into rows for this member.
  * *ret_entry as for any line. */
-OP_MUST_CHECK enum op_rc op_digest_reuse(struct op_digest *digest, const struct op_member *member,
-                                         struct op_str line, struct op_chunk *chunk,
-                                         struct op_err *err);
+OP_MUST_CHECK enum op_rc op_digest_reuse(struct op_digest *digest,
+                                         const struct op_member *member, struct op_str line,
+                                         struct op_chunk *chunk, struct op_err *err);
 
 #endif

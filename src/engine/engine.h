@@ -31,17 +31,19 @@ struct op_engine;
 struct op_work;
 
 struct op_engine_options {
-    struct op_env *env;      /* NULL: the real one */
-    const char *state_dir;   /* NULL: no ledger and no spool; only op_engine_estimate works then */
-    bool read_only;          /* status, list, show: no lock, no sends */
-    bool strict;             /* an ambiguous create is held for the operator, never settled by time */
-    bool exclusive;          /* only this ledger uses the provider workspace */
-    bool retry_now;          /* what waits for a later try is tried at once (recover, fetch) */
-    int64_t poll_ms;         /* --poll; 0: by age and the server's hint */
+    struct op_env *env; /* NULL: the real one */
+    const char
+        *state_dir;  /* NULL: no ledger and no spool; only op_engine_estimate works then */
+    bool read_only;  /* status, list, show: no lock, no sends */
+    bool strict;     /* an ambiguous create is held for the operator, never settled by time */
+    bool exclusive;  /* only this ledger uses the provider workspace */
+    bool retry_now;  /* what waits for a later try is tried at once (recover, fetch) */
+    int64_t poll_ms; /* --poll; 0: by age and the server's hint */
     const char *emulator_url; /* base URL of this command's own emulator; NULL: none */
-    const char *prices_file; /* NULL: the default list */
-    volatile sig_atomic_t *stop; /* non-zero: leave as soon as everything is resumable; NULL none */
-    struct op_http *http;    /* network seam; NULL: libcurl */
+    const char *prices_file;  /* NULL: the default list */
+    volatile sig_atomic_t
+        *stop;            /* non-zero: leave as soon as everything is resumable; NULL none */
+    struct op_http *http; /* network seam; NULL: libcurl */
     void (*changed)(void *arg); /* called whenever a job may look different; NULL none */
     void *changed_arg;
 };
@@ -56,15 +58,15 @@ const struct op_prices *op_engine_prices(struct op_engine *engine);
 
 /* What a new job is made of. */
 struct op_job_request {
-    struct op_bundle *bundle;         /* taken over */
-    const char *const *given;         /* params as given, by index of the definition */
+    struct op_bundle *bundle; /* taken over */
+    const char *const *given; /* params as given, by index of the definition */
     const char *cwd;
-    const char *provider;             /* NULL: by the model */
-    const char *model;                /* NULL: as defined */
+    const char *provider; /* NULL: by the model */
+    const char *model;    /* NULL: as defined */
     int64_t limit;
-    int64_t max_cost_microusd;        /* 0: none */
+    int64_t max_cost_microusd; /* 0: none */
     bool no_cache, fresh;
-    bool anew;                        /* do not resume an unfinished job of this identity */
+    bool anew; /* do not resume an unfinished job of this identity */
 };
 
 /* Finds the unfinished job of this pipeline and these parameters, or makes one (in PLANNING).
@@ -99,8 +101,9 @@ enum op_until {
 };
 /* Steps until then, until stop, or until deadline_ms (wall clock; 0 none). OP_STOPPED after stop;
  * OP_OK otherwise, whatever became of the job. */
-OP_MUST_CHECK enum op_rc op_engine_run(struct op_engine *engine, int64_t job, enum op_until until,
-                                       int64_t deadline_ms, struct op_err *err);
+OP_MUST_CHECK enum op_rc op_engine_run(struct op_engine *engine, int64_t job,
+                                       enum op_until until, int64_t deadline_ms,
+                                       struct op_err *err);
 
 /* Withdraws a job (batch 0) or one batch of it: nothing more is sent, batches at the provider are
  * asked to cancel; what they answered is still fetched and applied. */

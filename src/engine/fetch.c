@@ -146,8 +146,10 @@ enum op_rc op_step_fetch(struct op_work *work, bool *ret_worked, struct op_err *
     OP_FAULT(engine, "fetch.renamed");
     if (rc == OP_STOPPED || (rc == OP_IO && why.disp != OP_DISP_AMBIGUOUS)) {
         *err = why; /* the operator, or a full disk: not the provider's fault */
+    } else if (rc == OP_NOTFOUND) {
+        /* Results are often there only a while after the batch has ended. */
+        rc = op_batch_missing(work, &batch, &why, err);
     } else if (rc) {
-        /* Also a 404: results are often there only a while after the batch has ended. */
         if (why.disp == OP_DISP_PAUSE)
             op_lane_pause(engine, work->lane, &why);
         rc = op_batch_later(work, &batch, &why, err);

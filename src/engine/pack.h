@@ -21,7 +21,7 @@ struct op_packer {
     struct op_batch batch;
     int64_t offset;
     int64_t max_requests, max_bytes;
-    int64_t batches; /* closed so far */
+    int64_t batches;           /* closed so far */
     int64_t reserved_microusd; /* of those closed so far */
     struct op_buf custom_id;
 };

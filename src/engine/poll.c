@@ -35,8 +35,8 @@ static enum op_rc ask(struct op_work *work, const struct op_batch *batch, bool c
     return rc;
 }
 
-static enum op_rc unknown_there(struct op_work *work, struct op_batch *batch,
-                                const struct op_err *why, struct op_err *err)
+enum op_rc op_batch_missing(struct op_work *work, struct op_batch *batch,
+                            const struct op_err *why, struct op_err *err)
 {
     int64_t now = op_engine_now(work->engine);
     if (!batch->missing_since_ms)
@@ -54,7 +54,7 @@ static enum op_rc poll_failed(struct op_work *work, struct op_batch *batch,
     if (why->rc == OP_STOPPED)
         return op_fail(err, OP_STOPPED, "%s", why->msg);
     if (why->rc == OP_NOTFOUND)
-        return unknown_there(work, batch, why, err);
+        return op_batch_missing(work, batch, why, err);
     if (why->disp == OP_DISP_PAUSE)
         op_lane_pause(work->engine, work->lane, why);
     return op_batch_later(work, batch, why, err);

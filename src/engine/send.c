@@ -144,20 +144,21 @@ static enum op_rc accepted(struct op_work *work, struct op_batch *batch,
     return rc;
 }
 
-static enum op_rc rejected(struct op_work *work, struct op_batch *batch,
-                           const struct op_err *why, struct op_err *err)
+/* Refused whole: REJECTED after the gate, DROPPED when the refusal came before the last byte. */
+static enum op_rc refused(struct op_work *work, struct op_batch *batch, enum op_batch_state to,
+                          const struct op_err *why, struct op_err *err)
 {
     op_log(OP_EVENT_BATCH_REJECTED, OP_F("batch", batch->id), OP_T("why", why->msg));
     if (why->disp == OP_DISP_PAUSE || why->disp == OP_DISP_RETRY_AFTER ||
         why->disp == OP_DISP_RETRY) {
         op_lane_pause(work->engine, work->lane, why);
-        return op_work_move_unpack(work, batch, OP_BATCH_REJECTED, why->msg, false, err);
+        return op_work_move_unpack(work, batch, to, why->msg, false, err);
     }
     if (why->disp == OP_DISP_SPLIT && batch->count > 1) {
         work->plan->batch_requests = (batch->count + 1) / 2;
-        return op_work_move_unpack(work, batch, OP_BATCH_REJECTED, why->msg, false, err);
+        return op_work_move_unpack(work, batch, to, why->msg, false, err);
     }
-    return op_work_fail_batch(work, batch, OP_BATCH_REJECTED, why->msg, err);
+    return op_work_fail_batch(work, batch, to, why->msg, err);
 }
 
 static enum op_rc ambiguous(struct op_work *work, struct op_batch *batch,
@@ -184,6 +185,8 @@ static enum op_rc settle_create(struct op_work *work, struct op_batch *batch,
         /* Nothing was bought: the last byte never left. A final reply may have come early. */
         if (!transport && reply->status) {
             (void)provider->decode_error(reply, sent_err);
+            if (sent_err->disp == OP_DISP_SPLIT || sent_err->disp == OP_DISP_REJECT)
+                return refused(work, batch, OP_BATCH_DROPPED, sent_err, err);
             if (sent_err->disp == OP_DISP_PAUSE)
                 op_lane_pause(work->engine, work->lane, sent_err);
         }
@@ -197,7 +200,7 @@ static enum op_rc settle_create(struct op_work *work, struct op_batch *batch,
     case OP_CREATE_ACCEPTED:
         return accepted(work, batch, &remote, err);
     case OP_CREATE_REJECTED:
-        return rejected(work, batch, &why, err);
+        return refused(work, batch, OP_BATCH_REJECTED, &why, err);
     case OP_CREATE_AMBIGUOUS:
         break;
     }

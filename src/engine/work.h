@@ -22,12 +22,13 @@ struct op_work {
     struct op_params params;
     struct op_lane *lane; /* owned by the engine */
     struct op_plan *plan;
-    char *inputs_db;      /* path of the staged inputs; NULL: the job streams */
+    char *inputs_db;       /* path of the staged inputs; NULL: the job streams */
     struct op_sqlenv *sql; /* opened when first needed */
     bool columns_known;
     bool fresh;
     int64_t deliver_due_ms;
-    int64_t waits_for_job; /* another job holds the identical request this one waits for; 0 none */
+    int64_t
+        waits_for_job; /* another job holds the identical request this one waits for; 0 none */
     struct op_work *next;
 };
 
@@ -42,7 +43,7 @@ struct op_engine {
     struct op_lane **lanes;
     size_t lane_count;
     struct op_work *works;
-    int64_t due_ms;        /* earliest due time met during this step */
+    int64_t due_ms; /* earliest due time met during this step */
     int64_t sweep_due_ms;
 };
 
@@ -59,23 +60,26 @@ void op_engine_changed(struct op_engine *engine);
 /* lane.c: the lane for a provider: key and URL from the environment, or the command's emulator. */
 OP_MUST_CHECK enum op_rc op_engine_lane(struct op_engine *engine,
                                         const struct op_provider_ops *provider, bool emulated,
-                                        bool need_key, struct op_lane **ret, struct op_err *err);
+                                        bool need_key, struct op_lane **ret,
+                                        struct op_err *err);
 /* One exchange on a lane, plain: performed, non-2xx decoded into err. */
 OP_MUST_CHECK enum op_rc op_lane_exchange(struct op_engine *engine, const struct op_lane *lane,
                                           const struct op_exchange *x, op_http_sink_fn sink,
                                           void *sink_arg, struct op_http_reply *reply,
                                           struct op_err *err);
 /* Pauses the lane after a PAUSE disposition, or until retry_after. */
-void op_lane_pause(struct op_engine *engine, const struct op_lane *lane, const struct op_err *why);
+void op_lane_pause(struct op_engine *engine, const struct op_lane *lane,
+                   const struct op_err *why);
 /* True while paused; sets the due time. */
 OP_MUST_CHECK enum op_rc op_lane_is_paused(struct op_engine *engine, const struct op_lane *lane,
                                            bool *ret, struct op_err *err);
 
 /* work.c */
-OP_MUST_CHECK enum op_rc op_work_get(struct op_engine *engine, int64_t job, struct op_work **ret,
-                                     struct op_err *err);
+OP_MUST_CHECK enum op_rc op_work_get(struct op_engine *engine, int64_t job,
+                                     struct op_work **ret, struct op_err *err);
 void op_work_free(struct op_work *work);
-OP_MUST_CHECK enum op_rc op_work_refresh(struct op_work *work, struct op_err *err); /* re-reads job */
+OP_MUST_CHECK enum op_rc op_work_refresh(struct op_work *work,
+                                         struct op_err *err); /* re-reads job */
 OP_MUST_CHECK enum op_rc op_work_columns(struct op_work *work, struct op_err *err);
 OP_MUST_CHECK enum op_rc op_work_sql(struct op_work *work, struct op_sqlenv **ret,
                                      struct op_err *err);
@@ -120,6 +124,9 @@ void op_batch_take_remote(struct op_engine *engine, struct op_batch *batch,
 /* send.c: the present step failed without consequence; tried again later. */
 OP_MUST_CHECK enum op_rc op_batch_later(struct op_work *work, struct op_batch *batch,
                                         const struct op_err *why, struct op_err *err);
+/* poll.c: the provider says it has no such batch, or no results of it (any more). */
+OP_MUST_CHECK enum op_rc op_batch_missing(struct op_work *work, struct op_batch *batch,
+                                          const struct op_err *why, struct op_err *err);
 /* reconcile.c: proof and disproof of a provisional adoption, by the first result line. */
 bool op_batch_line_is_ours(struct op_work *work, const struct op_batch *batch,
                            struct op_str custom_id);
@@ -130,12 +137,16 @@ OP_MUST_CHECK enum op_rc op_work_job_go(struct op_work *work, enum op_job_state 
 
 /* The steps. Each does at most one thing and says so in *ret_worked. */
 typedef enum op_rc (*op_step_fn)(struct op_work *work, bool *ret_worked, struct op_err *err);
-OP_MUST_CHECK enum op_rc op_step_plan(struct op_work *work, bool *ret_worked, struct op_err *err);
-OP_MUST_CHECK enum op_rc op_step_pack(struct op_work *work, bool *ret_worked, struct op_err *err);
-OP_MUST_CHECK enum op_rc op_step_send(struct op_work *work, bool *ret_worked, struct op_err *err);
+OP_MUST_CHECK enum op_rc op_step_plan(struct op_work *work, bool *ret_worked,
+                                      struct op_err *err);
+OP_MUST_CHECK enum op_rc op_step_pack(struct op_work *work, bool *ret_worked,
+                                      struct op_err *err);
+OP_MUST_CHECK enum op_rc op_step_send(struct op_work *work, bool *ret_worked,
+                                      struct op_err *err);
 OP_MUST_CHECK enum op_rc op_step_reconcile(struct op_work *work, bool *ret_worked,
                                            struct op_err *err);
-OP_MUST_CHECK enum op_rc op_step_poll(struct op_work *work, bool *ret_worked, struct op_err *err);
+OP_MUST_CHECK enum op_rc op_step_poll(struct op_work *work, bool *ret_worked,
+                                      struct op_err *err);
 OP_MUST_CHECK enum op_rc op_step_fetch(struct op_work *work, bool *ret_worked,
                                        struct op_err *err);
 OP_MUST_CHECK enum op_rc op_step_apply(struct op_work *work, bool *ret_worked,
