@@ -13,7 +13,7 @@
 #include "emulator/pattern.h"
 #include "emulator/words.h"
 
-#define DEPTH_FRUGAL 6 /* from here on only what is required: recursive schemas end */
+#define DEPTH_FRUGAL 10 /* from here on only what is required: recursive schemas end */
 #define DEPTH_MOST   30
 #define SHAPE_PARTS  16
 #define IDS_MOST     64
@@ -164,23 +164,50 @@ static void number_range(const struct shape *shape, double *least, double *most)
     *most = high;
 }
 
+static size_t utf8_count(struct op_str s)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s.len; i++)
+        count += ((unsigned char)s.ptr[i] & 0xc0) != 0x80;
+    return count;
+}
+
+static bool id_fits(const struct shape *shape, const struct op_emu_id *id, bool number)
+{
+    int64_t length = (int64_t)utf8_count(id->value);
+    double value = (double)id->number, step = op_json_double(keyword(shape, "multipleOf"), 0);
+    if (!number)
+        return !has(shape, "pattern") && !has(shape, "format") &&
+               length >= op_json_int(keyword(shape, "minLength"), 0) &&
+               length <= op_json_int(keyword(shape, "maxLength"), INT64_MAX);
+    return value >= op_json_double(keyword(shape, "minimum"), -INFINITY) &&
+           value <= op_json_double(keyword(shape, "maximum"), INFINITY) &&
+           value > op_json_double(keyword(shape, "exclusiveMinimum"), -INFINITY) &&
+           value < op_json_double(keyword(shape, "exclusiveMaximum"), INFINITY) &&
+           (!(step > 0) || fmod(value, step) == 0);
+}
+
+/* The ids of the prompt that a schema lets through. */
+static size_t fitting_ids(const struct maker *m, const struct shape *shape, struct op_str name,
+                          bool numbers, const struct op_emu_id *ids[IDS_MOST])
+{
+    size_t count = op_emu_ids_for(&m->words, name, numbers, ids, IDS_MOST), kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (id_fits(shape, ids[i], numbers))
+            ids[kept++] = ids[i];
+    }
+    return kept;
+}
+
 static bool make_id_number(struct maker *m, const struct shape *shape, struct op_str name)
 {
     const struct op_emu_id *ids[IDS_MOST];
-    double least = op_json_double(keyword(shape, "minimum"), -INFINITY);
-    double most = op_json_double(keyword(shape, "maximum"), INFINITY);
     if (!asks_for_ids(shape, name))
         return false;
-    size_t count = op_emu_ids_for(&m->words, name, true, ids, IDS_MOST);
-    size_t start = op_emu_random_below(&m->random, count);
-    for (size_t i = 0; i < count; i++) {
-        int64_t number = ids[(start + i) % count]->number;
-        if ((double)number < least || (double)number > most)
-            continue;
-        op_json_out_int(m->out, number);
-        return true;
-    }
-    return false;
+    size_t count = fitting_ids(m, shape, name, true, ids);
+    if (count)
+        op_json_out_int(m->out, ids[op_emu_random_below(&m->random, count)]->number);
+    return count > 0;
 }
 
 static void make_integer(struct maker *m, const struct shape *shape, struct op_str name)
@@ -221,14 +248,6 @@ static void make_number(struct maker *m, const struct shape *shape, struct op_st
 }
 
 /* ---- strings ---- */
-
-static size_t utf8_count(struct op_str s)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < s.len; i++)
-        count += ((unsigned char)s.ptr[i] & 0xc0) != 0x80;
-    return count;
-}
 
 static struct op_str utf8_cut(struct op_str s, size_t most)
 {
@@ -323,8 +342,7 @@ static void make_string(struct maker *m, const struct shape *shape, struct op_st
     struct op_str pattern = op_json_str(keyword(shape, "pattern"));
     struct op_str format = op_json_str(keyword(shape, "format"));
     const struct op_emu_id *ids[IDS_MOST];
-    size_t id_count =
-        op_emu_names_ids(name) ? op_emu_ids_for(&m->words, name, false, ids, IDS_MOST) : 0;
+    size_t id_count = op_emu_names_ids(name) ? fitting_ids(m, shape, name, false, ids) : 0;
     int64_t least = op_json_int(keyword(shape, "minLength"), 0);
     int64_t most = op_json_int(keyword(shape, "maxLength"), INT64_MAX);
     if (format.ptr && add_format(m, format, &text)) {
@@ -375,7 +393,7 @@ static bool make_id_items(struct maker *m, const struct shape *items, struct op_
     bool numbers = op_str_is(type, "integer") || op_str_is(type, "number");
     if ((!numbers && !op_str_is(type, "string")) || has(items, "enum") || has(items, "const"))
         return false;
-    size_t found = op_emu_ids_for(&m->words, name, numbers, ids, IDS_MOST);
+    size_t found = fitting_ids(m, items, name, numbers, ids);
     if (found == 0 || (int64_t)found < count)
         return false;
     size_t start = op_emu_random_below(&m->random, found);
@@ -434,7 +452,7 @@ static void make_array(struct maker *m, const struct shape *shape, struct op_str
         count = 0;
     if (wants_ids) {
         const struct op_emu_id *ids[IDS_MOST];
-        int64_t found = (int64_t)op_emu_ids_for(&m->words, name, true, ids, IDS_MOST);
+        int64_t found = (int64_t)fitting_ids(m, &item_shape, name, true, ids);
         if (found && count > found && found >= least)
             count = found;
     }

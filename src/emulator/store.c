@@ -217,14 +217,19 @@ static void remove_file(const struct op_emu_store *store, const struct op_emu_ba
     (void)store->env->ops->unlink(store->env, path);
 }
 
-/* Uploads that a kill cut short never became batches. */
+/* What a kill left behind, once everything is billed: uploads that never became batches, results
+ * that were not finished, side files that are on the bill. */
 static void remove_leftovers(struct op_emu_store *store)
 {
+    static const char *const ends[] = {".tmp", ".accepted", ".entries"};
     DIR *dir = opendir(store->dir);
     struct dirent *entry;
     while (dir && (entry = readdir(dir))) {
         struct op_str name = op_str_from(entry->d_name);
-        if (!op_str_starts(name, "upload-") && !op_str_ends(name, ".tmp"))
+        bool left = op_str_starts(name, "upload-");
+        for (size_t i = 0; i < OP_COUNT(ends) && !left; i++)
+            left = op_str_ends(name, ends[i]);
+        if (!left)
             continue;
         OP_CLEANUP(op_mem_freep) char *path = op_io_join(store->dir, entry->d_name);
         (void)store->env->ops->unlink(store->env, path);
@@ -304,10 +309,11 @@ static enum op_rc store_start(struct op_emu_store *store, const char *dir, struc
         rc = op_emu_bill_open(store->env, dir, &store->bill, err);
     if (rc)
         return rc;
-    remove_leftovers(store);
     rc = load(store, err);
     if (!rc)
         rc = recover(store, err);
+    if (!rc)
+        remove_leftovers(store);
     if (op_emu_bill_last_us(store->bill) > store->last_us)
         store->last_us = op_emu_bill_last_us(store->bill);
     return rc;
