@@ -74,11 +74,11 @@ topic AS (
          topic_name AS name, sample_comments AS samples
   FROM topics WHERE CAST(layer_id AS INTEGER) IN (SELECT layer FROM assigned)),
 sample AS MATERIALIZED (
-  SELECT t.section, lower(s.value) AS text
+  SELECT t.section, fold(s.value) AS text
   FROM topic AS t,
        json_each(CASE WHEN json_valid(t.samples) THEN t.samples ELSE '[]' END) AS s
   WHERE s.value <> ''),
-folded AS MATERIALIZED (SELECT id, lower(text) AS text FROM kept WHERE text <> ''),
+folded AS MATERIALIZED (SELECT id, fold(text) AS text FROM kept WHERE text <> ''),
 topic_member AS ( -- of the topic's cluster, or much the same text as one of its samples
   SELECT t.section, a.id FROM topic AS t
   JOIN assigned AS a ON a.layer = t.layer AND a.cluster = t.cluster

@@ -8,6 +8,7 @@ import csv
 import json
 import os
 import re
+import unicodedata
 from fractions import Fraction
 from itertools import combinations
 
@@ -118,6 +119,10 @@ def escape(text):
     return text.replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
 
 
+def fold(text):
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
 def read_comments(folder):
     """Comments that may be shown, in the file's order, with everybody's last votes."""
     excluded = {int(row["comment-id"]) for row in table(folder, "selections.csv")
@@ -164,9 +169,9 @@ def topic_sections(folder, comments):
         column = "layer%d_cluster_id" % layer
         cited = {number for number, place in clusters.items()
                  if (place.get(column) or "").strip() and int(place[column]) == cluster}
-        samples = [s.lower() for s in json.loads(row.get("sample_comments") or "[]") if s]
+        samples = [fold(s) for s in json.loads(row.get("sample_comments") or "[]") if s]
         members = [c for c in comments if c.id in cited or
-                   (c.text and any(s in c.text.lower() or c.text.lower() in s for s in samples))]
+                   (c.text and any(s in fold(c.text) or fold(c.text) in s for s in samples))]
         key = row["topic_key"] or "layer%d_%d" % (layer, cluster)
         base = 100 if layer == 0 else 50 if layer >= 2 else 75
         section = Section(key.replace("#", "_"), row["topic_name"], members,
