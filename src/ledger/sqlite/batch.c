@@ -252,7 +252,7 @@ static enum op_rc check_go(const struct op_ledger *ledger, const struct op_batch
     if (to == OP_BATCH_SENDING && ledger->suspect)
         return op_fail_as(err, OP_INVAL, OP_DISP_PAUSE,
                           "nothing is sent from this ledger: %s; if it is the only one, run "
-                          "'offpeak trust'",
+                          "`offpeak recover --trust`",
                           ledger->suspect);
     return OP_OK;
 }

@@ -83,19 +83,6 @@ static enum op_rc make_file(struct op_ledger *ledger, struct op_err *err)
     return op_fail_errno(err, OP_IO, "cannot create %s", ledger->path);
 }
 
-static enum op_rc find_file(struct op_ledger *ledger, struct op_err *err)
-{
-    struct op_env *env = ledger->env;
-    OP_CLEANUP(op_mem_freep) char *lock = op_io_join(ledger->dir, "ledger.lock");
-    /* Looked for beside the database, whose descriptor must never be closed by us. */
-    int fd = env->ops->open(env, lock, O_RDONLY | O_NOFOLLOW, 0);
-    if (fd >= 0)
-        env->ops->close(env, fd);
-    if (fd == -ENOENT)
-        return op_fail(err, OP_NOTFOUND, "there is no ledger in %s yet", ledger->dir);
-    return OP_OK;
-}
-
 static enum op_rc connect_file(struct op_ledger *ledger, const char *vfs, struct op_err *err)
 {
     /* A reader too opens for writing: after a crash it is the one who rolls the hot journal back.
@@ -105,7 +92,7 @@ static enum op_rc connect_file(struct op_ledger *ledger, const char *vfs, struct
         flags |= SQLITE_OPEN_CREATE;
     int rc = sqlite3_open_v2(ledger->path, &ledger->db, flags, vfs);
     if (rc && ledger->mode == OP_LEDGER_READ && (rc & 0xff) == SQLITE_CANTOPEN)
-        return op_fail(err, OP_NOTFOUND, "there is no readable ledger in %s", ledger->dir);
+        return op_fail(err, OP_NOTFOUND, "there is no ledger in %s yet", ledger->dir);
     if (rc)
         return op_sq_describe(ledger->db, ledger->path, "open the ledger", err);
     sqlite3_extended_result_codes(ledger->db, 1);
@@ -147,7 +134,7 @@ static enum op_rc prepare_schema(struct op_ledger *ledger, struct op_err *err)
     if ((size_t)ledger->version < op_schema_count)
         return op_fail(
             err, OP_INVAL,
-            "%s is of the older version %d; run 'offpeak resume' once to bring it to "
+            "%s is of the older version %d; run `offpeak recover` once to bring it to "
             "version %zu",
             ledger->path, ledger->version, op_schema_count);
     return OP_OK;
@@ -157,8 +144,7 @@ enum op_rc op_sq_read_next(struct op_ledger *ledger, struct op_err *err)
 {
     static const char *const sql[] = {
         "SELECT max((SELECT coalesce(max(id), 0) + 1 FROM record), first_record) FROM identity",
-        "SELECT max((SELECT coalesce(max(id), 0) + 1 FROM request), first_request)"
-        " FROM identity",
+        "SELECT max((SELECT coalesce(max(id), 0) + 1 FROM request), first_request) FROM identity",
         "SELECT max((SELECT coalesce(max(id), 0) + 1 FROM batch), first_batch) FROM identity",
     };
     struct op_sq_next next = {0};
@@ -191,8 +177,6 @@ enum op_rc op_ledger_open(struct op_env *env, const char *dir, enum op_ledger_mo
             rc = op_sq_lock(env, dir, &ledger->lock_fd, err);
         if (!rc && !vfs)
             rc = make_file(ledger, err);
-    } else {
-        rc = find_file(ledger, err);
     }
     if (!rc)
         rc = connect_file(ledger, vfs, err);

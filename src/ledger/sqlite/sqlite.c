@@ -33,7 +33,7 @@ enum op_rc op_sq_describe(sqlite3 *db, const char *path, const char *what, struc
         break;
     case SQLITE_CORRUPT:
         op_err_set(err, rc,
-                   "cannot %s: %s is damaged (%s); run 'offpeak audit' and restore a backup",
+                   "cannot %s: %s is damaged (%s); run `offpeak doctor` and restore a backup",
                    what, path, text);
         break;
     case SQLITE_NOTADB:
@@ -84,15 +84,13 @@ static void unpin(struct op_ledger *ledger)
         sqlite3_reset(ledger->stmts[OP_SQ_PIN]);
 }
 
-/* Undoes what is open. The mutex is held. */
+/* Undoes what SQLite has open. The mutex is held. What the writer keeps in memory is its own to put
+ * back, in op_ledger_rollback: the one who met the error may be another thread. */
 static void undo(struct op_ledger *ledger)
 {
     unpin(ledger);
     if (!sqlite3_get_autocommit(ledger->db))
         (void)sqlite3_exec(ledger->db, "ROLLBACK", NULL, NULL, NULL);
-    op_asked_forget(&ledger->asked);
-    if (ledger->tx == OP_SQ_TX_OPEN)
-        ledger->next = ledger->saved;
 }
 
 enum op_rc op_sq_fail(struct op_ledger *ledger, sqlite3_stmt *stmt, const char *what,
@@ -197,7 +195,7 @@ enum op_rc op_ledger_begin(struct op_ledger *ledger, struct op_err *err)
 {
     if (ledger->tx == OP_SQ_TX_OPEN)
         return op_fail(err, OP_INVAL, "a transaction is already open on %s", ledger->path);
-    ledger->tx = OP_SQ_TX_NONE; /* a failed one has been rolled back already */
+    op_ledger_rollback(ledger); /* of one that failed and was not given up yet */
     sqlite3_stmt *stmt = NULL;
     enum op_rc rc = op_sq_get_write(ledger, OP_SQ_BEGIN, "BEGIN IMMEDIATE", &stmt, err);
     if (rc)
@@ -234,15 +232,15 @@ enum op_rc op_ledger_commit(struct op_ledger *ledger, struct op_err *err)
 
 void op_ledger_rollback(struct op_ledger *ledger)
 {
-    if (ledger->tx == OP_SQ_TX_OPEN) {
-        pthread_mutex_lock(&ledger->mutex);
-        undo(ledger);
-        pthread_mutex_unlock(&ledger->mutex);
-    }
-    bool was_open = ledger->tx != OP_SQ_TX_NONE;
+    if (ledger->tx == OP_SQ_TX_NONE)
+        return;
+    pthread_mutex_lock(&ledger->mutex);
+    undo(ledger);
+    pthread_mutex_unlock(&ledger->mutex);
+    op_asked_forget(&ledger->asked);
+    ledger->next = ledger->saved;
     ledger->tx = OP_SQ_TX_NONE;
-    if (was_open)
-        op_sq_pin(ledger);
+    op_sq_pin(ledger);
 }
 
 enum op_rc op_sq_enter(struct op_ledger *ledger, struct op_sq_group *group, struct op_err *err)
@@ -259,7 +257,9 @@ enum op_rc op_sq_leave(struct op_ledger *ledger, struct op_sq_group *group, enum
             return op_ledger_commit(ledger, err);
         op_ledger_rollback(ledger);
     } else if (rc && group->changed && ledger->tx == OP_SQ_TX_OPEN) {
-        op_ledger_rollback(ledger);
+        pthread_mutex_lock(&ledger->mutex);
+        undo(ledger);
+        pthread_mutex_unlock(&ledger->mutex);
         ledger->tx = OP_SQ_TX_FAILED;
     }
     return rc;

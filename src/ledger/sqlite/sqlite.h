@@ -133,7 +133,7 @@ struct op_ledger {
     int version;
     int lock_fd; /* -1 none */
     pthread_mutex_t mutex;
-    enum op_sq_tx tx;
+    _Atomic enum op_sq_tx tx; /* set FAILED by whichever thread meets the error */
     struct op_sq_next next, saved;
     struct op_asked asked;
     char uuid[37];

@@ -4,6 +4,8 @@
  *            stored, walks are in order and complete, ids count on, transactions hold or vanish.
  * Oracle:    the values put in, and counts written down in the tests.
  */
+#include <pthread.h>
+
 #include "support.h"
 
 static void lanes_are_found_again(void **state)
@@ -657,6 +659,56 @@ static void a_plan_can_be_undone(void **state)
     op_buf_release(&report);
 }
 
+struct reader {
+    struct op_ledger *ledger;
+    int64_t records;
+    int wrong;
+};
+
+static void *read_records(void *arg)
+{
+    struct reader *r = arg;
+    struct op_buf key, data;
+    op_buf_init(&key, 1000);
+    op_buf_init(&data, 1000);
+    for (int64_t i = 0; i < 20000; i++) {
+        struct op_err err = OP_ERR_INIT;
+        char expected[16];
+        int64_t id = 1 + i * 7919 % r->records;
+        op_buf_clear(&key);
+        op_buf_clear(&data);
+        snprintf(expected, sizeof(expected), "k%lld", (long long)id);
+        enum op_rc rc = op_ledger_record_data(r->ledger, id, &key, &data, &err);
+        r->wrong += rc || strcmp(key.ptr, expected) != 0 || strcmp(data.ptr, "{\"a\":1}") != 0;
+    }
+    op_buf_release(&key);
+    op_buf_release(&data);
+    return NULL;
+}
+
+/* Apply workers read records while the writer begins, writes, commits and rolls back. */
+static void workers_read_beside_the_writer(void **state)
+{
+    struct world *w = *state;
+    add_packed(w, w->job, 200);
+    struct reader readers[2] = {{w->ledger, 200, 0}, {w->ledger, 200, 0}};
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, read_records, &readers[i]), 0);
+    for (int round = 0; round < 60; round++) {
+        assert_ok(w, op_ledger_begin(w->ledger, &w->err));
+        add_packed(w, w->job, 20);
+        if (round % 3)
+            assert_ok(w, op_ledger_commit(w->ledger, &w->err));
+        else
+            op_ledger_rollback(w->ledger);
+    }
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(readers[i].wrong, 0);
+    }
+}
+
 static void a_plan_that_was_sent_stays(void **state)
 {
     struct world *w = *state;
@@ -691,6 +743,7 @@ int main(void)
         T(a_rollback_gives_the_ids_back),
         T(a_plan_can_be_undone),
         T(a_plan_that_was_sent_stays),
+        T(workers_read_beside_the_writer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -382,6 +382,7 @@ static void a_migration_keeps_a_copy(void **state)
     assert_fails(
         w, op_schema_migrate(db, op_env_default(), w->dir, "x", steps, 2, &version, &w->err),
         OP_INVAL, "newer offpeak");
+    sqlite3_close(db);
 }
 
 static int refuse_fsync(struct op_env *env, int fd)
@@ -504,6 +505,8 @@ static void a_copied_folder_is_noticed(void **state)
              from);
     assert_int_equal(system(command), 0);
     strncat(w->dir, "/copy", sizeof(w->dir) - strlen(w->dir) - 1);
+    assert_ok(w, open_mode(w, OP_LEDGER_READ)); /* there was no writer yet */
+    op_ledger_close(OP_TAKE(w->ledger));
     open_world(w);
     check_suspect(w, "copied or moved");
     op_ledger_close(OP_TAKE(w->ledger));
