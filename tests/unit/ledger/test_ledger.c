@@ -238,9 +238,9 @@ static void a_walk_survives_moving_its_rows(void **state)
 {
     struct world *w = *state;
     int64_t record = add_record(w, w->job, "k");
+    assert_ok(w, op_ledger_begin(w->ledger, &w->err));
     for (int i = 0; i < 600; i++)
         add_request(w, w->job, record, OP_REQUEST_NEW, 0);
-    assert_ok(w, op_ledger_begin(w->ledger, &w->err));
     assert_ok(w, op_ledger_requests(w->ledger, w->job, OP_REQUEST_NEW, 0, fail_it, w->ledger,
                                     &w->err));
     assert_ok(w, op_ledger_commit(w->ledger, &w->err));
@@ -262,6 +262,7 @@ static void requests_of_a_record_in_any_order(void **state)
     enum { RECORDS = 120, REQUESTS = 600 };
     static int64_t of[REQUESTS + 1];
     int64_t records = 0;
+    assert_ok(w, op_ledger_begin(w->ledger, &w->err));
     for (int i = 0; i < REQUESTS; i++) {
         seed = seed * 1664525 + 1013904223;
         char key[16];
@@ -275,8 +276,11 @@ static void requests_of_a_record_in_any_order(void **state)
                          : seed >> 28 < 15 ? 1 + seed % (uint32_t)records
                                            : 0;
         of[add_request(w, w->job, record, OP_REQUEST_NEW, 0)] = record;
-        if (i == REQUESTS / 2)
+        if (i == REQUESTS / 2) {
+            assert_ok(w, op_ledger_commit(w->ledger, &w->err));
             reopen(w);
+            assert_ok(w, op_ledger_begin(w->ledger, &w->err));
+        }
     }
     for (int64_t record = 1; record <= records; record++) {
         struct ids ids = {0};
@@ -299,6 +303,7 @@ static void requests_of_a_record_in_any_order(void **state)
     int64_t base = op_ledger_next_request(w->ledger);
     for (int i = 0; i < 400; i++)
         add_request(w, w->job, first + i / 2, OP_REQUEST_NEW, 0);
+    assert_ok(w, op_ledger_commit(w->ledger, &w->err));
     for (int i = 0; i < 200; i++) {
         struct ids ids = {0};
         assert_ok(w,
@@ -392,12 +397,14 @@ static void batches_are_filtered_and_in_order(void **state)
 {
     struct world *w = *state;
     int64_t other = add_job(w, "other");
+    assert_ok(w, op_ledger_begin(w->ledger, &w->err));
     for (int i = 0; i < 80; i++)
         add_packed(w, i % 2 ? other : w->job, 1);
     for (int64_t id = 1; id <= 80; id += 4)
         go(w, id, OP_BATCH_DROPPED);
     for (int64_t id = 2; id <= 80; id += 4)
         go(w, id, OP_BATCH_SENDING);
+    assert_ok(w, op_ledger_commit(w->ledger, &w->err));
     static const struct {
         int64_t job; /* 1 or 2 */
         uint32_t states;
@@ -435,8 +442,10 @@ static void members_are_the_packed_ones_of_a_batch(void **state)
     struct world *w = *state;
     int64_t record = add_record(w, w->job, "k");
     /* Two batches whose ids interleave, as with two models. */
+    assert_ok(w, op_ledger_begin(w->ledger, &w->err));
     for (int i = 0; i < 700; i++)
         add_request(w, w->job, record, OP_REQUEST_PACKED, 1 + i % 2);
+    assert_ok(w, op_ledger_commit(w->ledger, &w->err));
     add_batch(w, w->job, 1, 699, 350);
     add_batch(w, w->job, 2, 700, 350);
     go_up_to(w, 1, OP_BATCH_FETCHED);
