@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "base/mem.h"
+#include "cli/commands.h"
+#include "cli/say.h"
+#include "cli/scaffold.h"
+
+/* The folder's last part as a pipeline's name: small letters, digits and '-'. */
+static enum op_rc pipeline_name(const char *dir, char ret[64], struct op_err *err)
+{
+    const char *base = dir;
+    for (const char *p = dir; *p; p++)
+        if (*p == '/' && p[1])
+            base = p + 1;
+    size_t n = 0;
+    for (; *base && *base != '/' && n < 60; base++) {
+        char c = *base >= 'A' && *base <= 'Z' ? (char)(*base + 32) : *base;
+        bool good = (c >= 'a' && c <= 'z') || (n > 0 && ((c >= '0' && c <= '9') || c == '-'));
+        if (!good && n == 0)
+            break;
+        ret[n++] = good ? c : '-';
+    }
+    ret[n] = '\0';
+    if (n == 0)
+        return op_fail(err, OP_INVAL,
+                       "'%.200s' makes no name for a pipeline: it must begin with a letter",
+                       dir);
+    return OP_OK;
+}
+
+/* {{name}} and {{dir}} replaced. */
+static void fill(const char *text, const char *name, const char *dir, struct op_buf *out)
+{
+    while (*text) {
+        if (strncmp(text, "{{name}}", 8) == 0) {
+            op_buf_addz(out, name);
+            text += 8;
+        } else if (strncmp(text, "{{dir}}", 7) == 0) {
+            op_buf_addz(out, dir);
+            text += 7;
+        } else {
+            op_buf_addc(out, *text++);
+        }
+    }
+}
+
+/* Nothing of the user's is overwritten, also not when a file appears in between. */
+static enum op_rc write_new(const char *path, struct op_str text, struct op_err *err)
+{
+    struct op_env *env = op_env_default();
+    int fd = env->ops->open(env, path, O_WRONLY | O_CREAT | O_EXCL, 0666);
+    if (fd == -EEXIST)
+        return op_fail(err, OP_CONFLICT,
+                       "%s is there already; nothing was overwritten: choose another folder",
+                       path);
+    if (fd < 0) {
+        errno = -fd;
+        return op_fail_errno(err, OP_IO, "cannot create %s", path);
+    }
+    enum op_rc rc = op_io_write_all(env, fd, text.ptr, text.len, path, err);
+    int closed = env->ops->close(env, fd);
+    if (!rc && closed < 0)
+        rc = op_fail(err, OP_IO, "cannot write %s: %s", path, strerror(-closed));
+    return rc;
+}
+
+static enum op_rc make_folder(const char *dir, struct op_err *err)
+{
+    struct op_env *env = op_env_default();
+    int rc = env->ops->mkdir(env, dir, 0777);
+    if (rc >= 0 || rc == -EEXIST)
+        return OP_OK;
+    errno = -rc;
+    return op_fail_errno(err, OP_IO, "cannot create the folder %s", dir);
+}
+
+static enum op_rc scaffold(const char *dir, struct op_err *err)
+{
+    char name[64];
+    enum op_rc rc = pipeline_name(dir, name, err);
+    if (!rc && strpbrk(dir, "\"\\\n{"))
+        rc = op_fail(err, OP_INVAL, "'%.200s': choose a folder without quotes and braces", dir);
+    if (!rc)
+        rc = make_folder(dir, err);
+    for (const struct op_scaffold_file *f = op_scaffold; !rc && f->name; f++) {
+        OP_CLEANUP(op_mem_freep) char *path = op_io_join(dir, f->name);
+        OP_CLEANUP(op_buf_release) struct op_buf text = {0};
+        op_buf_init(&text, 64 * 1024);
+        fill(f->text, name, dir, &text);
+        rc = write_new(path, op_buf_str(&text), err);
+    }
+    return rc;
+}
+
+static int run_init(struct op_args *args)
+{
+    struct op_err err = OP_ERR_INIT;
+    if (args->word_count == 0) {
+        op_err_set(&err, OP_INVAL, "name the folder of the new pipeline: offpeak init labels");
+        return op_say_usage(args, &err);
+    }
+    OP_CLEANUP(op_mem_freep) char *dir = op_mem_strdup(args->words[0]);
+    for (size_t len = strlen(dir); len > 1 && dir[len - 1] == '/'; len--)
+        dir[len - 1] = '\0';
+    if (scaffold(dir, &err))
+        return op_say_error(args, &err);
+    if (args->json) {
+        struct op_report report;
+        op_report_begin(&report);
+        op_json_out_kv_text(&report.out, "dir", dir);
+        op_json_out_name(&report.out, "files");
+        op_json_out_array(&report.out);
+        for (const struct op_scaffold_file *f = op_scaffold; f->name; f++)
+            op_json_out_text(&report.out, f->name);
+        op_json_out_end_array(&report.out);
+        op_report_print(&report);
+        return OP_EXIT_OK;
+    }
+    for (const struct op_scaffold_file *f = op_scaffold; f->name; f++)
+        op_sayf("%s/%s\n", dir, f->name);
+    op_note(args, "next: offpeak run %s --emulate     (without a key and without money)", dir);
+    return OP_EXIT_OK;
+}
+
+static const struct op_option options[] = {
+    OP_OPTIONS_OUTPUT,
+    OP_OPT_END,
+};
+
+const struct op_command op_cmd_init = {
+    .name = "init",
+    .about = "Makes the folder of a new pipeline, with an example that runs as it is",
+    .usage = (const char *const[]){"init FOLDER", NULL},
+    .details = "Nothing is overwritten.",
+    .options = options,
+    .max_words = 1,
+    .run = run_init,
+};

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/time.h"
+#include "cli/commands.h"
+#include "cli/say.h"
+#include "cli/session.h"
+#include "cli/summary.h"
+#include "cli/text.h"
+#include "engine/work.h"
+
+#define TEXT_MAX (16 * 1024 * 1024)
+#define RECENT   5
+#define JOBS_MAX 200
+#define WATCH_MS 1000
+
+/* Everything in the ledger, counted; and the jobs to show. */
+struct view {
+    int64_t states[OP_JOB_STATE_COUNT];
+    struct op_job_counts sum;
+    int64_t jobs[JOBS_MAX];
+    size_t count, recent;
+    bool chosen; /* by id: jobs are given */
+    size_t open;
+};
+
+static enum op_rc see_job(void *arg, const struct op_job *job, struct op_err *err)
+{
+    (void)err;
+    struct view *v = arg;
+    const struct op_job_counts *c = &job->counts;
+    bool final = op_job_is_final(job->state);
+    v->states[job->state]++;
+    v->open += !final;
+    v->sum.requests += c->requests;
+    v->sum.done += c->done;
+    v->sum.failed += c->failed;
+    v->sum.canceled += c->canceled;
+    v->sum.spent_microusd += c->spent_microusd;
+    v->sum.reserved_microusd += c->reserved_microusd;
+    if (v->chosen || v->count == JOBS_MAX || (final && v->recent >= RECENT))
+        return OP_OK;
+    v->recent += final;
+    v->jobs[v->count++] = job->id;
+    return OP_OK;
+}
+
+static enum op_rc choose(struct op_session *session, struct view *v, struct op_err *err)
+{
+    const struct op_args *args = session->args;
+    for (size_t i = 0; i < args->word_count && v->count < JOBS_MAX; i++) {
+        int64_t batch = 0;
+        enum op_rc rc = op_id_find(op_session_ledger(session), args->words[i],
+                                   &v->jobs[v->count++], &batch, err);
+        if (rc)
+            return rc;
+    }
+    v->chosen = args->word_count > 0;
+    return OP_OK;
+}
+
+/* --- the pipeline's own progress ---------------------------------------------------------------- */
+
+typedef void (*progress_fn)(void *arg, struct op_str name, struct op_str value);
+
+/* A job whose inputs are gone has no progress to tell; that is no error. */
+static void each_progress(struct op_session *session, int64_t job, progress_fn fn, void *arg)
+{
+    struct op_work *work = NULL;
+    struct op_sqlenv *sql = NULL;
+    struct op_query *query = NULL;
+    struct op_err ignored = OP_ERR_INIT;
+    if (op_engine_work(session->engine, job, &work, &ignored) || !work->def.progress.text.ptr ||
+        op_work_refresh(work, &ignored) || op_work_sql(work, &sql, &ignored))
+        return;
+    struct op_context context = {.job = &work->job, .lane = work->lane, .request = -1};
+    op_sqlenv_set(sql, &context);
+    if (op_query_open(sql, &work->def.progress, &query, &ignored))
+        return;
+    const char *const *names = NULL;
+    const struct op_value *cells = NULL;
+    size_t count = op_query_columns(query, &names);
+    while (count >= 2 && !op_query_next(query, &cells, &ignored)) {
+        char a[32], b[32];
+        fn(arg, op_value_to_text(cells[0], a), op_value_to_text(cells[1], b));
+    }
+    op_query_close(query);
+}
+
+static void text_progress(void *arg, struct op_str name, struct op_str value)
+{
+    struct op_buf *out = arg;
+    op_buf_addz(out, "  ");
+    op_text_line(out, name, 0);
+    size_t width = op_text_width(name);
+    op_buf_addf(out, "%*s ", width < 9 ? (int)(9 - width) : 0, "");
+    op_text_line(out, value, 0);
+    op_buf_addc(out, '\n');
+}
+
+/* --- lanes -------------------------------------------------------------------------------------- */
+
+static enum op_rc text_lane(void *arg, const struct op_lane_row *row, struct op_err *err)
+{
+    (void)err;
+    struct op_env *env = op_env_default();
+    char text[OP_TIME_TEXT];
+    if (row->paused_until_ms <= env->ops->now_ms(env))
+        return OP_OK;
+    if (row->paused_until_ms == INT64_MAX)
+        snprintf(text, sizeof(text), "`recover` opens it");
+    else
+        op_text_when(row->paused_until_ms, text);
+    op_buf_addf(arg, "%s is paused until %s: ", row->provider, text);
+    op_text_line(arg, op_str_from(row->reason), 0);
+    op_buf_addc(arg, '\n');
+    return OP_OK;
+}
+
+static enum op_rc json_lane(void *arg, const struct op_lane_row *row, struct op_err *err)
+{
+    (void)err;
+    struct op_json_out *out = arg;
+    struct op_env *env = op_env_default();
+    bool paused = row->paused_until_ms > env->ops->now_ms(env);
+    op_json_out_object(out);
+    op_json_out_kv_text(out, "provider", row->provider);
+    op_json_out_kv_text(out, "base_url", row->base_url);
+    op_json_out_kv_text(out, "key", row->fingerprint);
+    op_json_out_kv_bool(out, "paused", paused);
+    op_json_out_name(out, "paused_until");
+    char text[OP_TIME_TEXT];
+    op_time_format(row->paused_until_ms, text);
+    if (paused && row->paused_until_ms != INT64_MAX)
+        op_json_out_text(out, text);
+    else
+        op_json_out_null(out);
+    op_json_out_kv_text(out, "reason", paused ? row->reason : "");
+    op_json_out_end_object(out);
+    return OP_OK;
+}
+
+/* --- the two forms ------------------------------------------------------------------------------ */
+
+static void json_states(const struct view *v, const struct op_batch_counts *batches,
+                        struct op_json_out *out)
+{
+    op_json_out_name(out, "counts");
+    op_json_out_object(out);
+    op_json_out_name(out, "jobs");
+    op_json_out_object(out);
+    for (size_t i = 0; i < OP_JOB_STATE_COUNT; i++)
+        op_json_out_kv_int(out, op_job_state_name((enum op_job_state)i), v->states[i]);
+    op_json_out_end_object(out);
+    op_json_out_name(out, "batches");
+    op_json_out_object(out);
+    for (size_t i = 0; i < OP_BATCH_STATE_COUNT; i++)
+        op_json_out_kv_int(out, op_batch_state_name((enum op_batch_state)i),
+                           batches->batches[i]);
+    op_json_out_end_object(out);
+    op_json_out_name(out, "requests");
+    op_json_out_object(out);
+    op_json_out_kv_int(out, "total", v->sum.requests);
+    op_json_out_kv_int(out, "open",
+                       v->sum.requests - v->sum.done - v->sum.failed - v->sum.canceled);
+    op_json_out_kv_int(out, "done", v->sum.done);
+    op_json_out_kv_int(out, "failed", v->sum.failed);
+    op_json_out_kv_int(out, "canceled", v->sum.canceled);
+    op_json_out_end_object(out);
+    op_json_out_end_object(out);
+}
+
+static enum op_rc say_json(struct op_session *session, const struct view *v, struct op_err *err)
+{
+    struct op_report report;
+    struct op_batch_counts batches;
+    struct op_ledger *ledger = op_session_ledger(session);
+    op_report_begin(&report);
+    struct op_json_out *out = &report.out;
+    struct op_str why = OP_STR_NULL;
+    bool suspect = op_ledger_is_suspect(ledger, &why);
+    op_json_out_kv_text(out, "state_dir", session->state_dir);
+    op_json_out_kv_str(out, "suspect", suspect ? why : OP_STR_NULL);
+    enum op_rc rc = op_batch_counts_read(ledger, 0, &batches, err);
+    json_states(v, &batches, out);
+    op_json_out_kv_int(out, "spent_microusd", v->sum.spent_microusd);
+    op_json_out_kv_int(out, "reserved_microusd", v->sum.reserved_microusd);
+    op_json_out_name(out, "lanes");
+    op_json_out_array(out);
+    if (!rc)
+        rc = op_ledger_lanes(ledger, json_lane, out, err);
+    op_json_out_end_array(out);
+    op_json_out_name(out, "jobs");
+    op_json_out_array(out);
+    for (size_t i = 0; !rc && i < v->count; i++)
+        rc = op_summary_json(session, v->jobs[i], false, out, err);
+    op_json_out_end_array(out);
+    if (rc)
+        op_buf_release(&report.buf);
+    else
+        op_report_print(&report);
+    return rc;
+}
+
+static enum op_rc add_job_text(struct op_session *session, int64_t id, struct op_buf *out,
+                               struct op_err *err)
+{
+    OP_CLEANUP(op_job_release) struct op_job job = {0};
+    struct op_times times;
+    struct op_env *env = op_env_default();
+    struct op_ledger *ledger = op_session_ledger(session);
+    enum op_rc rc = op_ledger_job_get(ledger, id, &job, err);
+    if (!rc)
+        rc = op_summary_text(session, id, op_job_is_final(job.state), out, err);
+    if (!rc)
+        rc = op_times_read(ledger, id, &times, err);
+    if (rc || op_job_is_final(job.state))
+        return rc;
+    OP_CLEANUP(op_buf_release) struct op_buf line = {0};
+    op_buf_init(&line, 1000);
+    op_times_write(&times, 0, env->ops->now_ms(env), &line);
+    if (line.len)
+        op_buf_addf(out, "  %-9s%s\n", "waiting", line.ptr + 1);
+    each_progress(session, id, text_progress, out);
+    return OP_OK;
+}
+
+static enum op_rc add_text(struct op_session *session, const struct view *v, struct op_buf *out,
+                           struct op_err *err)
+{
+    struct op_ledger *ledger = op_session_ledger(session);
+    struct op_str why;
+    if (op_ledger_is_suspect(ledger, &why))
+        op_buf_addf(out, "nothing is sent: " OP_STR_FMT " (`offpeak recover --trust`)\n",
+                    OP_STR_ARG(why));
+    enum op_rc rc = op_ledger_lanes(ledger, text_lane, out, err);
+    size_t shown = 0;
+    for (size_t i = 0; !rc && i < v->count; i++) {
+        OP_CLEANUP(op_job_release) struct op_job job = {0};
+        rc = op_ledger_job_get(ledger, v->jobs[i], &job, err);
+        /* A person asks about what is going on; the newest finished one when nothing is. */
+        if (rc || (!v->chosen && op_job_is_final(job.state) && (v->open || shown)))
+            continue;
+        op_buf_addz(out, shown++ ? "\n" : "");
+        rc = add_job_text(session, v->jobs[i], out, err);
+    }
+    if (!rc && v->count == 0)
+        op_buf_addz(out, "no jobs yet\n");
+    return rc;
+}
+
+static enum op_rc look(struct op_session *session, struct view *v, struct op_err *err)
+{
+    *v = (struct view){0};
+    enum op_rc rc = choose(session, v, err);
+    return rc ? rc : op_ledger_jobs(op_session_ledger(session), false, see_job, v, err);
+}
+
+static enum op_rc show_once(struct op_session *session, struct view *v, struct op_err *err)
+{
+    enum op_rc rc = look(session, v, err);
+    if (rc || session->args->json)
+        return rc ? rc : say_json(session, v, err);
+    OP_CLEANUP(op_buf_release) struct op_buf out = {0};
+    op_buf_init(&out, TEXT_MAX);
+    rc = add_text(session, v, &out, err);
+    if (!rc)
+        op_say(op_buf_str(&out));
+    return rc;
+}
+
+/* On a terminal the screen is drawn anew; elsewhere a state is printed when it differs. */
+static enum op_rc watch(struct op_session *session, struct op_err *err)
+{
+    bool terminal = isatty(STDOUT_FILENO);
+    struct op_env *env = op_env_default();
+    OP_CLEANUP(op_buf_release) struct op_buf out = {0};
+    OP_CLEANUP(op_buf_release) struct op_buf last = {0};
+    op_buf_init(&out, TEXT_MAX);
+    op_buf_init(&last, TEXT_MAX);
+    struct view v;
+    do {
+        op_buf_clear(&out);
+        enum op_rc rc = look(session, &v, err);
+        if (!rc && session->args->json)
+            return say_json(session, &v, err);
+        if (!rc)
+            rc = add_text(session, &v, &out, err);
+        if (rc)
+            return rc;
+        if (terminal)
+            op_sayf("\x1b[H\x1b[2J%s", out.ptr);
+        else if (!op_str_eq(op_buf_str(&out), op_buf_str(&last)))
+            op_say(op_buf_str(&out));
+        op_buf_clear(&last);
+        op_buf_add_str(&last, op_buf_str(&out));
+        if (v.open > 0 && !op_stop)
+            env->ops->sleep_ms(env, WATCH_MS);
+    } while (v.open > 0 && !op_stop);
+    return OP_OK;
+}
+
+/* The same form as ever, so that a script needs no special case. */
+static void say_empty(const char *state_dir)
+{
+    struct op_report report;
+    const struct view none = {0};
+    const struct op_batch_counts batches = {0};
+    op_report_begin(&report);
+    op_json_out_kv_text(&report.out, "state_dir", state_dir);
+    op_json_out_kv_str(&report.out, "suspect", OP_STR_NULL);
+    json_states(&none, &batches, &report.out);
+    op_json_out_kv_int(&report.out, "spent_microusd", 0);
+    op_json_out_kv_int(&report.out, "reserved_microusd", 0);
+    op_json_out_name(&report.out, "lanes");
+    op_json_out_raw(&report.out, OP_STR("[]"));
+    op_json_out_name(&report.out, "jobs");
+    op_json_out_raw(&report.out, OP_STR("[]"));
+    op_report_print(&report);
+}
+
+static int run_status(struct op_args *args)
+{
+    struct op_session session = {0};
+    struct op_err err = OP_ERR_INIT;
+    struct view v = {0};
+    enum op_rc rc = op_session_open(&session, args, OP_SESSION_READ, &err);
+    bool empty = rc == OP_NOTFOUND && args->word_count == 0 && session.state_dir &&
+                 !op_state_exists(session.state_dir);
+    if (!rc)
+        rc = args->watch ? watch(&session, &err) : show_once(&session, &v, &err);
+    int code = OP_EXIT_OK;
+    if (empty && !args->json)
+        op_note(args, "%s", err.msg);
+    else if (empty)
+        say_empty(session.state_dir);
+    else if (rc)
+        code = op_say_error(args, &err);
+    op_session_close(&session);
+    return code;
+}
+
+static const struct op_option options[] = {
+    OP_OPT_FLAG("watch", watch, "Look on until no job is open"),
+    OP_OPTIONS_STATE,
+    OP_OPTIONS_OUTPUT,
+    OP_OPT_END,
+};
+
+const struct op_command op_cmd_status = {
+    .name = "status",
+    .about = "Tells how the open jobs stand (the newest one when none is open)",
+    .usage = (const char *const[]){"status [ID...] [--watch]", NULL},
+    .details = "Looks into the ledger only; the provider is not asked (`fetch` does that). It "
+               "may be used while another command works.",
+    .options = options,
+    .max_words = 64,
+    .run = run_status,
+};

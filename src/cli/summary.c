@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/summary.h"
+
+#include <stdio.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "cli/say.h"
+#include "cli/text.h"
+#include "engine/work.h"
+
+#define TEXT_MAX (16 * 1024 * 1024)
+
+/* --- counting --------------------------------------------------------------------------------- */
+
+static enum op_rc count_batch(void *arg, const struct op_batch *batch, struct op_err *err)
+{
+    (void)err;
+    struct op_batch_counts *counts = arg;
+    counts->batches[batch->state]++;
+    counts->requests[batch->state] += batch->count;
+    return OP_OK;
+}
+
+enum op_rc op_batch_counts_read(struct op_ledger *ledger, int64_t job,
+                                struct op_batch_counts *ret, struct op_err *err)
+{
+    struct op_batch_filter filter = {.job_id = job};
+    *ret = (struct op_batch_counts){0};
+    return op_ledger_batches(ledger, &filter, count_batch, ret, err);
+}
+
+/* --- JSON ------------------------------------------------------------------------------------- */
+
+static void json_time(struct op_json_out *out, const char *name, int64_t ms)
+{
+    char text[OP_TIME_TEXT];
+    op_json_out_name(out, name);
+    if (ms > 0) {
+        op_time_format(ms, text);
+        op_json_out_text(out, text);
+    } else {
+        op_json_out_null(out);
+    }
+}
+
+static void json_counts(const struct op_job_counts *c, struct op_json_out *out)
+{
+    const struct {
+        const char *name;
+        int64_t value;
+    } rows[] = {
+        {"records", c->records},   {"skipped", c->skipped},
+        {"requests", c->requests}, {"open", c->requests - c->done - c->failed - c->canceled},
+        {"done", c->done},         {"failed", c->failed},
+        {"canceled", c->canceled}, {"reused", c->reused},
+        {"invalid", c->invalid},   {"reasked", c->reasked},
+        {"warnings", c->warnings}, {"rows", c->rows},
+    };
+    op_json_out_name(out, "counts");
+    op_json_out_object(out);
+    for (size_t i = 0; i < OP_COUNT(rows); i++)
+        op_json_out_kv_int(out, rows[i].name, rows[i].value);
+    op_json_out_end_object(out);
+}
+
+void op_usage_json(const struct op_usage *usage, struct op_json_out *out)
+{
+    static const char *const names[OP_TOKEN_KIND_COUNT] = {"input", "write_5m", "write_1h",
+                                                           "read", "output"};
+    op_json_out_name(out, "tokens");
+    op_json_out_object(out);
+    for (size_t i = 0; i < OP_TOKEN_KIND_COUNT; i++)
+        op_json_out_kv_int(out, names[i], usage->tokens[i]);
+    op_json_out_end_object(out);
+}
+
+static void json_batches(const struct op_batch_counts *counts, struct op_json_out *out)
+{
+    op_json_out_name(out, "batches");
+    op_json_out_object(out);
+    for (size_t i = 0; i < OP_BATCH_STATE_COUNT; i++)
+        if (counts->batches[i])
+            op_json_out_kv_int(out, op_batch_state_name((enum op_batch_state)i),
+                               counts->batches[i]);
+    op_json_out_end_object(out);
+}
+
+/* params and options are JSON of the ledger's own. */
+static void json_raw(struct op_json_out *out, const char *name, const char *json)
+{
+    op_json_out_name(out, name);
+    op_json_out_raw(out, op_str_from(json && json[0] ? json : "null"));
+}
+
+void op_batch_json(const struct op_batch *batch, struct op_json_out *out)
+{
+    OP_CLEANUP(op_mem_freep) char *id = op_mem_printf("batch-%lld", (long long)batch->id);
+    OP_CLEANUP(op_mem_freep) char *job = op_mem_printf("job-%lld", (long long)batch->job_id);
+    op_json_out_object(out);
+    op_json_out_kv_text(out, "id", id);
+    op_json_out_kv_text(out, "job", job);
+    op_json_out_kv_text(out, "state", op_batch_state_name(batch->state));
+    op_json_out_kv_text(out, "provider_id", batch->provider_id);
+    op_json_out_kv_text(out, "remote_state", batch->remote_state);
+    op_json_out_kv_text(out, "model", batch->model);
+    op_json_out_kv_int(out, "requests", batch->count);
+    op_json_out_kv_int(out, "ok", batch->ok);
+    op_json_out_kv_int(out, "failed", batch->failed);
+    op_json_out_kv_int(out, "absent", batch->absent);
+    op_json_out_kv_int(out, "spent_microusd", batch->spent_microusd);
+    op_json_out_kv_int(out, "reserved_microusd", batch->reserved_microusd);
+    json_time(out, "accepted", batch->accepted_ms);
+    json_time(out, "expires", batch->expires_ms);
+    json_time(out, "ended", batch->ended_ms);
+    op_json_out_kv_text(out, "evidence", batch->evidence);
+    op_json_out_end_object(out);
+}
+
+/* --- outputs ---------------------------------------------------------------------------------- */
+
+typedef void (*output_fn)(void *arg, const struct op_plan_output *output,
+                          const struct op_outbox *box);
+
+/* A job whose definition cannot be loaded any more has its counts still. */
+static enum op_rc each_output(struct op_session *session, int64_t job, output_fn fn, void *arg,
+                              struct op_err *err)
+{
+    struct op_work *work = NULL;
+    struct op_err ignored = OP_ERR_INIT;
+    if (op_engine_work(session->engine, job, &work, &ignored))
+        return OP_OK;
+    for (size_t i = 0; i < work->def.output_count; i++) {
+        struct op_outbox box;
+        enum op_rc rc =
+            op_ledger_outbox_get(op_session_ledger(session), job, (int)i, &box, err);
+        if (rc)
+            return rc;
+        fn(arg, &work->plan->outputs[i], &box);
+    }
+    return OP_OK;
+}
+
+static void json_output(void *arg, const struct op_plan_output *output,
+                        const struct op_outbox *box)
+{
+    struct op_json_out *out = arg;
+    op_json_out_object(out);
+    op_json_out_kv_text(out, "kind", output->def->sink->kind);
+    op_json_out_kv_text(out, "target", output->target);
+    op_json_out_kv_int(out, "rows", box->rows);
+    op_json_out_kv_bool(out, "delivered", box->delivered == box->committed);
+    op_json_out_end_object(out);
+}
+
+enum op_rc op_summary_json(struct op_session *session, int64_t id, bool outputs,
+                           struct op_json_out *out, struct op_err *err)
+{
+    OP_CLEANUP(op_job_release) struct op_job job = {0};
+    struct op_batch_counts batches;
+    struct op_ledger *ledger = op_session_ledger(session);
+    enum op_rc rc = op_ledger_job_get(ledger, id, &job, err);
+    if (!rc)
+        rc = op_batch_counts_read(ledger, id, &batches, err);
+    if (rc)
+        return rc;
+    char text[OP_TEXT_SHORT];
+    snprintf(text, sizeof(text), "job-%lld", (long long)id);
+    op_json_out_object(out);
+    op_json_out_kv_text(out, "id", text);
+    op_json_out_kv_text(out, "pipeline", job.pipeline);
+    op_json_out_kv_text(out, "state", op_job_state_name(job.state));
+    op_json_out_kv_text(out, "reason", job.reason ? job.reason : "");
+    op_json_out_kv_int(out, "round", job.round);
+    json_time(out, "created", job.created_ms);
+    json_time(out, "ended", job.ended_ms);
+    json_counts(&job.counts, out);
+    json_batches(&batches, out);
+    op_json_out_kv_int(out, "spent_microusd", job.counts.spent_microusd);
+    op_json_out_kv_int(out, "reserved_microusd", job.counts.reserved_microusd);
+    op_json_out_name(out, "max_cost_microusd");
+    if (job.max_cost_microusd)
+        op_json_out_int(out, job.max_cost_microusd);
+    else
+        op_json_out_null(out);
+    op_usage_json(&job.counts.usage, out);
+    json_raw(out, "params", job.params);
+    json_raw(out, "options", job.options);
+    if (outputs) {
+        op_json_out_name(out, "outputs");
+        op_json_out_array(out);
+        rc = each_output(session, id, json_output, out, err);
+        op_json_out_end_array(out);
+    }
+    op_json_out_end_object(out);
+    return rc;
+}
+
+/* --- text ------------------------------------------------------------------------------------- */
+
+static void text_output(void *arg, const struct op_plan_output *output,
+                        const struct op_outbox *box)
+{
+    struct op_buf *out = arg;
+    char n[OP_TEXT_SHORT];
+    op_buf_addf(out, "  %-9s %s  (%s %s%s)\n", "output", output->target,
+                op_text_count(box->rows, n), box->rows == 1 ? "row" : "rows",
+                box->delivered == box->committed ? "" : ", not all delivered");
+}
+
+static void text_requests(const struct op_job_counts *c, struct op_buf *out)
+{
+    char n[OP_TEXT_SHORT];
+    op_buf_addf(out, "  %-9s %s", "records", op_text_count(c->records, n));
+    if (c->skipped)
+        op_buf_addf(out, "  (%s skipped: done before, or malformed)",
+                    op_text_count(c->skipped, n));
+    op_buf_addf(out, "\n  %-9s %s", "requests", op_text_count(c->requests, n));
+    const struct {
+        const char *what;
+        int64_t count;
+    } parts[] = {
+        {"done", c->done},
+        {"failed", c->failed},
+        {"canceled", c->canceled},
+        {"open", c->requests - c->done - c->failed - c->canceled},
+    };
+    const char *before = ": ";
+    for (size_t i = 0; i < OP_COUNT(parts); i++) {
+        if (!parts[i].count)
+            continue;
+        op_buf_addf(out, "%s%s %s", before, op_text_count(parts[i].count, n), parts[i].what);
+        before = ", ";
+    }
+    op_buf_addc(out, '\n');
+    if (c->reused || c->reasked || c->invalid || c->warnings) {
+        op_buf_addf(out, "  %-9s %s reused for nothing", "", op_text_count(c->reused, n));
+        op_buf_addf(out, ", %s bought again", op_text_count(c->reasked, n));
+        op_buf_addf(out, ", %s invalid", op_text_count(c->invalid, n));
+        op_buf_addf(out, ", %s %s\n", op_text_count(c->warnings, n),
+                    c->warnings == 1 ? "warning" : "warnings");
+    }
+}
+
+static void text_batches(const struct op_batch_counts *counts, struct op_buf *out)
+{
+    char n[OP_TEXT_SHORT];
+    const char *before = "";
+    op_buf_addf(out, "  %-9s ", "batches");
+    for (size_t i = 0; i < OP_BATCH_STATE_COUNT; i++) {
+        if (!counts->batches[i])
+            continue;
+        op_buf_addf(out, "%s%s %s", before, op_text_count(counts->batches[i], n),
+                    op_batch_state_name((enum op_batch_state)i));
+        before = ", ";
+    }
+    op_buf_addz(out, before[0] ? "\n" : "none\n");
+}
+
+static void text_money(const struct op_job *job, struct op_buf *out)
+{
+    char a[OP_TEXT_SHORT], b[OP_TEXT_SHORT], d[OP_TEXT_SHORT];
+    const struct op_job_counts *c = &job->counts;
+    op_buf_addf(out, "  %-9s %s in, %s out\n", "tokens",
+                op_text_count(op_usage_prompt(&c->usage), a),
+                op_text_count(c->usage.tokens[OP_TOKEN_OUTPUT], b));
+    op_buf_addf(out, "  %-9s %s", "cost", op_text_usd(c->spent_microusd, a));
+    if (c->reserved_microusd)
+        op_buf_addf(out, ", at most %s more for what is not answered yet",
+                    op_text_usd(c->reserved_microusd, b));
+    if (job->max_cost_microusd)
+        op_buf_addf(out, " (cap %s)", op_text_usd(job->max_cost_microusd, d));
+    op_buf_addc(out, '\n');
+}
+
+static void text_head(const struct op_session *session, const struct op_job *job,
+                      struct op_buf *out)
+{
+    (void)session;
+    char text[OP_TIME_TEXT];
+    op_buf_addf(out, "job-%lld  %s  %s", (long long)job->id, job->pipeline,
+                op_job_state_name(job->state));
+    if (job->ended_ms > job->created_ms) {
+        op_duration_format(job->ended_ms - job->created_ms, text);
+        op_buf_addf(out, " in %s", text);
+    } else if (job->created_ms > 0) {
+        op_buf_addf(out, " since %s", op_text_when(job->created_ms, text));
+    }
+    op_buf_addc(out, '\n');
+    if (job->reason && job->reason[0]) {
+        op_buf_addf(out, "  %-9s ", "because");
+        op_text_line(out, op_str_from(job->reason), 0);
+        op_buf_addc(out, '\n');
+    }
+}
+
+enum op_rc op_summary_text(struct op_session *session, int64_t id, bool outputs,
+                           struct op_buf *out, struct op_err *err)
+{
+    OP_CLEANUP(op_job_release) struct op_job job = {0};
+    struct op_batch_counts batches;
+    struct op_ledger *ledger = op_session_ledger(session);
+    enum op_rc rc = op_ledger_job_get(ledger, id, &job, err);
+    if (!rc)
+        rc = op_batch_counts_read(ledger, id, &batches, err);
+    if (rc)
+        return rc;
+    text_head(session, &job, out);
+    if (job.state == OP_JOB_PLANNING || job.state == OP_JOB_FAILED)
+        return OP_OK;
+    text_requests(&job.counts, out);
+    text_batches(&batches, out);
+    text_money(&job, out);
+    return outputs ? each_output(session, id, text_output, out, err) : OP_OK;
+}
+
+/* --- the end of a command ---------------------------------------------------------------------- */
+
+/* What a person types next. */
+static void advise(const struct op_session *session, const struct op_job *job)
+{
+    const struct op_args *args = session->args;
+    long long id = (long long)job->id;
+    switch (job->state) {
+    case OP_JOB_DONE:
+    case OP_JOB_CANCELED:
+    case OP_JOB_FAILED:
+    case OP_JOB_STATE_COUNT:
+        return;
+    case OP_JOB_PARTIAL:
+        op_note(args,
+                "next: `offpeak list --failed` says why; `offpeak run job-%lld --retry-failed` "
+                "asks them again",
+                id);
+        return;
+    case OP_JOB_PLANNING:
+    case OP_JOB_RUNNING:
+    case OP_JOB_CANCELING:
+        break;
+    }
+    op_note(args,
+            "next: `offpeak run job-%lld` waits for the rest; `offpeak fetch job-%lld` takes "
+            "what has come",
+            id, id);
+}
+
+static int exit_of_job(enum op_job_state state)
+{
+    switch (state) {
+    case OP_JOB_DONE:
+        return OP_EXIT_OK;
+    case OP_JOB_FAILED:
+        return OP_EXIT_FAILED;
+    case OP_JOB_PLANNING:
+    case OP_JOB_RUNNING:
+    case OP_JOB_CANCELING:
+    case OP_JOB_PARTIAL:
+    case OP_JOB_CANCELED:
+    case OP_JOB_STATE_COUNT:
+        break;
+    }
+    return OP_EXIT_PARTIAL;
+}
+
+static enum op_rc finish_text(struct op_session *session, const int64_t *jobs, size_t count,
+                              struct op_err *err)
+{
+    enum op_rc rc = OP_OK;
+    OP_CLEANUP(op_buf_release) struct op_buf text = {0};
+    op_buf_init(&text, TEXT_MAX);
+    for (size_t i = 0; !rc && i < count; i++)
+        rc = op_summary_text(session, jobs[i], true, &text, err);
+    if (!rc)
+        op_say(op_buf_str(&text));
+    return rc;
+}
+
+static enum op_rc finish_json(struct op_session *session, const int64_t *jobs, size_t count,
+                              const struct op_err *why, struct op_err *err)
+{
+    struct op_report report;
+    op_report_begin(&report);
+    struct op_json_out *out = &report.out;
+    enum op_rc rc = OP_OK;
+    if (count == 1) {
+        op_json_out_name(out, "job");
+        rc = op_summary_json(session, jobs[0], true, out, err);
+    } else {
+        op_json_out_name(out, "jobs");
+        op_json_out_array(out);
+        for (size_t i = 0; !rc && i < count; i++)
+            rc = op_summary_json(session, jobs[i], true, out, err);
+        op_json_out_end_array(out);
+    }
+    if (rc) {
+        op_buf_release(&report.buf);
+        return rc;
+    }
+    if (why->rc)
+        op_report_error(out, why);
+    op_report_print(&report);
+    return OP_OK;
+}
+
+static bool all_sent(struct op_ledger *ledger, int64_t job)
+{
+    struct op_batch_counts counts;
+    struct op_err err = OP_ERR_INIT;
+    bool unpacked = false;
+    return !op_batch_counts_read(ledger, job, &counts, &err) &&
+           !op_ledger_job_has(ledger, job, OP_REQUEST_NEW, &unpacked, &err) && !unpacked &&
+           !counts.batches[OP_BATCH_BUILT] && !counts.batches[OP_BATCH_UPLOADED] &&
+           !counts.batches[OP_BATCH_SENDING] && !counts.batches[OP_BATCH_AMBIGUOUS];
+}
+
+/* One job's part in the exit code of several: a failure counts more than something unfinished. */
+static enum op_rc finish_job(struct op_session *session, int64_t id, bool sent, int *code,
+                             struct op_err *err)
+{
+    OP_CLEANUP(op_job_release) struct op_job job = {0};
+    enum op_rc rc = op_ledger_job_get(op_session_ledger(session), id, &job, err);
+    if (rc)
+        return rc;
+    int one = exit_of_job(job.state);
+    if (sent && job.state == OP_JOB_RUNNING && all_sent(op_session_ledger(session), id))
+        one = OP_EXIT_OK;
+    if (*code == OP_EXIT_OK || (*code == OP_EXIT_PARTIAL && one == OP_EXIT_FAILED))
+        *code = one;
+    advise(session, &job);
+    return OP_OK;
+}
+
+int op_summary_finish(struct op_session *session, const int64_t *jobs, size_t count, bool sent,
+                      const struct op_err *why)
+{
+    const struct op_args *args = session->args;
+    struct op_err err = OP_ERR_INIT;
+    op_progress_end(&session->progress);
+    enum op_rc rc = args->json ? finish_json(session, jobs, count, why, &err)
+                               : finish_text(session, jobs, count, &err);
+    int code = OP_EXIT_OK;
+    if (!rc && why->rc) {
+        struct op_args text = {.command = args->command}; /* the JSON has it already */
+        code = op_say_error(&text, why);
+    }
+    for (size_t i = 0; !rc && i < count; i++)
+        rc = finish_job(session, jobs[i], sent, &code, &err);
+    return rc ? op_say_error(args, &err) : code;
+}

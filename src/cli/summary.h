@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef OP_CLI_SUMMARY_H
+#define OP_CLI_SUMMARY_H
+
+/*
+ * Model:     a job as status, run and fetch show it, to a person and as JSON; and what to do next.
+ * Ownership: everything is borrowed for the call.
+ * Threads:   one.
+ */
+
+#include "base/json_out.h"
+#include "cli/session.h"
+
+/* The batches of a job (0: of all), counted by state. */
+struct op_batch_counts {
+    int64_t batches[OP_BATCH_STATE_COUNT];
+    int64_t requests[OP_BATCH_STATE_COUNT];
+};
+OP_MUST_CHECK enum op_rc op_batch_counts_read(struct op_ledger *ledger, int64_t job,
+                                              struct op_batch_counts *ret, struct op_err *err);
+
+void op_batch_json(const struct op_batch *batch, struct op_json_out *out);
+void op_usage_json(const struct op_usage *usage, struct op_json_out *out); /* "tokens": {…} */
+
+/* {"id": "job-3", "state": …}. outputs: also where its rows went, which loads the job. */
+OP_MUST_CHECK enum op_rc op_summary_json(struct op_session *session, int64_t job, bool outputs,
+                                         struct op_json_out *out, struct op_err *err);
+OP_MUST_CHECK enum op_rc op_summary_text(struct op_session *session, int64_t job, bool outputs,
+                                         struct op_buf *out, struct op_err *err);
+
+/* The result of run, create, fetch and cancel: prints the jobs, says what to do next, yields the
+ * exit code. sent: that everything is with the provider is all that was asked for. why: an error
+ * that ended the work early; rc 0 none. */
+int op_summary_finish(struct op_session *session, const int64_t *jobs, size_t count, bool sent,
+                      const struct op_err *why);
+
+#endif
