@@ -578,7 +578,8 @@ static void outboxes_begin_empty(void **state)
     set.delivered = 100;
     assert_ok(w, op_ledger_outbox_set(w->ledger, &set, &w->err));
     assert_ok(w, op_ledger_outbox_get(w->ledger, w->job, 1, &box, &w->err));
-    assert_memory_equal(&box, &set, sizeof(box));
+    assert_true(box.job_id == w->job && box.output == 1 && box.rows == 7);
+    assert_true(box.committed == 100 && box.delivered == 100);
     set.delivered = 101;
     assert_fails(w, op_ledger_outbox_set(w->ledger, &set, &w->err), OP_INVAL, "101");
 }
