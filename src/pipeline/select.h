@@ -5,8 +5,10 @@
 /*
  * Model:     from inputs to records. Staging reads every input once into a private SQLite file;
  *            then `require`, `records` and `done` are SELECTs over it. A pipeline with one input and
- *            no `records`, no `require` and no `done` needs no staging: its rows are the records, in
- *            order (its key column: `key`, else `id`, else the row's number from 1).
+ *            no `records`, no `require` and no `done`, and no other SELECT that names the input, needs
+ *            no staging: its rows are the records, in order. Where there is no `records`, the key
+ *            is the column `key`; else, of a raw request, its custom_id; else `id`; else the row's
+ *            number from 1; and is then added as a last column `key`.
  * Ownership: a select owns its connection or source; cells are borrowed until the next call.
  * Errors:    OP_INVAL with file and line. Malformed input rows are errors unless on_error: skip, then
  *            they are given to `skipped` one by one and counted.
@@ -21,11 +23,12 @@ bool op_plan_streams(const struct op_plan *plan);
 typedef void (*op_skipped_fn)(void *arg, const char *message);
 
 /* Reads all inputs into db_path (made anew, synced at the end; the caller makes its folder's entry
- * durable). Column affinity: none, cells keep their types; an index is made on every column a
- * SELECT joins by only where SQLite itself would build an automatic one at run time. */
-OP_MUST_CHECK enum op_rc op_stage(struct op_env *env, const struct op_plan *plan,
-                                  const char *db_path, op_skipped_fn skipped, void *skipped_arg,
-                                  int64_t *ret_rows, struct op_err *err);
+ * durable). Column affinity: none, cells keep their types. The columns that a SELECT which runs once
+ * per result (checks, rows) searches an input by get an index. Messages of skipped rows are kept in
+ * the file too: op_select_open tells and counts them. */
+OP_MUST_CHECK enum op_rc op_stage(struct op_env *env, struct op_plan *plan, const char *db_path,
+                                  op_skipped_fn skipped, void *skipped_arg, int64_t *ret_rows,
+                                  struct op_err *err);
 
 /* Runs `require`; OP_INVAL with the message of the first that does not hold. */
 OP_MUST_CHECK enum op_rc op_require(struct op_sqlenv *sql, const struct op_plan *plan,

@@ -44,8 +44,10 @@ struct op_context {
     struct op_str problem;    /* why there is none: violations, error; "" */
 };
 
-/* inputs_db: path of the staged inputs, attached as schema `inputs`; NULL none. */
-OP_MUST_CHECK enum op_rc op_sqlenv_open(const struct op_plan *plan, const char *inputs_db,
+/* inputs_db: path of the staged inputs, attached as schema `inputs`; NULL none. Prepares the checks
+ * and the rows of every output, and opens the outputs of the plan; the first sqlenv of a plan must
+ * be open before another thread opens one. */
+OP_MUST_CHECK enum op_rc op_sqlenv_open(struct op_plan *plan, const char *inputs_db,
                                         struct op_sqlenv **ret, struct op_err *err);
 void op_sqlenv_close(struct op_sqlenv *sql);
 void op_sqlenv_closep(struct op_sqlenv **sql);

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/sql_fuzzy.h"
+
+#include <stdlib.h>
+#include <utf8proc.h>
+
+#include "base/mem.h"
+
+struct word {
+    const int32_t *ptr;
+    size_t len;
+};
+
+struct name {
+    int32_t *folded; /* code points, words in the order of the text */
+    size_t room;
+    struct word words[OP_FUZZY_MAX / 2 + 1];
+    int32_t sorted[OP_FUZZY_MAX + 1];
+    size_t len;
+    char *text; /* whose name this is: the same mention is compared with many names in a row */
+    size_t text_len, text_room;
+    bool known;
+};
+
+struct op_fuzzy {
+    struct name names[2];
+    uint16_t rows[2][OP_FUZZY_MAX + 1];
+    int32_t *fold;
+    size_t fold_room;
+};
+
+struct op_fuzzy *op_fuzzy_new(void)
+{
+    return op_mem_alloc(sizeof(struct op_fuzzy));
+}
+
+void op_fuzzy_free(void *fuzzy)
+{
+    struct op_fuzzy *f = fuzzy;
+    if (!f)
+        return;
+    for (size_t i = 0; i < OP_COUNT(f->names); i++) {
+        op_mem_free(f->names[i].folded);
+        op_mem_free(f->names[i].text);
+    }
+    op_mem_free(f->fold);
+    op_mem_free(f);
+}
+
+/* --- folding ---------------------------------------------------------------------------------- */
+
+#define FOLD (UTF8PROC_STABLE | UTF8PROC_COMPAT | UTF8PROC_COMPOSE | UTF8PROC_CASEFOLD)
+
+/* Code points folded and composed into *codes; -1 when the text is not UTF-8. */
+static utf8proc_ssize_t fold_codes(struct op_str text, int32_t **codes, size_t *room)
+{
+    if (op_utf8_valid_len(text.ptr, text.len) != text.len)
+        return -1;
+    const utf8proc_uint8_t *bytes = (const utf8proc_uint8_t *)text.ptr;
+    for (;;) {
+        utf8proc_ssize_t count = utf8proc_decompose(bytes, (utf8proc_ssize_t)text.len, *codes,
+                                                    (utf8proc_ssize_t)*room, FOLD);
+        if (count < 0)
+            return -1;
+        /* utf8proc_reencode wants room for a final NUL. */
+        if ((size_t)count < *room)
+            return utf8proc_normalize_utf32(*codes, count, FOLD);
+        *room = (size_t)count + 64;
+        *codes = op_mem_realloc(*codes, *room * sizeof(**codes));
+    }
+}
+
+static bool is_plain(struct op_str text)
+{
+    unsigned char all = 0;
+    for (size_t i = 0; i < text.len; i++)
+        all |= (unsigned char)text.ptr[i];
+    return all < 0x80;
+}
+
+void op_fold(struct op_fuzzy *fuzzy, struct op_str text, struct op_buf *out)
+{
+    if (is_plain(text)) {
+        size_t from = out->len;
+        op_buf_add_str(out, text);
+        for (size_t i = from; i < out->len; i++)
+            if (out->ptr[i] >= 'A' && out->ptr[i] <= 'Z')
+                out->ptr[i] = (char)(out->ptr[i] | 0x20);
+        return;
+    }
+    utf8proc_ssize_t count = fold_codes(text, &fuzzy->fold, &fuzzy->fold_room);
+    if (count < 0) {
+        op_buf_add_str(out, text);
+        return;
+    }
+    for (utf8proc_ssize_t i = 0; i < count; i++) {
+        utf8proc_uint8_t bytes[4];
+        utf8proc_ssize_t len = utf8proc_encode_char(fuzzy->fold[i], bytes);
+        op_buf_add(out, bytes, (size_t)len);
+    }
+}
+
+/* --- names ------------------------------------------------------------------------------------ */
+
+static bool is_space(int32_t c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r') || c == 0x85 || c == 0x2028 || c == 0x2029 ||
+           utf8proc_category(c) == UTF8PROC_CATEGORY_ZS;
+}
+
+static bool is_apostrophe(int32_t c)
+{
+    return c == '\'' || c == 0x2019;
+}
+
+static size_t drop_apostrophes(int32_t *codes, size_t count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!is_apostrophe(codes[i]))
+            codes[n++] = codes[i];
+        else if (i + 1 < count && codes[i + 1] == 's')
+            i++;
+    }
+    return n;
+}
+
+static int compare_words(const void *pa, const void *pb)
+{
+    const struct word *a = pa, *b = pb;
+    size_t len = a->len < b->len ? a->len : b->len;
+    for (size_t i = 0; i < len; i++)
+        if (a->ptr[i] != b->ptr[i])
+            return a->ptr[i] < b->ptr[i] ? -1 : 1;
+    return a->len < b->len ? -1 : a->len > b->len;
+}
+
+static size_t decode_bytes(struct name *name, struct op_str text)
+{
+    if (name->room < text.len) {
+        name->room = text.len;
+        name->folded = op_mem_realloc(name->folded, name->room * sizeof(*name->folded));
+    }
+    for (size_t i = 0; i < text.len; i++)
+        name->folded[i] = (unsigned char)text.ptr[i];
+    return text.len;
+}
+
+static void read_name(struct name *name, struct op_str text)
+{
+    if (name->known && name->text_len == text.len &&
+        memcmp(name->text, text.ptr, text.len) == 0)
+        return;
+    utf8proc_ssize_t folded = fold_codes(text, &name->folded, &name->room);
+    size_t count = folded < 0 ? decode_bytes(name, text) : (size_t)folded;
+    count = drop_apostrophes(name->folded, count);
+    if (count > OP_FUZZY_MAX)
+        count = OP_FUZZY_MAX;
+    size_t words = 0;
+    for (size_t i = 0; i < count;) {
+        size_t from = i;
+        while (i < count && !is_space(name->folded[i]))
+            i++;
+        if (i > from)
+            name->words[words++] = (struct word){name->folded + from, i - from};
+        i++;
+    }
+    qsort(name->words, words, sizeof(name->words[0]), compare_words);
+    name->len = 0;
+    for (size_t w = 0; w < words; w++) {
+        if (w)
+            name->sorted[name->len++] = ' ';
+        memcpy(name->sorted + name->len, name->words[w].ptr,
+               name->words[w].len * sizeof(int32_t));
+        name->len += name->words[w].len;
+    }
+    if (name->text_room < text.len + 1) {
+        name->text_room = text.len + 64;
+        name->text = op_mem_realloc(name->text, name->text_room);
+    }
+    if (text.len)
+        memcpy(name->text, text.ptr, text.len);
+    name->text_len = text.len;
+    name->known = true;
+}
+
+/* --- the longest common subsequence ----------------------------------------------------------- */
+
+/* Bit-parallel, for a name of at most 64 code points, all below 256: each step of the loop does a
+ * column of the table at once. */
+static size_t lcs_bits(const struct name *a, const struct name *b)
+{
+    uint64_t places[256] = {0};
+    for (size_t i = 0; i < a->len; i++)
+        places[a->sorted[i]] |= UINT64_C(1) << i;
+    uint64_t s = ~UINT64_C(0);
+    for (size_t k = 0; k < b->len; k++) {
+        uint64_t u = b->sorted[k] < 256 ? s & places[b->sorted[k]] : 0;
+        s = (s + u) | (s - u);
+    }
+    uint64_t used = a->len == 64 ? ~UINT64_C(0) : (UINT64_C(1) << a->len) - 1;
+    return (size_t)__builtin_popcountll(~s & used);
+}
+
+static size_t lcs_table(struct op_fuzzy *f, const struct name *a, const struct name *b)
+{
+    uint16_t *last = f->rows[0], *row = f->rows[1];
+    memset(last, 0, (b->len + 1) * sizeof(*last));
+    row[0] = 0;
+    for (size_t i = 0; i < a->len; i++) {
+        for (size_t k = 0; k < b->len; k++) {
+            uint16_t most = row[k] > last[k + 1] ? row[k] : last[k + 1];
+            row[k + 1] = a->sorted[i] == b->sorted[k] ? (uint16_t)(last[k] + 1) : most;
+        }
+        uint16_t *swap = last;
+        last = row;
+        row = swap;
+        row[0] = 0;
+    }
+    return last[b->len];
+}
+
+static bool fits_bits(const struct name *name)
+{
+    if (name->len > 64)
+        return false;
+    for (size_t i = 0; i < name->len; i++)
+        if (name->sorted[i] > 255)
+            return false;
+    return true;
+}
+
+double op_fuzzy_match(struct op_fuzzy *f, struct op_str a, struct op_str b)
+{
+    struct name *x = &f->names[0], *y = &f->names[1];
+    read_name(x, a);
+    read_name(y, b);
+    if (x->len + y->len == 0)
+        return 100;
+    size_t lcs = fits_bits(x)   ? lcs_bits(x, y)
+                 : fits_bits(y) ? lcs_bits(y, x)
+                                : lcs_table(f, x, y);
+    return 100.0 * 2.0 * (double)lcs / (double)(x->len + y->len);
+}
