@@ -94,6 +94,7 @@ bool op_map_get(const struct op_map *map, struct op_str key, int64_t *ret_value)
     const struct op_map_entry *entry = find(map, key, op_hash64(key.ptr, key.len), &slot);
     if (!entry)
         return false;
-    *ret_value = entry->value;
+    if (ret_value)
+        *ret_value = entry->value;
     return true;
 }

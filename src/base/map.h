@@ -32,6 +32,7 @@ void op_map_release(struct op_map *map); /* also fine on a zeroed struct */
 /* Puts key -> value unless present; returns true when it was new. *ret_value (may be NULL) is the
  * value now stored. */
 bool op_map_add(struct op_map *map, struct op_str key, int64_t value, int64_t *ret_value);
+/* ret_value may be NULL. */
 bool op_map_get(const struct op_map *map, struct op_str key, int64_t *ret_value);
 void op_map_set(struct op_map *map, struct op_str key, int64_t value);
 

@@ -39,9 +39,9 @@ static int run_cancel(struct op_args *args)
     if (rc) {
         code = op_say_error(args, &err);
     } else {
-        rc =
-            op_job_list_work(&session, &jobs, args->wait ? OP_UNTIL_DONE : OP_UNTIL_IDLE, &err);
-        code = op_summary_finish(&session, jobs.ids, jobs.count, false, &err);
+        rc = op_job_list_work(&session, &jobs, args->wait.given ? OP_UNTIL_DONE : OP_UNTIL_IDLE,
+                              &err);
+        code = op_summary_finish(&session, jobs.ids, jobs.count, &err);
         /* Canceled is what was asked for. */
         if (code == OP_EXIT_PARTIAL && !rc &&
             op_job_list_all_in(&session, &jobs, OP_JOB_CANCELED))
@@ -53,7 +53,7 @@ static int run_cancel(struct op_args *args)
 }
 
 static const struct op_option options[] = {
-    OP_OPT_FLAG("wait", wait, "Wait until the provider has ended the batches"),
+    OP_OPT_WAIT("Wait until the provider has ended the batches, at most so long"),
     OP_OPT_GROUP("How it is done"),
     OP_OPTIONS_WORK,
     OP_OPTIONS_STATE,

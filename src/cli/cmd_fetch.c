@@ -22,11 +22,11 @@ static int run_fetch(struct op_args *args)
     if (rc) {
         code = op_say_error(args, &err);
     } else {
-        rc =
-            op_job_list_work(&session, &jobs, args->wait ? OP_UNTIL_DONE : OP_UNTIL_IDLE, &err);
+        rc = op_job_list_work(&session, &jobs, args->wait.given ? OP_UNTIL_DONE : OP_UNTIL_IDLE,
+                              &err);
         if (jobs.count == 0)
             op_note(args, "no job is open");
-        code = op_summary_finish(&session, jobs.ids, jobs.count, false, &err);
+        code = op_summary_finish(&session, jobs.ids, jobs.count, &err);
     }
     op_session_close(&session);
     op_job_list_release(&jobs);
@@ -35,7 +35,7 @@ static int run_fetch(struct op_args *args)
 
 static const struct op_option options[] = {
     OP_OPT_FLAG("all-pending", all_pending, "Of every open job"),
-    OP_OPT_FLAG("wait", wait, "Wait until the jobs are done"),
+    OP_OPT_WAIT("Wait until the jobs are done, at most so long"),
     OP_OPT_GROUP("How it is done"),
     OP_OPTIONS_WORK,
     OP_OPTIONS_STATE,

@@ -73,7 +73,7 @@ static int run_recover(struct op_args *args)
                               &err);
         if (jobs.count == 0)
             op_note(args, "no job is open");
-        code = op_summary_finish(&session, jobs.ids, jobs.count, false, &err);
+        code = op_summary_finish(&session, jobs.ids, jobs.count, &err);
     }
     op_session_close(&session);
     op_job_list_release(&jobs);
@@ -82,7 +82,7 @@ static int run_recover(struct op_args *args)
 
 static const struct op_option options[] = {
     OP_OPT_FLAG("no-wait", no_wait, "Leave when nothing can be done at once"),
-    OP_OPT_FLAG("wait", wait, "Wait until the jobs are done (the default)"),
+    OP_OPT_WAIT("Wait until the jobs are done (the default), at most so long"),
     OP_OPT_FLAG("retry-failed", retry_failed, "Ask the failed requests of these jobs again"),
     OP_OPT_FLAG(
         "trust", trust,

@@ -145,8 +145,9 @@ static int work(struct op_args *args, bool wait)
         code = op_say_error(args, &err);
     } else {
         op_progress_begin(&session.progress, args, job);
-        rc = op_engine_run(session.engine, job, wait ? OP_UNTIL_DONE : OP_UNTIL_SENT, 0, &err);
-        code = op_summary_finish(&session, &job, 1, !wait, &err);
+        rc = op_engine_run(session.engine, job, wait ? OP_UNTIL_DONE : OP_UNTIL_SENT,
+                           op_deadline(args), &err);
+        code = op_summary_finish(&session, &job, 1, &err);
     }
     op_session_close(&session);
     return code;
@@ -171,7 +172,7 @@ static int run_run(struct op_args *args)
 
 static int run_create(struct op_args *args)
 {
-    return start(args, args->wait);
+    return start(args, args->wait.given);
 }
 
 static const struct op_option options[] = {
@@ -180,7 +181,7 @@ static const struct op_option options[] = {
     OP_OPT_FLAG("retry-failed", retry_failed, "Ask the failed requests of the last run again"),
     OP_OPT_FLAG("dry-run", dry_run,
                 "Say what would be asked and what it would cost; send and keep nothing"),
-    OP_OPT_FLAG("wait", wait, "Wait until the job is done (`run` always does)"),
+    OP_OPT_WAIT("Wait until the job is done (`run` always does), at most so long"),
     OP_OPTIONS_WORK,
     OP_OPTIONS_STATE,
     OP_OPTIONS_EMULATOR,

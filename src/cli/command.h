@@ -26,6 +26,11 @@ enum op_exit {
 
 struct op_command;
 
+struct op_wait {
+    bool given;
+    int64_t ms; /* 0: as long as it takes */
+};
+
 /* The options of all commands; a command fills those in its table. */
 struct op_args {
     const struct op_command *command;
@@ -38,7 +43,8 @@ struct op_args {
 
     const char *model, *provider, *mode, *prices;
     int64_t limit, max_cost_microusd, poll_ms;
-    bool dry_run, wait, no_wait, fresh, no_cache, strict, exclusive, retry_failed;
+    struct op_wait wait;
+    bool dry_run, no_wait, fresh, no_cache, strict, exclusive, retry_failed;
 
     const char *input, *output, *prompt, *system, *schema, *key;
     int64_t max_tokens;
@@ -64,6 +70,7 @@ enum op_option_kind {
     OP_OPTION_NUMBER,  /* double, above 0 */
     OP_OPTION_USD,     /* int64_t micro-dollars */
     OP_OPTION_SECONDS, /* int64_t milliseconds */
+    OP_OPTION_WAIT,    /* struct op_wait; its seconds may be left out */
 };
 
 struct op_option {

@@ -83,7 +83,10 @@ const char *op_options_first_word(const struct op_command *command, int argc, ch
         const struct op_option *o =
             arg[1] == '-' ? find_option(command, arg + 2) : find_letter(command, arg[1]);
         after_unknown = !o && !strchr(arg, '=');
-        if (o && o->kind != OP_OPTION_FLAG && !strchr(arg, '='))
+        double seconds = 0;
+        bool takes = o && o->kind != OP_OPTION_FLAG && !strchr(arg, '=');
+        if (takes && (o->kind != OP_OPTION_WAIT ||
+                      (i + 1 < argc && op_str_double(op_str_from(argv[i + 1]), &seconds))))
             i++;
     }
     return NULL;
@@ -193,6 +196,9 @@ static enum op_rc set_option(const struct op_option *o, const char *text, struct
         return OP_OK;
     case OP_OPTION_SECONDS:
         return read_seconds(o, text, into, err);
+    case OP_OPTION_WAIT:
+        ((struct op_wait *)into)->given = true;
+        return text ? read_seconds(o, text, &((struct op_wait *)into)->ms, err) : OP_OK;
     case OP_OPTION_GROUP:
         break;
     }
@@ -247,6 +253,10 @@ static enum op_rc parse_long(struct parse *p, const char *arg, struct op_err *er
         return set_option(o, "", p->args, err);
     }
     const char *value = NULL;
+    double seconds = 0;
+    if (o->kind == OP_OPTION_WAIT && !strchr(arg, '=') &&
+        (p->at + 1 >= p->argc || !op_str_double(op_str_from(p->argv[p->at + 1]), &seconds)))
+        return set_option(o, NULL, p->args, err);
     enum op_rc rc = take_value(p, arg, &value, err);
     return rc ? rc : set_option(o, value, p->args, err);
 }

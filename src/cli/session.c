@@ -44,6 +44,12 @@ enum op_rc op_cwd(char **ret, struct op_err *err)
     return OP_OK;
 }
 
+int64_t op_deadline(const struct op_args *args)
+{
+    struct op_env *env = op_env_default();
+    return args->wait.ms ? env->ops->now_ms(env) + args->wait.ms : 0;
+}
+
 static const char *set(const char *name)
 {
     const char *value = getenv(name);

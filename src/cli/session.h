@@ -28,6 +28,9 @@ bool op_state_exists(const char *dir);
 /* The folder the command was started in, as an op_mem path. */
 OP_MUST_CHECK enum op_rc op_cwd(char **ret, struct op_err *err);
 
+/* When --wait ends, on the wall clock; 0: never. */
+int64_t op_deadline(const struct op_args *args);
+
 enum op_session_mode {
     OP_SESSION_READ, /* looks; needs no lock */
     OP_SESSION_NEW,  /* makes a job: an emulator with --emulate */

@@ -364,9 +364,20 @@ static int exit_of_job(enum op_job_state state)
     return OP_EXIT_PARTIAL;
 }
 
-static enum op_rc finish_text(struct op_session *session, const int64_t *jobs, size_t count,
-                              struct op_err *err)
+/* A job that could not be planned has nothing to show but the error, which is said anyway. */
+static bool is_stillborn(struct op_session *session, int64_t id)
 {
+    OP_CLEANUP(op_job_release) struct op_job job = {0};
+    struct op_err err = OP_ERR_INIT;
+    return !op_ledger_job_get(op_session_ledger(session), id, &job, &err) &&
+           job.state == OP_JOB_FAILED;
+}
+
+static enum op_rc finish_text(struct op_session *session, const int64_t *jobs, size_t count,
+                              const struct op_err *why, struct op_err *err)
+{
+    if (count == 1 && why->rc && is_stillborn(session, jobs[0]))
+        return OP_OK;
     enum op_rc rc = OP_OK;
     OP_CLEANUP(op_buf_release) struct op_buf text = {0};
     op_buf_init(&text, TEXT_MAX);
@@ -404,19 +415,8 @@ static enum op_rc finish_json(struct op_session *session, const int64_t *jobs, s
     return OP_OK;
 }
 
-static bool all_sent(struct op_ledger *ledger, int64_t job)
-{
-    struct op_batch_counts counts;
-    struct op_err err = OP_ERR_INIT;
-    bool unpacked = false;
-    return !op_batch_counts_read(ledger, job, &counts, &err) &&
-           !op_ledger_job_has(ledger, job, OP_REQUEST_NEW, &unpacked, &err) && !unpacked &&
-           !counts.batches[OP_BATCH_BUILT] && !counts.batches[OP_BATCH_UPLOADED] &&
-           !counts.batches[OP_BATCH_SENDING] && !counts.batches[OP_BATCH_AMBIGUOUS];
-}
-
 /* One job's part in the exit code of several: a failure counts more than something unfinished. */
-static enum op_rc finish_job(struct op_session *session, int64_t id, bool sent, int *code,
+static enum op_rc finish_job(struct op_session *session, int64_t id, int *code,
                              struct op_err *err)
 {
     OP_CLEANUP(op_job_release) struct op_job job = {0};
@@ -424,28 +424,26 @@ static enum op_rc finish_job(struct op_session *session, int64_t id, bool sent, 
     if (rc)
         return rc;
     int one = exit_of_job(job.state);
-    if (sent && job.state == OP_JOB_RUNNING && all_sent(op_session_ledger(session), id))
-        one = OP_EXIT_OK;
     if (*code == OP_EXIT_OK || (*code == OP_EXIT_PARTIAL && one == OP_EXIT_FAILED))
         *code = one;
     advise(session, &job);
     return OP_OK;
 }
 
-int op_summary_finish(struct op_session *session, const int64_t *jobs, size_t count, bool sent,
+int op_summary_finish(struct op_session *session, const int64_t *jobs, size_t count,
                       const struct op_err *why)
 {
     const struct op_args *args = session->args;
     struct op_err err = OP_ERR_INIT;
     op_progress_end(&session->progress);
     enum op_rc rc = args->json ? finish_json(session, jobs, count, why, &err)
-                               : finish_text(session, jobs, count, &err);
+                               : finish_text(session, jobs, count, why, &err);
     int code = OP_EXIT_OK;
     if (!rc && why->rc) {
         struct op_args text = {.command = args->command}; /* the JSON has it already */
         code = op_say_error(&text, why);
     }
     for (size_t i = 0; !rc && i < count; i++)
-        rc = finish_job(session, jobs[i], sent, &code, &err);
+        rc = finish_job(session, jobs[i], &code, &err);
     return rc ? op_say_error(args, &err) : code;
 }

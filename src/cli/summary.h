@@ -28,10 +28,9 @@ OP_MUST_CHECK enum op_rc op_summary_json(struct op_session *session, int64_t job
 OP_MUST_CHECK enum op_rc op_summary_text(struct op_session *session, int64_t job, bool outputs,
                                          struct op_buf *out, struct op_err *err);
 
-/* The result of run, create, fetch and cancel: prints the jobs, says what to do next, yields the
- * exit code. sent: that everything is with the provider is all that was asked for. why: an error
- * that ended the work early; rc 0 none. */
-int op_summary_finish(struct op_session *session, const int64_t *jobs, size_t count, bool sent,
+/* The result of run, create, fetch, cancel and recover: prints the jobs, says what to do next, yields
+ * the exit code. why: an error that ended the work early; rc 0 none. */
+int op_summary_finish(struct op_session *session, const int64_t *jobs, size_t count,
                       const struct op_err *why);
 
 #endif

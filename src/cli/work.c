@@ -55,11 +55,12 @@ enum op_rc op_job_list_work(struct op_session *session, const struct op_job_list
     enum op_rc rc = OP_OK;
     if (list->all && list->count > 1) {
         op_progress_begin(&session->progress, session->args, 0);
-        return op_engine_run(session->engine, 0, until, 0, err);
+        return op_engine_run(session->engine, 0, until, op_deadline(session->args), err);
     }
     for (size_t i = 0; !rc && i < list->count; i++) {
         op_progress_begin(&session->progress, session->args, list->ids[i]);
-        rc = op_engine_run(session->engine, list->ids[i], until, 0, err);
+        rc = op_engine_run(session->engine, list->ids[i], until, op_deadline(session->args),
+                           err);
     }
     return rc;
 }
