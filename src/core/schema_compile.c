@@ -178,7 +178,13 @@ static enum op_rc compile_type(const struct place *at)
 
     if (op_json_is(at->value, OP_JSON_STRING)) {
         at->node->types = type_named(op_json_str(at->value));
-        return at->node->types ? OP_OK : fail_at(at, expected);
+        if (at->node->types)
+            return OP_OK;
+        struct op_str name = op_json_str(at->value);
+        OP_CLEANUP(op_mem_freep)
+        char *what =
+            op_mem_printf("there is no type '" OP_STR_FMT "': %s", OP_STR_ARG(name), expected);
+        return fail_at(at, what);
     }
     if (!op_json_is(at->value, OP_JSON_ARRAY) || op_json_count(at->value) == 0)
         return fail_at(at, expected);

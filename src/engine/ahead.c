@@ -11,7 +11,7 @@
 struct op_ahead {
     struct op_work *work;
     struct op_digest *digest;
-    struct op_lines *lines;
+    struct op_ordered *lines;
     int64_t part;
     pthread_t thread;
     pthread_mutex_t lock;
@@ -70,18 +70,19 @@ static void *digest_file(void *arg)
     return NULL;
 }
 
-static enum op_rc open_input(struct op_ahead *a, const struct op_result_file *file,
-                             int64_t offset, struct op_err *err)
+static enum op_rc open_input(struct op_ahead *a, const struct op_batch *batch,
+                             const struct op_result_file *file, struct op_err *err)
 {
     struct op_engine *engine = a->work->engine;
     OP_CLEANUP(op_mem_freep) char *path = op_spool_path(engine->spool, file->file);
-    return op_lines_open(engine->env, path, offset, OP_RESULT_LINE_MAX, &a->lines, err);
+    return op_ordered_open(engine->env, path, op_ledger_tag(engine->ledger), batch->nonce,
+                           batch->apply_offset, OP_RESULT_LINE_MAX, &a->lines, err);
 }
 
 enum op_rc op_ahead_start(struct op_work *work, const struct op_batch *batch,
                           const struct op_member *members, size_t member_count,
-                          const struct op_result_file *file, int64_t offset,
-                          struct op_ahead **ret, struct op_err *err)
+                          const struct op_result_file *file, struct op_ahead **ret,
+                          struct op_err *err)
 {
     struct op_ahead *a = op_mem_alloc(sizeof(*a));
     a->work = work;
@@ -90,7 +91,7 @@ enum op_rc op_ahead_start(struct op_work *work, const struct op_batch *batch,
     pthread_cond_init(&a->turned, NULL);
     for (; a->free_count < SLOTS; a->free_count++)
         a->free[a->free_count] = op_chunk_new(work);
-    enum op_rc rc = open_input(a, file, offset, err);
+    enum op_rc rc = open_input(a, batch, file, err);
     if (!rc)
         rc = op_digest_open(work, batch, members, member_count, &a->digest, err);
     if (!rc && pthread_create(&a->thread, NULL, digest_file, a) != 0)
@@ -150,7 +151,7 @@ void op_ahead_stop(struct op_ahead *a)
     for (size_t i = 0; i < a->ready_count; i++)
         op_chunk_free(a->work, a->ready[i]);
     op_digest_close(a->digest);
-    op_lines_close(a->lines);
+    op_ordered_close(a->lines);
     pthread_mutex_destroy(&a->lock);
     pthread_cond_destroy(&a->turned);
     op_mem_free(a);

@@ -238,8 +238,8 @@ static enum op_rc apply_part(struct applying *a, const struct op_result_file *fi
                              struct op_err *err)
 {
     struct op_ahead *ahead = NULL;
-    enum op_rc rc = op_ahead_start(a->work, &a->batch, a->members, a->member_count, file,
-                                   a->batch.apply_offset, &ahead, err);
+    enum op_rc rc =
+        op_ahead_start(a->work, &a->batch, a->members, a->member_count, file, &ahead, err);
     if (rc)
         return rc;
     for (bool last = false; !rc && !last;) {
@@ -396,7 +396,8 @@ static enum op_rc apply_batch(struct applying *a, struct op_err *err)
             op_err_clear(err);
             return complete(a, err);
         }
-        if (!rc)
+        /* What this very process hashed while it wrote it need not be hashed again. */
+        if (!rc && engine->fetched_batch != a->batch.id)
             rc = op_spool_verify(engine->spool, file.file, file.bytes, file.sha256, err);
         bool ours = true;
         if (!rc && a->batch.provisional && a->batch.apply_offset == 0)

@@ -350,34 +350,29 @@ static void mark_frames(const struct op_work *work, struct op_chunk *chunk)
     }
 }
 
-enum op_rc op_digest_chunk(struct op_digest *d, struct op_lines *lines, struct op_chunk *chunk,
-                           struct op_err *err)
+enum op_rc op_digest_chunk(struct op_digest *d, struct op_ordered *lines,
+                           struct op_chunk *chunk, struct op_err *err)
 {
-    int64_t begin = -1;
+    size_t bytes = 0;
     mark_frames(d->work, chunk);
-    while (chunk->count < OP_CHUNK_ENTRIES) {
+    while (chunk->count < OP_CHUNK_ENTRIES && bytes < OP_CHUNK_BYTES) {
         struct op_line line;
-        enum op_rc rc = op_lines_next(lines, &line, err);
+        enum op_rc rc = op_ordered_next(lines, &line, err);
         if (rc == OP_NOTFOUND && !err->rc) {
             chunk->last = true;
             break;
         }
         if (rc)
             return rc;
+        struct op_entry *entry = &chunk->entries[chunk->count];
+        *entry = (struct op_entry){0};
+        rc = digest_line(d, &line, entry, chunk, err);
+        if (rc)
+            return rc;
+        bytes += line.len;
         chunk->end = line.end;
-        if (begin < 0)
-            begin = line.offset;
-        if (line.oversize || line.len > 0) {
-            struct op_entry *entry = &chunk->entries[chunk->count];
-            *entry = (struct op_entry){0};
-            rc = digest_line(d, &line, entry, chunk, err);
-            if (rc)
-                return rc;
-            chunk->count++;
-            mark_frames(d->work, chunk);
-        }
-        if (line.end - begin >= OP_CHUNK_BYTES)
-            break;
+        chunk->count++;
+        mark_frames(d->work, chunk);
     }
     return OP_OK;
 }

@@ -11,6 +11,7 @@
  * Errors:    a line that cannot be understood is an entry, not an error.
  */
 
+#include "engine/order.h"
 #include "engine/work.h"
 #include "pipeline/answer.h"
 
@@ -44,7 +45,7 @@ struct op_entry {
 
 struct op_chunk {
     int64_t part;
-    int64_t end; /* offset after the last line taken */
+    int64_t end; /* position after the last line taken (order.h) */
     bool last;   /* nothing follows in this part */
     struct op_entry *entries;
     size_t count;
@@ -71,7 +72,7 @@ struct op_chunk *op_chunk_new(const struct op_work *work);
 void op_chunk_free(const struct op_work *work, struct op_chunk *chunk);
 
 /* Fills an empty chunk with the next lines. */
-OP_MUST_CHECK enum op_rc op_digest_chunk(struct op_digest *digest, struct op_lines *lines,
+OP_MUST_CHECK enum op_rc op_digest_chunk(struct op_digest *digest, struct op_ordered *lines,
                                          struct op_chunk *chunk, struct op_err *err);
 
 /* The rows of one result that is final without being good (failed, refused, absent, ...): line ptr

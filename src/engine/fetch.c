@@ -121,6 +121,7 @@ static enum op_rc commit_fetch(struct op_work *work, struct op_batch *batch,
         op_ledger_rollback(engine->ledger);
         return rc;
     }
+    engine->fetched_batch = batch->id;
     OP_FAULT(engine, "fetch.committed");
     op_log(OP_EVENT_BATCH_FETCHED, OP_F("batch", batch->id), OP_F("bytes", bytes));
     return OP_OK;

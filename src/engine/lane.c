@@ -174,8 +174,8 @@ enum op_rc op_lane_is_paused(struct op_engine *engine, const struct op_lane *lan
     return OP_OK;
 }
 
-/* A PAUSE disposition (credit, spend cap, key) needs a person; it is looked at again every quarter of
- * an hour, so that topping up is enough. */
+/* A PAUSE disposition (credit, spend cap, key) needs a person; it is looked at again every
+ * quarter of an hour, so that topping up is enough. */
 void op_lane_pause(struct op_engine *engine, const struct op_lane *lane,
                    const struct op_err *why)
 {

@@ -43,8 +43,8 @@ struct op_engine {
     struct op_lane **lanes;
     size_t lane_count;
     struct op_work *works;
-    int64_t due_ms; /* earliest due time met during this step */
-    int64_t sweep_due_ms;
+    int64_t due_ms;        /* earliest due time met during this step */
+    int64_t fetched_batch; /* its result files were written by this process, last; 0 none */
 };
 
 static inline int64_t op_engine_now(struct op_engine *engine)

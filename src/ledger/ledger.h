@@ -61,7 +61,7 @@ OP_MUST_CHECK enum op_rc op_ledger_begin(struct op_ledger *ledger, struct op_err
 OP_MUST_CHECK enum op_rc op_ledger_commit(struct op_ledger *ledger, struct op_err *err);
 void op_ledger_rollback(struct op_ledger *ledger); /* harmless when none is open */
 
-/* --- lanes ---------------------------------------------------------------------------------- */
+/* --- lanes -------------------------------------------------------------------------------- */
 
 struct op_lane_row {
     int64_t id;
@@ -81,7 +81,7 @@ typedef enum op_rc (*op_lane_fn)(void *arg, const struct op_lane_row *row, struc
 OP_MUST_CHECK enum op_rc op_ledger_lanes(struct op_ledger *ledger, op_lane_fn fn, void *arg,
                                          struct op_err *err);
 
-/* --- jobs ----------------------------------------------------------------------------------- */
+/* --- jobs --------------------------------------------------------------------------------- */
 
 /* Sums that only ever move together with what they count. */
 struct op_job_counts {
@@ -149,7 +149,7 @@ OP_MUST_CHECK enum op_rc op_ledger_definition_get(struct op_ledger *ledger, cons
                                                   char **ret, size_t *ret_len,
                                                   struct op_err *err);
 
-/* --- records and requests -------------------------------------------------------------------- */
+/* --- records and requests ----------------------------------------------------------------- */
 
 /* Where the params of a request lie: bytes [offset, offset+len) of the payload file of a batch. */
 struct op_payload_ref {
@@ -210,10 +210,11 @@ OP_MUST_CHECK enum op_rc op_ledger_request_add(struct op_ledger *ledger,
                                                struct op_err *err);
 OP_MUST_CHECK enum op_rc op_ledger_request_get(struct op_ledger *ledger, int64_t id,
                                                struct op_request *ret, struct op_err *err);
-/* CAS on the state (and on batch_id when from is PACKED): `request` holds the new values of batch_id,
- * same_as, buy_no, reask, reason; its id and state say which row and what is expected. NEW and
- * WAITING have no batch, whatever it says. A request leaves a live batch only when that batch's
- * result for it is in the ledger (R1), so op_ledger_result_add comes first. Hot. */
+/* CAS on the state (and on batch_id when from is PACKED): `request` holds the new values of
+ * batch_id, same_as, buy_no, reask, reason; its id and state say which row and what is
+ * expected. NEW and WAITING have no batch, whatever it says. A request leaves a live batch
+ * only when that batch's result for it is in the ledger (R1), so op_ledger_result_add comes
+ * first. Hot. */
 OP_MUST_CHECK enum op_rc op_ledger_request_go(struct op_ledger *ledger,
                                               const struct op_request *request,
                                               int64_t expected_batch, enum op_request_state to,
@@ -229,7 +230,8 @@ typedef enum op_rc (*op_request_fn)(void *arg, const struct op_request *request,
 OP_MUST_CHECK enum op_rc op_ledger_requests(struct op_ledger *ledger, int64_t job_id,
                                             enum op_request_state state, int64_t after_id,
                                             op_request_fn fn, void *arg, struct op_err *err);
-/* All requests of one record, by id. Quick when requests were added in the order of their records. */
+/* All requests of one record, by id. Quick when requests were added in the order of their
+ * records. */
 OP_MUST_CHECK enum op_rc op_ledger_record_requests(struct op_ledger *ledger, int64_t record_id,
                                                    op_request_fn fn, void *arg,
                                                    struct op_err *err);
@@ -250,7 +252,7 @@ OP_MUST_CHECK enum op_rc op_ledger_asked_put(struct op_ledger *ledger,
                                              const uint8_t hash[OP_HASH_LEN],
                                              int64_t request_id, struct op_err *err);
 
-/* --- batches --------------------------------------------------------------------------------- */
+/* --- batches ------------------------------------------------------------------------------ */
 
 struct op_batch {
     int64_t id;
@@ -281,8 +283,8 @@ struct op_batch {
     int64_t tries;      /* consecutive failures of the present step */
     int64_t missing_since_ms; /* first of consecutive 404s; 0 none */
     int64_t fetches;    /* complete downloads so far */
-    int64_t apply_part; /* cursor: number of the result file, and offset in it */
-    int64_t apply_offset;
+    int64_t apply_part; /* cursor: number of the result file ... */
+    int64_t apply_offset; /* ... and how many of its lines, in the order of their requests */
     int64_t ok, failed, absent; /* applied so far: ok + failed + absent == count when APPLIED */
     int64_t spent_microusd;
     struct op_usage usage;
@@ -351,7 +353,7 @@ typedef enum op_rc (*op_journal_fn)(void *arg, const struct op_journal_entry *en
 OP_MUST_CHECK enum op_rc op_ledger_journal(struct op_ledger *ledger, int64_t batch_id,
                                            op_journal_fn fn, void *arg, struct op_err *err);
 
-/* --- results --------------------------------------------------------------------------------- */
+/* --- results ------------------------------------------------------------------------------ */
 
 /* One downloaded result file of a batch. Every version is kept. */
 struct op_result_file {
@@ -409,7 +411,7 @@ OP_MUST_CHECK enum op_rc op_ledger_notes(struct op_ledger *ledger, int64_t job_i
                                          int64_t batch_id, int64_t request_id, op_note_fn fn,
                                          void *arg, struct op_err *err);
 
-/* --- outboxes -------------------------------------------------------------------------------- */
+/* --- outboxes ----------------------------------------------------------------------------- */
 
 /* The outbox file of one (job, output): committed holds the frames that count; bytes beyond are
  * the remains of a crash and are cut off. */

@@ -275,7 +275,7 @@ static enum op_rc next_jsonl(struct op_source *source, const struct op_value **r
         source->line = line.number;
         if (line.oversize)
             return op_fail_as(err, OP_INVAL, OP_DISP_REJECT,
-                              "%s: line %lld has %zu bytes, more than the limit of %d",
+                              "%s:%lld: the line has %zu bytes, more than the limit of %d",
                               jsonl->path, (long long)line.number, line.len,
                               OP_SOURCE_MAX_RECORD);
         struct op_str text = content(&line);

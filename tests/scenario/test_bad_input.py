@@ -173,12 +173,12 @@ def mounted(path, options):
 
 def test_full_disk(world):
     offpeak, emulator, tmp = world
-    mounted(offpeak.state, "size=200m")
+    mounted(offpeak.state, "size=200m,mode=700")
     try:
         done = offpeak.run("run", pipeline(tmp))
         assert done.returncode == 1 and "free" in done.stderr, done.stderr
         assert not emulator.bill()
-        subprocess.run(["mount", "-o", "remount,size=1g", str(offpeak.state)], check=True)
+        subprocess.run(["mount", "-o", "remount,size=1g,mode=700", str(offpeak.state)], check=True)
         offpeak.run("run", pipeline(tmp), expect=0)
         assert set(emulator.accepted().values()) == {1}
     finally:
@@ -187,7 +187,7 @@ def test_full_disk(world):
 
 def test_read_only_state(world):
     offpeak, emulator, tmp = world
-    mounted(offpeak.state, "size=1m,ro")
+    mounted(offpeak.state, "size=1m,ro,mode=700")
     try:
         done = offpeak.run("run", pipeline(tmp))
         assert done.returncode == 1 and str(offpeak.state) in done.stderr, done.stderr
