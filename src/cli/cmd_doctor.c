@@ -64,7 +64,7 @@ static void check(struct doctor *d, const char *name, enum verdict verdict, cons
     op_table_add(&d->table, "%s", text.ptr);
 }
 
-/* --- what the program stands on ------------------------------------------------------------------ */
+/* --- what the program stands on ----------------------------------------------------------- */
 
 static void check_versions(struct doctor *d)
 {
@@ -127,7 +127,7 @@ static void check_prices(struct doctor *d)
           prices->list.count, oldest, old ? ": older than 90 days, look them up again" : "");
 }
 
-/* --- the state folder ---------------------------------------------------------------------------- */
+/* --- the state folder --------------------------------------------------------------------- */
 
 static const char *filesystem_name(long type)
 {
@@ -228,7 +228,7 @@ static void check_quarantine(struct doctor *d)
               (long long)count, path);
 }
 
-/* --- the ledger ---------------------------------------------------------------------------------- */
+/* --- the ledger --------------------------------------------------------------------------- */
 
 struct open_jobs {
     int64_t open, waiting;
@@ -322,7 +322,7 @@ static void check_ledger(struct doctor *d)
         check(d, "ledger", PROBLEM, "%s", err.msg);
 }
 
-/* --- the command --------------------------------------------------------------------------------- */
+/* --- the command -------------------------------------------------------------------------- */
 
 static void examine(struct doctor *d)
 {

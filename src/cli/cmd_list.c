@@ -35,7 +35,7 @@ static bool take(struct listing *l)
     return true;
 }
 
-/* --- jobs --------------------------------------------------------------------------------------- */
+/* --- jobs --------------------------------------------------------------------------------- */
 
 static enum op_rc list_job(void *arg, const struct op_job *job, struct op_err *err)
 {
@@ -66,7 +66,7 @@ static enum op_rc list_jobs(struct listing *l, struct op_err *err)
     return op_ledger_jobs(op_session_ledger(l->session), false, list_job, l, err);
 }
 
-/* --- batches ------------------------------------------------------------------------------------ */
+/* --- batches ------------------------------------------------------------------------------ */
 
 static enum op_rc list_batch(void *arg, const struct op_batch *batch, struct op_err *err)
 {
@@ -100,7 +100,7 @@ static enum op_rc list_batches(struct listing *l, struct op_err *err)
     return op_ledger_batches(op_session_ledger(l->session), &filter, list_batch, l, err);
 }
 
-/* --- failed requests ----------------------------------------------------------------------------- */
+/* --- failed requests ---------------------------------------------------------------------- */
 
 static enum op_rc list_request(void *arg, const struct op_request *request, struct op_err *err)
 {
@@ -159,7 +159,7 @@ static enum op_rc list_failed(struct listing *l, struct op_err *err)
     return op_ledger_jobs(op_session_ledger(l->session), false, list_failed_of, l, err);
 }
 
-/* --- the command --------------------------------------------------------------------------------- */
+/* --- the command -------------------------------------------------------------------------- */
 
 enum list_kind { LIST_JOBS, LIST_BATCHES, LIST_FAILED };
 

@@ -20,7 +20,7 @@ static enum op_rc text_entry(void *arg, const struct op_journal_entry *entry,
     (void)err;
     struct op_table *table = arg;
     char at[OP_TIME_TEXT];
-    op_table_add(table, "  %s", op_text_when(entry->at_ms, at));
+    op_table_add(table, "%s", op_text_when(entry->at_ms, at));
     op_table_add(table, "%s", entry->to);
     op_table_add(table, "%s", entry->evidence ? entry->evidence : "");
     return OP_OK;
@@ -94,7 +94,8 @@ static enum op_rc show_batch(struct op_session *session, int64_t id, struct op_e
     OP_CLEANUP(op_buf_release) struct op_buf out = {0};
     OP_CLEANUP(op_table_release) struct op_table table;
     op_buf_init(&out, TEXT_MAX);
-    op_table_init(&table, "  JOURNAL|STATE|EVIDENCE");
+    op_table_init(&table, "JOURNAL|STATE|EVIDENCE");
+    table.indent = 2;
     text_batch(&batch, &out);
     rc = op_ledger_journal(ledger, id, text_entry, &table, err);
     op_table_print(&table, op_say_width(1), &out);
@@ -110,7 +111,7 @@ static enum op_rc add_batch(void *arg, const struct op_batch *batch, struct op_e
     (void)err;
     struct op_table *table = arg;
     char n[OP_TEXT_SHORT];
-    op_table_add(table, "  batch-%lld", (long long)batch->id);
+    op_table_add(table, "batch-%lld", (long long)batch->id);
     op_table_add(table, "%s", op_batch_state_name(batch->state));
     op_table_add(table, "%s", op_text_count(batch->count, n));
     op_table_add(table, "%s", op_text_count(batch->ok, n));
@@ -151,7 +152,8 @@ static enum op_rc show_job(struct op_session *session, int64_t id, struct op_err
     OP_CLEANUP(op_table_release) struct op_table table;
     OP_CLEANUP(op_job_release) struct op_job job = {0};
     op_buf_init(&out, TEXT_MAX);
-    op_table_init(&table, "  BATCH|STATE|>REQUESTS|>OK|>FAILED|>COST|PROVIDER'S ID");
+    op_table_init(&table, "BATCH|STATE|>REQUESTS|>OK|>FAILED|>COST|PROVIDER'S ID");
+    table.indent = 2;
     enum op_rc rc = op_ledger_job_get(ledger, id, &job, err);
     if (!rc)
         rc = op_summary_text(session, id, true, &out, err);
@@ -271,12 +273,15 @@ static enum op_rc first_good(void *arg, const struct op_request *request, struct
     if (rc)
         return rc;
     OP_CLEANUP(op_buf_release) struct op_buf key = {0};
+    OP_CLEANUP(op_buf_release) struct op_buf clean = {0};
     op_buf_init(&key, OP_SOURCE_MAX_RECORD);
+    op_buf_init(&clean, OP_SOURCE_MAX_RECORD);
     rc = op_ledger_record_data(op_session_ledger(l->session), request->record_id, &key, NULL,
                                err);
+    op_text_line(&clean, op_buf_str(&key), 100);
     if (!rc)
         op_note(l->session->args, "the first answer of job-%lld (%s):", (long long)l->job,
-                key.ptr);
+                clean.ptr);
     l->found = true;
     return rc ? rc : OP_STOPPED; /* ends the walk */
 }

@@ -61,7 +61,7 @@ static enum op_rc choose(struct op_session *session, struct view *v, struct op_e
     return OP_OK;
 }
 
-/* --- the pipeline's own progress ---------------------------------------------------------------- */
+/* --- the pipeline's own progress ---------------------------------------------------------- */
 
 typedef void (*progress_fn)(void *arg, struct op_str name, struct op_str value);
 
@@ -100,7 +100,7 @@ static void text_progress(void *arg, struct op_str name, struct op_str value)
     op_buf_addc(out, '\n');
 }
 
-/* --- lanes -------------------------------------------------------------------------------------- */
+/* --- lanes -------------------------------------------------------------------------------- */
 
 static enum op_rc text_lane(void *arg, const struct op_lane_row *row, struct op_err *err)
 {
@@ -142,7 +142,7 @@ static enum op_rc json_lane(void *arg, const struct op_lane_row *row, struct op_
     return OP_OK;
 }
 
-/* --- the two forms ------------------------------------------------------------------------------ */
+/* --- the two forms ------------------------------------------------------------------------ */
 
 static void json_states(const struct view *v, const struct op_batch_counts *batches,
                         struct op_json_out *out)

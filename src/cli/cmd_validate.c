@@ -29,7 +29,8 @@ static void add_mistake(void *arg, const char *message)
     check->count++;
 }
 
-/* Prompts against columns, SELECTs against tables: the inputs are read for that, nothing is kept. */
+/* Prompts against columns, SELECTs against tables: the inputs are read for that, nothing is
+ * kept. */
 static enum op_rc check_inputs(struct check *check, struct op_plan *plan, struct op_err *err)
 {
     struct op_env *env = op_env_default();

@@ -9,9 +9,6 @@
 #include "base/mem.h"
 #include "provider/provider.h"
 
-#define PROMPT_FILE "prompt.md"
-#define SYSTEM_FILE "system.md"
-#define SCHEMA_FILE "schema.json"
 /* Names of the params: no column of a file is likely to be called so. */
 #define INPUT_PARAM    "input_path"
 #define OUTPUT_PARAM   "output_path"
@@ -29,14 +26,27 @@ static bool is_file_name(const char *text, const char *const *suffixes)
     return false;
 }
 
+/* What a text is called in the bundle, and so in messages: as its file, else as its option. */
+static const char *text_name(struct op_subject *subject, const char *option, const char *text,
+                             bool file, const char *const *suffixes)
+{
+    const char *slash = strrchr(text, '/');
+    const char *base = slash ? slash + 1 : text;
+    if (file && is_file_name(base, suffixes) && !op_bundle_get(&subject->bundle, base).ptr)
+        return base;
+    return op_arena_printf(&subject->arena, "--%s%s", option, suffixes[0]);
+}
+
 /* The text itself, or what is in the file it names: @FILE, or a word that ends like a file. */
-static enum op_rc put_text(struct op_bundle *bundle, const char *option, const char *text,
-                           const char *const *suffixes, const char *name, struct op_err *err)
+static enum op_rc put_text(struct op_subject *subject, const char *option, const char *text,
+                           const char *const *suffixes, const char **ret_name,
+                           struct op_err *err)
 {
     bool at = text[0] == '@';
+    bool file = at || is_file_name(text, suffixes);
     OP_CLEANUP(op_buf_release) struct op_buf buf = {0};
     op_buf_init(&buf, OP_BUNDLE_FILE_MAX);
-    if (at || is_file_name(text, suffixes)) {
+    if (file) {
         enum op_rc rc = op_io_read_file(op_env_default(), text + at, &buf, err);
         if (rc)
             return op_err_wrap(err, "--%s", option);
@@ -47,7 +57,8 @@ static enum op_rc put_text(struct op_bundle *bundle, const char *option, const c
         return op_fail(err, OP_INVAL, "--%s is empty", option);
     if (op_utf8_valid_len(buf.ptr, buf.len) != buf.len)
         return op_fail(err, OP_INVAL, "--%s is not UTF-8 text", option);
-    op_bundle_put(bundle, name, op_buf_str(&buf));
+    *ret_name = text_name(subject, option, text + at, file, suffixes);
+    op_bundle_put(&subject->bundle, *ret_name, op_buf_str(&buf));
     return OP_OK;
 }
 
@@ -222,6 +233,11 @@ static void records_sql(const struct shape *shape, struct op_buf *sql)
     op_buf_addz(sql, " FROM input");
 }
 
+/* Their names in the bundle; NULL: there is none. */
+struct texts {
+    const char *prompt, *system, *schema;
+};
+
 /* --- pipeline.yaml ---------------------------------------------------------------------------- */
 
 static void write_param(struct op_json_out *out, const char *name, const char *about)
@@ -267,7 +283,7 @@ static void write_output(const struct shape *shape, const struct op_sink_ops *si
     op_json_out_end_array(out);
     op_json_out_kv_str(out, "rows", op_buf_str(&sql));
     if (json && shape->answer_count) {
-        op_json_out_name(out, "json");
+        op_json_out_name(out, "json_columns");
         op_json_out_array(out);
         for (size_t i = 0; i < shape->answer_count; i++) {
             OP_CLEANUP(op_mem_freep) char *name = answer_name(shape, shape->answers[i]);
@@ -279,17 +295,18 @@ static void write_output(const struct shape *shape, const struct op_sink_ops *si
     op_json_out_end_array(out);
 }
 
-static void write_requests(const struct op_args *args, struct op_json_out *out)
+static void write_requests(const struct op_args *args, const struct texts *texts,
+                           struct op_json_out *out)
 {
     op_json_out_name(out, "requests");
     op_json_out_object(out);
     op_json_out_name(out, "ask");
     op_json_out_object(out);
-    op_json_out_kv_text(out, "user", PROMPT_FILE);
-    if (args->system)
-        op_json_out_kv_text(out, "system", SYSTEM_FILE);
-    if (args->schema)
-        op_json_out_kv_text(out, "answer", SCHEMA_FILE);
+    op_json_out_kv_text(out, "user", texts->prompt);
+    if (texts->system)
+        op_json_out_kv_text(out, "system", texts->system);
+    if (texts->schema)
+        op_json_out_kv_text(out, "answer", texts->schema);
     if (args->max_tokens)
         op_json_out_kv_int(out, "max_tokens", args->max_tokens);
     if (args->provider)
@@ -326,13 +343,24 @@ static enum op_rc finish(const struct op_args *args, const char *input,
     return OP_OK;
 }
 
-enum op_rc op_oneline_make(const struct op_args *args, bool need_output,
-                           struct op_subject *subject, struct op_err *err)
+static enum op_rc put_texts(const struct op_args *args, struct op_subject *subject,
+                            struct texts *ret, struct op_err *err)
 {
     static const char *const texts[] = {".md", ".txt", ".mustache", ".xml", NULL};
     static const char *const schemas[] = {".json", NULL};
+    enum op_rc rc = put_text(subject, "prompt", args->prompt, texts, &ret->prompt, err);
+    if (!rc && args->system)
+        rc = put_text(subject, "system", args->system, texts, &ret->system, err);
+    if (!rc && args->schema)
+        rc = put_text(subject, "schema", args->schema, schemas, &ret->schema, err);
+    return rc;
+}
+
+enum op_rc op_oneline_make(const struct op_args *args, bool need_output,
+                           struct op_subject *subject, struct op_err *err)
+{
     struct shape shape = {0};
-    struct op_bundle *bundle = &subject->bundle;
+    struct texts texts = {0};
     const struct op_sink_ops *sink = args->output ? op_sink_guess(args->output) : NULL;
     if (!args->prompt)
         return op_fail(err, OP_INVAL,
@@ -346,13 +374,10 @@ enum op_rc op_oneline_make(const struct op_args *args, bool need_output,
                      "and .db files can be written so",
                      args->output);
     if (!rc)
-        rc = put_text(bundle, "prompt", args->prompt, texts, PROMPT_FILE, err);
-    if (!rc && args->system)
-        rc = put_text(bundle, "system", args->system, texts, SYSTEM_FILE, err);
-    if (!rc && args->schema)
-        rc = put_text(bundle, "schema", args->schema, schemas, SCHEMA_FILE, err);
-    if (!rc && args->schema)
-        rc = read_schema(op_bundle_get(bundle, SCHEMA_FILE), &subject->arena, &shape, err);
+        rc = put_texts(args, subject, &texts, err);
+    if (!rc && texts.schema)
+        rc = read_schema(op_bundle_get(&subject->bundle, texts.schema), &subject->arena, &shape,
+                         err);
     if (!rc)
         rc = read_columns(args, &subject->arena, &shape, err);
     if (rc)
@@ -375,7 +400,7 @@ enum op_rc op_oneline_make(const struct op_args *args, bool need_output,
         records_sql(&shape, &sql);
         op_json_out_kv_str(&out, "records", op_buf_str(&sql));
     }
-    write_requests(args, &out);
+    write_requests(args, &texts, &out);
     if (sink)
         write_output(&shape, sink, &out);
     op_json_out_end_object(&out);

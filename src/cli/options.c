@@ -131,8 +131,11 @@ static enum op_rc take_value(struct parse *p, const char *arg, const char **ret,
         *ret = equals + 1;
         return OP_OK;
     }
-    if (p->at + 1 >= p->argc)
-        return op_fail(err, OP_INVAL, "%s needs a value", arg);
+    /* A value that begins so is far more likely the next option of one that was forgotten. */
+    if (p->at + 1 >= p->argc || strncmp(p->argv[p->at + 1], "--", 2) == 0)
+        return op_fail(err, OP_INVAL, "%s needs a value%s", arg,
+                       p->at + 1 < p->argc ? " (write it behind '=' if it begins with --)"
+                                           : "");
     *ret = p->argv[++p->at];
     return OP_OK;
 }
@@ -295,15 +298,16 @@ enum op_rc op_options_parse(const struct op_command *command, int argc, char **a
 {
     struct parse p = {.command = command, .argc = argc, .argv = argv, .args = args};
     bool only_words = false;
-    for (; p.at < argc; p.at++) {
-        const char *arg = argv[p.at];
-        enum op_rc rc;
-        if (op_options_is_key(arg))
+    for (int i = 0; i < argc; i++)
+        if (op_options_is_key(argv[i]))
             return op_fail(err, OP_INVAL,
                            "argument %d looks like a secret key; everybody can read it in the "
                            "process list: set it in the environment (ANTHROPIC_API_KEY) and "
                            "consider this one known",
-                           p.at + 1);
+                           i + 1);
+    for (; p.at < argc; p.at++) {
+        const char *arg = argv[p.at];
+        enum op_rc rc;
         if (only_words || arg[0] != '-' || !arg[1])
             rc = add_word(&p, arg, err);
         else if (strcmp(arg, "--") == 0) {

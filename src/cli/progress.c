@@ -12,6 +12,7 @@
 #include "cli/text.h"
 
 #define DRAW_EVERY_MS 150
+#define TIME_EVERY_MS 1000
 /* More warnings than this only push each other off the screen. */
 #define WARNINGS_SHOWN 20
 
@@ -85,30 +86,46 @@ void op_progress_end(struct op_progress *progress)
 
 /* --- time left -------------------------------------------------------------------------------- */
 
+/* The ledger's journal tells by our own clock what the provider tells by its. */
+#define TIMED_MOST 16
+
 struct times_walk {
     struct op_times times;
-    int64_t sum, count;
+    int64_t ended[TIMED_MOST]; /* the last ones, round and round */
+    size_t ended_count;
+    int64_t live_first, live_last; /* batch ids */
 };
 
 static enum op_rc see_batch(void *arg, const struct op_batch *batch, struct op_err *err)
 {
     (void)err;
     struct times_walk *walk = arg;
-    struct op_times *t = &walk->times;
     if (batch->prime)
         return OP_OK;
     if (batch->state == OP_BATCH_ACCEPTED) {
-        t->live++;
-        if (!t->oldest_ms || batch->accepted_ms < t->oldest_ms)
-            t->oldest_ms = batch->accepted_ms;
-        if (batch->accepted_ms > t->newest_ms)
-            t->newest_ms = batch->accepted_ms;
+        walk->times.live++;
+        walk->live_first = walk->live_first ? walk->live_first : batch->id;
+        walk->live_last = batch->id;
     } else if (batch->state == OP_BATCH_BUILT || batch->state == OP_BATCH_UPLOADED) {
-        t->unsent++;
-    } else if (batch->accepted_ms > 0 && batch->ended_ms > batch->accepted_ms) {
-        walk->sum += batch->ended_ms - batch->accepted_ms;
-        walk->count++;
+        walk->times.unsent++;
+    } else if (batch->accepted_ms > 0 && batch->ended_ms > 0) {
+        walk->ended[walk->ended_count++ % TIMED_MOST] = batch->id;
     }
+    return OP_OK;
+}
+
+struct journal_times {
+    int64_t accepted_ms, ended_ms;
+};
+
+static enum op_rc see_entry(void *arg, const struct op_journal_entry *entry, struct op_err *err)
+{
+    (void)err;
+    struct journal_times *t = arg;
+    if (strcmp(entry->to, op_batch_state_name(OP_BATCH_ACCEPTED)) == 0)
+        t->accepted_ms = entry->at_ms;
+    else if (strcmp(entry->to, op_batch_state_name(OP_BATCH_ENDED)) == 0 && !t->ended_ms)
+        t->ended_ms = entry->at_ms;
     return OP_OK;
 }
 
@@ -116,12 +133,26 @@ enum op_rc op_times_read(struct op_ledger *ledger, int64_t job, struct op_times 
                          struct op_err *err)
 {
     struct times_walk walk = {0};
+    struct journal_times first = {0}, last = {0};
     struct op_batch_filter filter = {.job_id = job};
     enum op_rc rc = op_ledger_batches(ledger, &filter, see_batch, &walk, err);
+    if (!rc && walk.live_first)
+        rc = op_ledger_journal(ledger, walk.live_first, see_entry, &first, err);
+    if (!rc && walk.live_last)
+        rc = op_ledger_journal(ledger, walk.live_last, see_entry, &last, err);
+    int64_t sum = 0, count = 0;
+    for (size_t i = 0; !rc && i < walk.ended_count && i < TIMED_MOST; i++) {
+        struct journal_times t = {0};
+        rc = op_ledger_journal(ledger, walk.ended[i], see_entry, &t, err);
+        sum += t.ended_ms > t.accepted_ms ? t.ended_ms - t.accepted_ms : 0;
+        count += t.ended_ms > t.accepted_ms;
+    }
     if (rc)
         return rc;
     *ret = walk.times;
-    ret->took_ms = walk.count ? walk.sum / walk.count : 0;
+    ret->oldest_ms = first.accepted_ms;
+    ret->newest_ms = last.accepted_ms;
+    ret->took_ms = count ? sum / count : 0;
     return OP_OK;
 }
 
@@ -211,12 +242,17 @@ static void add_times(struct op_progress *progress, struct op_ledger *ledger,
                       struct op_buf *line)
 {
     struct op_env *env = op_env_default();
-    struct op_times times, all;
+    struct op_times all;
     struct op_err err = OP_ERR_INIT;
+    int64_t mono = env->ops->mono_ms(env);
     if (progress->typical_ms < 0)
         progress->typical_ms = op_times_read(ledger, 0, &all, &err) ? 0 : all.took_ms;
-    if (!op_times_read(ledger, progress->job, &times, &err))
-        op_times_write(&times, progress->typical_ms, env->ops->now_ms(env), line);
+    if (progress->timed_ms + TIME_EVERY_MS <= mono) {
+        progress->timed_ms = mono;
+        if (op_times_read(ledger, progress->job, &progress->times, &err))
+            progress->times = (struct op_times){0};
+    }
+    op_times_write(&progress->times, progress->typical_ms, env->ops->now_ms(env), line);
 }
 
 void op_progress_draw(struct op_progress *progress, struct op_engine *engine)

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "cli/text.h"
 
 static bool stdout_failed;
 
@@ -50,11 +51,14 @@ void op_sayf(const char *fmt, ...)
     op_say(op_buf_str(&text));
 }
 
-/* Whatever a line was made of, no key leaves with it. */
+/* Whatever a line was made of, no key leaves with it, and nothing that steers a terminal. */
 static void to_stderr(struct op_buf *text)
 {
+    OP_CLEANUP(op_buf_release) struct op_buf clean = {0};
+    op_buf_init(&clean, OP_SAY_MAX);
     op_log_mask(text->ptr, text->len);
-    (void)write_all(STDERR_FILENO, text->ptr, text->len);
+    op_text_block(&clean, op_buf_str(text), 0);
+    (void)write_all(STDERR_FILENO, clean.ptr, clean.len);
 }
 
 void op_note(const struct op_args *args, const char *fmt, ...)
@@ -67,7 +71,6 @@ void op_note(const struct op_args *args, const char *fmt, ...)
     va_start(ap, fmt);
     op_buf_vaddf(&text, fmt, ap);
     va_end(ap);
-    op_buf_addc(&text, '\n');
     to_stderr(&text);
 }
 

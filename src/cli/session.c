@@ -88,7 +88,7 @@ bool op_state_exists(const char *dir)
     return access(path, F_OK) == 0;
 }
 
-/* --- does an open job talk to the emulator? ---------------------------------------------------- */
+/* --- does an open job talk to the emulator? ----------------------------------------------- */
 
 struct peek {
     struct op_json_parser *parser;
@@ -121,7 +121,7 @@ static bool needs_emulator(const char *state_dir)
     return peek.emulated;
 }
 
-/* --- the session ------------------------------------------------------------------------------ */
+/* --- the session -------------------------------------------------------------------------- */
 
 static void on_changed(void *arg)
 {
@@ -170,7 +170,7 @@ void op_session_close(struct op_session *session)
     op_mem_free(OP_TAKE(session->state_dir));
 }
 
-/* --- ids -------------------------------------------------------------------------------------- */
+/* --- ids ---------------------------------------------------------------------------------- */
 
 bool op_id_number(const char *text, const char *prefix, int64_t *ret)
 {

@@ -157,6 +157,19 @@ static bool is_good(const struct chapter *c)
 
 /* --- rows --------------------------------------------------------------------------------------- */
 
+/* A raw request's line goes back under the id that its file gave it. */
+static struct op_str own_line(struct chapter *c, struct op_buf *out)
+{
+    struct op_str line = op_buf_str(&c->line), ours = c->result.custom_id;
+    const char *at = ours.len ? memmem(line.ptr, line.len, ours.ptr, ours.len) : NULL;
+    if (!at || !c->work->def.requests[c->request->name].raw)
+        return line;
+    op_buf_add(out, line.ptr, (size_t)(at - line.ptr));
+    op_json_escape(out, c->key.ptr, c->key.len);
+    op_buf_add(out, at + ours.len, line.len - (size_t)(at - line.ptr) - ours.len);
+    return op_buf_str(out);
+}
+
 typedef void (*row_fn)(void *arg, const struct op_plan_output *output, const char *const *names,
                        const struct op_value *cells, size_t count);
 
@@ -222,8 +235,10 @@ static enum op_rc each_row_of(struct op_sqlenv *sql, const struct op_plan_output
 static enum op_rc each_row(struct chapter *c, row_fn fn, void *arg, struct op_err *err)
 {
     OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
+    OP_CLEANUP(op_buf_release) struct op_buf line = {0};
     struct op_sqlenv *sql = NULL;
     bool own = false;
+    op_buf_init(&line, LINE_MAX_BYTES);
     enum op_rc rc =
         op_ledger_batch_get(op_session_ledger(c->session), c->row.batch_id, &batch, err);
     if (!rc)
@@ -242,7 +257,7 @@ static enum op_rc each_row(struct chapter *c, row_fn fn, void *arg, struct op_er
         .record_arg = c,
         .result = &c->result,
         .microusd = c->row.microusd,
-        .line = op_buf_str(&c->line),
+        .line = own_line(c, &line),
         .answer = is_good(c) ? op_buf_str(&c->answer) : OP_STR_NULL,
         .problem = op_str_from(c->request->reason ? c->request->reason : ""),
     };

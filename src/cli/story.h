@@ -19,7 +19,8 @@ OP_MUST_CHECK enum op_rc op_story_json(struct op_session *session, int64_t job, 
                                        struct op_json_out *out, struct op_err *err);
 OP_MUST_CHECK enum op_rc op_story_text(struct op_session *session, int64_t job, int64_t record,
                                        struct op_buf *out, struct op_err *err);
-/* Only the answer of a request, as `display` prints it; OP_NOTFOUND (err untouched): it has none. */
+/* Only the answer of a request, as `display` prints it; OP_NOTFOUND (err untouched): it has
+ * none. */
 OP_MUST_CHECK enum op_rc op_story_answer(struct op_session *session,
                                          const struct op_request *request, struct op_buf *out,
                                          struct op_err *err);

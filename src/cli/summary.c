@@ -205,67 +205,80 @@ static void text_output(void *arg, const struct op_plan_output *output,
 {
     struct op_buf *out = arg;
     char n[OP_TEXT_SHORT];
-    op_buf_addf(out, "  %-9s %s  (%s %s%s)\n", "output", output->target,
-                op_text_count(box->rows, n), box->rows == 1 ? "row" : "rows",
+    op_buf_addf(out, "  %-9s ", "output");
+    op_text_line(out, op_str_from(output->target), 0);
+    op_buf_addf(out, "  (%s %s%s)\n", op_text_count(box->rows, n),
+                box->rows == 1 ? "row" : "rows",
                 box->delivered == box->committed ? "" : ", not all delivered");
+}
+
+struct part {
+    int64_t count;
+    const char *what;
+};
+
+/* "3 done, 1 failed": what there is none of is left out. */
+static bool text_parts(const struct part *parts, size_t count, struct op_buf *out)
+{
+    char n[OP_TEXT_SHORT];
+    bool any = false;
+    for (size_t i = 0; i < count; i++) {
+        if (!parts[i].count)
+            continue;
+        op_buf_addf(out, "%s%s %s", any ? ", " : "", op_text_count(parts[i].count, n),
+                    parts[i].what);
+        any = true;
+    }
+    return any;
 }
 
 static void text_requests(const struct op_job_counts *c, struct op_buf *out)
 {
     char n[OP_TEXT_SHORT];
+    const struct part states[] = {
+        {c->done, "done"},
+        {c->failed, "failed"},
+        {c->canceled, "canceled"},
+        {c->requests - c->done - c->failed - c->canceled, "open"},
+    };
+    const struct part remarks[] = {
+        {c->reused, "reused without buying"},
+        {c->reasked, "asked again"},
+        {c->invalid, c->invalid == 1 ? "invalid answer" : "invalid answers"},
+        {c->warnings, c->warnings == 1 ? "warning" : "warnings"},
+    };
     op_buf_addf(out, "  %-9s %s", "records", op_text_count(c->records, n));
     if (c->skipped)
         op_buf_addf(out, "  (%s skipped: done before, or malformed)",
                     op_text_count(c->skipped, n));
-    op_buf_addf(out, "\n  %-9s %s", "requests", op_text_count(c->requests, n));
-    const struct {
-        const char *what;
-        int64_t count;
-    } parts[] = {
-        {"done", c->done},
-        {"failed", c->failed},
-        {"canceled", c->canceled},
-        {"open", c->requests - c->done - c->failed - c->canceled},
-    };
-    const char *before = ": ";
-    for (size_t i = 0; i < OP_COUNT(parts); i++) {
-        if (!parts[i].count)
-            continue;
-        op_buf_addf(out, "%s%s %s", before, op_text_count(parts[i].count, n), parts[i].what);
-        before = ", ";
-    }
-    op_buf_addc(out, '\n');
-    if (c->reused || c->reasked || c->invalid || c->warnings) {
-        op_buf_addf(out, "  %-9s %s reused for nothing", "", op_text_count(c->reused, n));
-        op_buf_addf(out, ", %s bought again", op_text_count(c->reasked, n));
-        op_buf_addf(out, ", %s invalid", op_text_count(c->invalid, n));
-        op_buf_addf(out, ", %s %s\n", op_text_count(c->warnings, n),
-                    c->warnings == 1 ? "warning" : "warnings");
-    }
+    op_buf_addf(out, "\n  %-9s %s  (", "requests", op_text_count(c->requests, n));
+    op_buf_addz(out, text_parts(states, OP_COUNT(states), out) ? ")\n" : "nothing to ask)\n");
+    op_buf_addf(out, "  %-9s ", "");
+    size_t start = out->len;
+    if (text_parts(remarks, OP_COUNT(remarks), out))
+        op_buf_addc(out, '\n');
+    else
+        out->len = start - 12;
 }
 
 static void text_batches(const struct op_batch_counts *counts, struct op_buf *out)
 {
-    char n[OP_TEXT_SHORT];
-    const char *before = "";
+    struct part parts[OP_BATCH_STATE_COUNT];
+    for (size_t i = 0; i < OP_BATCH_STATE_COUNT; i++)
+        parts[i] =
+            (struct part){counts->batches[i], op_batch_state_name((enum op_batch_state)i)};
     op_buf_addf(out, "  %-9s ", "batches");
-    for (size_t i = 0; i < OP_BATCH_STATE_COUNT; i++) {
-        if (!counts->batches[i])
-            continue;
-        op_buf_addf(out, "%s%s %s", before, op_text_count(counts->batches[i], n),
-                    op_batch_state_name((enum op_batch_state)i));
-        before = ", ";
-    }
-    op_buf_addz(out, before[0] ? "\n" : "none\n");
+    op_buf_addz(out, text_parts(parts, OP_BATCH_STATE_COUNT, out) ? "\n" : "none\n");
 }
 
 static void text_money(const struct op_job *job, struct op_buf *out)
 {
     char a[OP_TEXT_SHORT], b[OP_TEXT_SHORT], d[OP_TEXT_SHORT];
     const struct op_job_counts *c = &job->counts;
-    op_buf_addf(out, "  %-9s %s in, %s out\n", "tokens",
-                op_text_count(op_usage_prompt(&c->usage), a),
-                op_text_count(c->usage.tokens[OP_TOKEN_OUTPUT], b));
+    int64_t in = op_usage_prompt(&c->usage), answered = c->usage.tokens[OP_TOKEN_OUTPUT];
+    if (in || answered)
+        op_buf_addf(out, "  %-9s %s in, %s out\n", "tokens", op_text_count(in, a),
+                    op_text_count(answered, b));
     op_buf_addf(out, "  %-9s %s", "cost", op_text_usd(c->spent_microusd, a));
     if (c->reserved_microusd)
         op_buf_addf(out, ", at most %s more for what is not answered yet",

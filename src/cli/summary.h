@@ -28,8 +28,8 @@ OP_MUST_CHECK enum op_rc op_summary_json(struct op_session *session, int64_t job
 OP_MUST_CHECK enum op_rc op_summary_text(struct op_session *session, int64_t job, bool outputs,
                                          struct op_buf *out, struct op_err *err);
 
-/* The result of run, create, fetch, cancel and recover: prints the jobs, says what to do next, yields
- * the exit code. why: an error that ended the work early; rc 0 none. */
+/* The result of run, create, fetch, cancel and recover: prints the jobs, says what to do
+ * next, yields the exit code. why: an error that ended the work early; rc 0 none. */
 int op_summary_finish(struct op_session *session, const int64_t *jobs, size_t count,
                       const struct op_err *why);
 

@@ -48,7 +48,8 @@ void op_table_add(struct op_table *table, const char *fmt, ...)
 static void print_row(const struct op_table *table, const char *const *cells,
                       const size_t *widths, size_t total, struct op_buf *out)
 {
-    size_t used = 0, last = table->column_count - 1;
+    size_t used = table->indent, last = table->column_count - 1;
+    op_buf_addf(out, "%*s", (int)table->indent, "");
     for (size_t c = 0; c <= last; c++) {
         struct op_str cell = op_str_from(cells[c]);
         size_t width = op_text_width(cell);

@@ -19,6 +19,7 @@ struct op_table {
     const char *titles[OP_TABLE_COLUMNS];
     bool right[OP_TABLE_COLUMNS];
     size_t column_count;
+    size_t indent;
     const char **cells; /* row by row */
     size_t cell_count, room;
 };

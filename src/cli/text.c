@@ -42,13 +42,15 @@ const char *op_text_usd(int64_t micro, char ret[OP_TEXT_SHORT])
 {
     const char *sign = micro < 0 ? "-" : "";
     uint64_t n = micro < 0 ? 0 - (uint64_t)micro : (uint64_t)micro;
-    if (n >= 1000000) {
+    if (n == 0) {
+        snprintf(ret, OP_TEXT_SHORT, "$0");
+    } else if (n >= 1000000) {
         n += 5000;
         char whole[OP_TEXT_SHORT];
         op_text_count((int64_t)(n / 1000000), whole);
         snprintf(ret, OP_TEXT_SHORT, "%s$%s.%02u", sign, whole,
                  (unsigned)(n % 1000000 / 10000));
-    } else if (n >= 10000 || n == 0) {
+    } else if (n >= 10000) {
         snprintf(ret, OP_TEXT_SHORT, "%s$0.%04u", sign, (unsigned)((n + 50) / 100));
     } else {
         snprintf(ret, OP_TEXT_SHORT, "%s$0.%06u", sign, (unsigned)n);
