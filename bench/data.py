@@ -71,7 +71,7 @@ def write_records(count, path):
             at = rng.getrandbits(32)
             out.write(dumps({
                 "key": key_of(number),
-                "title": pool.take(at, 40).replace("\n", " "),
+                "title": f"{number}. " + pool.take(at, 40).replace("\n", " "),
                 "category": plain.text[at % 1000:at % 1000 + 8].strip(),
                 "words": at % 400,
                 "body": pool.take(at >> 3, 1820 if pool is plain else 1500),

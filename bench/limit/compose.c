@@ -53,8 +53,7 @@ static enum op_rc make_before(struct compose *c, const char *dir, struct op_err 
                 "\"output_config\":{\"format\":{\"type\":\"json_schema\",\"schema\":");
     op_json_write(&c->before, root);
     op_buf_addz(&c->before, "}},\"system\":\"");
-    struct op_str text = op_str_trim(op_buf_str(&system));
-    op_json_escape(&c->before, text.ptr, text.len);
+    op_json_escape(&c->before, system.ptr, system.len);
     op_buf_addz(&c->before, "\",\"messages\":[{\"role\":\"user\",\"content\":\"Title: ");
     return op_buf_finish(&c->before, "the params", err);
 }
@@ -115,7 +114,7 @@ static enum op_rc add(struct compose *c, struct op_json record, struct op_err *e
     op_json_escape(out, title.ptr, title.len);
     op_buf_addz(out, "\\n\\n");
     op_json_escape(out, body.ptr, body.len);
-    op_buf_addz(out, "\"}]}}");
+    op_buf_addz(out, "\\n\"}]}}");
     return out->len < BLOCK ? OP_OK : flush(c, err);
 }
 

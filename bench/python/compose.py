@@ -9,7 +9,7 @@ BATCH_REQUESTS, BATCH_BYTES = 100_000, 255_000_000
 
 def requests(records, folder):
     with open(f"{folder}/system.md", encoding="utf-8") as f:
-        system = f.read().strip()
+        system = f.read()
     with open(f"{folder}/items.schema.json", encoding="utf-8") as f:
         schema = json.load(f)
     with open(records, encoding="utf-8") as lines:
@@ -23,7 +23,7 @@ def requests(records, folder):
                     "output_config": {"format": {"type": "json_schema", "schema": schema}},
                     "system": system,
                     "messages": [{"role": "user",
-                                  "content": f"Title: {record['title']}\n\n{record['body']}"}],
+                                  "content": f"Title: {record['title']}\n\n{record['body']}\n"}],
                 },
             }
 
