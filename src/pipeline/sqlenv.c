@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "pipeline/sql_internal.h"
+#include "pipeline/sql_json.h"
 
 #define MAX_SQL        (4 * 1024 * 1024)
 #define MAX_RECORD     (64 * 1024 * 1024)
@@ -172,7 +173,8 @@ enum op_rc op_sql_open(struct op_plan *plan, const char *inputs_db, struct op_sq
     if (sqlite3_open_v2(":memory:", &sql->db, flags, NULL) != SQLITE_OK)
         return fail_own(sql->db, "SQLite", err);
     configure(sql->db);
-    if ((inputs_db && attach(sql->db, inputs_db, err)) || op_sql_add_functions(sql, err))
+    if ((inputs_db && attach(sql->db, inputs_db, err)) || op_sql_add_functions(sql, err) ||
+        op_sql_add_json(sql, err))
         return err->rc;
     (void)sqlite3_set_authorizer(sql->db, authorize, sql);
     /* SQLite declares its own table-valued functions when first used, which looks like a change of
@@ -238,6 +240,7 @@ void op_sqlenv_close(struct op_sqlenv *sql)
     op_mem_free(sql->checks);
     op_mem_free(sql->rows);
     sqlite3_close(sql->db);
+    op_sql_json_free(sql->json);
     if (sql->scratch)
         op_template_scratch_free(sql->scratch);
     op_json_parser_free(sql->record_parser);
@@ -257,4 +260,5 @@ void op_sqlenv_set(struct op_sqlenv *sql, const struct op_context *context)
 {
     sql->context = *context;
     sql->record_loaded = false;
+    op_sql_json_forget(sql->json);
 }

@@ -95,7 +95,6 @@ static inline void world_close_plan(struct world *w)
 static inline void world_end(struct world *w)
 {
     world_close_plan(w);
-    OP_CLEANUP(op_mem_freep) char *command = op_mem_printf("%s", w->dir);
     static const char *const names[] = {"t.csv", "u.csv", "u.jsonl",   "t.jsonl",
                                         "t.txt", "out",   "staged.db", "a b%?#.db"};
     for (size_t i = 0; i < OP_COUNT(names); i++) {
