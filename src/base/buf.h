@@ -23,7 +23,7 @@
 #define OP_BUF_PADDING 64
 
 struct op_buf {
-    char *ptr;   /* never NULL after op_buf_init */
+    char *ptr; /* never NULL after op_buf_init */
     size_t len;
     size_t room; /* allocated, without the padding */
     size_t max;  /* ceiling for len */
@@ -41,7 +41,8 @@ void op_buf_add(struct op_buf *buf, const void *ptr, size_t len);
 void op_buf_addz(struct op_buf *buf, const char *text);
 void op_buf_add_str(struct op_buf *buf, struct op_str s);
 void op_buf_addc(struct op_buf *buf, char c);
-void op_buf_addf(struct op_buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void op_buf_addf(struct op_buf *buf, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 void op_buf_vaddf(struct op_buf *buf, const char *fmt, va_list ap)
     __attribute__((format(printf, 2, 0)));
 void op_buf_add_int(struct op_buf *buf, int64_t value);

@@ -29,14 +29,15 @@ void op_csv_closep(struct op_csv_reader **csv);
 
 /* OP_OK and the fields of one record (count may differ from record to record); OP_NOTFOUND with
  * err untouched at the end. */
-OP_MUST_CHECK enum op_rc op_csv_next(struct op_csv_reader *csv, const struct op_str **ret_fields,
-                                     size_t *ret_count, struct op_err *err);
+OP_MUST_CHECK enum op_rc op_csv_next(struct op_csv_reader *csv,
+                                     const struct op_str **ret_fields, size_t *ret_count,
+                                     struct op_err *err);
 int64_t op_csv_line(const struct op_csv_reader *csv); /* where the last record began, from 1 */
 
 struct op_csv_style {
-    char separator;   /* ',' */
-    bool crlf;        /* RFC 4180 says CRLF; default LF, as most tools write */
-    bool guard;       /* prefix ' to text cells a spreadsheet would run: = + - @ TAB CR (not numbers) */
+    char separator; /* ',' */
+    bool crlf;      /* RFC 4180 says CRLF; default LF, as most tools write */
+    bool guard;     /* prefix ' to text cells that a spreadsheet would run: = + - @ TAB CR */
 };
 
 /* Appends one field, quoted when it must be. NULL and "" are empty fields; op_csv_add_record

@@ -27,8 +27,8 @@ static int64_t read_clock(clockid_t id)
     return (int64_t)now.tv_sec * OP_SECOND_MS + now.tv_nsec / 1000000;
 }
 
-/* OFFPEAK_CLOCK="SPEED@MS" makes time run SPEED times as fast since the wall clock showed MS, so that
- * a test can live through the hours that settling a doubtful create takes. */
+/* OFFPEAK_CLOCK="SPEED@MS" makes time run SPEED times as fast since the wall clock showed
+ * MS, so that a test can live through the hours that settling a doubtful create takes. */
 #if OP_FAULT_POINTS
 static int64_t clock_speed = 1, clock_from_ms;
 static pthread_once_t clock_once = PTHREAD_ONCE_INIT;

@@ -21,8 +21,8 @@ struct op_env;
 
 struct op_env_ops {
     const char *name;
-    int64_t (*now_ms)(struct op_env *env);  /* wall clock: shown and stored */
-    int64_t (*mono_ms)(struct op_env *env); /* monotonic: deadlines and durations */
+    int64_t (*now_ms)(struct op_env *env);            /* wall clock: shown and stored */
+    int64_t (*mono_ms)(struct op_env *env);           /* monotonic: deadlines and durations */
     void (*sleep_ms)(struct op_env *env, int64_t ms); /* may return early, e.g. on a signal */
     void (*random)(struct op_env *env, void *ptr, size_t len); /* unpredictable bytes */
 
@@ -40,7 +40,8 @@ struct op_env_ops {
     int (*unlink)(struct op_env *env, const char *path);
     int (*mkdir)(struct op_env *env, const char *path, mode_t mode);
     int (*fsync_dir)(struct op_env *env, const char *path);
-    int64_t (*free_bytes)(struct op_env *env, const char *path); /* for an unprivileged writer */
+    int64_t (*free_bytes)(struct op_env *env,
+                          const char *path); /* for an unprivileged writer */
 
     /* A named point at which a test may end the process. */
     void (*fault)(struct op_env *env, const char *point);

@@ -40,15 +40,15 @@ char *op_io_join(const char *dir, const char *name);
 /* A buffered sequential writer that can hash what passes. Storage is the caller's. */
 struct op_writer {
     struct op_env *env;
-    int fd;            /* -1 when closed */
-    char *path;        /* op_mem copy */
-    char *block;       /* one block of OP_WRITER_BLOCK bytes */
+    int fd;      /* -1 when closed */
+    char *path;  /* op_mem copy */
+    char *block; /* one block of OP_WRITER_BLOCK bytes */
     size_t used;
-    int64_t total;     /* bytes accepted so far */
-    struct op_sha256 *sha; /* NULL: no hash wanted */
-    bool background;              /* see op_writer_background */
-    struct op_writer_hand *hand;  /* private; NULL: none */
-    bool failed;       /* a write failed: close refuses, only abort is left */
+    int64_t total;               /* bytes accepted so far */
+    struct op_sha256 *sha;       /* NULL: no hash wanted */
+    bool background;             /* see op_writer_background */
+    struct op_writer_hand *hand; /* private; NULL: none */
+    bool failed;                 /* a write failed: close refuses, only abort is left */
 };
 #define OP_WRITER_BLOCK (512 * 1024)
 
@@ -76,13 +76,13 @@ void op_lines_close(struct op_lines *lines);
 void op_lines_closep(struct op_lines **lines);
 
 struct op_line {
-    const char *ptr;  /* without the newline (nor a CR before it); OP_BUF_PADDING bytes after it
+    const char *ptr; /* without the newline (nor a CR before it); OP_BUF_PADDING bytes after it
                          are readable; valid until the next call; NULL when oversize */
     size_t len;
-    int64_t offset;   /* of the first byte in the file */
-    int64_t end;      /* offset of the byte after the line and its newline */
-    int64_t number;   /* counted from 1, from where the reading began */
-    bool terminated;  /* false: the file ended without a newline */
+    int64_t offset;  /* of the first byte in the file */
+    int64_t end;     /* offset of the byte after the line and its newline */
+    int64_t number;  /* counted from 1, from where the reading began */
+    bool terminated; /* false: the file ended without a newline */
     bool oversize;
 };
 /* OP_OK and a line, or OP_NOTFOUND (err untouched) at the end of the file. */

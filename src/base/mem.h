@@ -14,11 +14,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void *op_mem_alloc(size_t size);               /* zero-filled */
-void *op_mem_array(size_t count, size_t size); /* zero-filled; dies on overflow */
-void *op_mem_realloc(void *ptr, size_t size);  /* new bytes are not cleared */
-void op_mem_free(void *ptr);                   /* NULL is fine */
-char *op_mem_strdup(const char *text);         /* NULL stays NULL */
+void *op_mem_alloc(size_t size);                   /* zero-filled */
+void *op_mem_array(size_t count, size_t size);     /* zero-filled; dies on overflow */
+void *op_mem_realloc(void *ptr, size_t size);      /* new bytes are not cleared */
+void op_mem_free(void *ptr);                       /* NULL is fine */
+char *op_mem_strdup(const char *text);             /* NULL stays NULL */
 char *op_mem_strndup(const char *ptr, size_t len); /* always NUL-terminated */
 char *op_mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
@@ -29,11 +29,11 @@ int64_t op_mem_live(void);
 void op_mem_freep(void *p);
 
 #define OP_CLEANUP(fn) __attribute__((cleanup(fn)))
-#define OP_TAKE(ptr)                                                                           \
-    __extension__({                                                                            \
-        __typeof__(ptr) op_taken_ = (ptr);                                                     \
-        (ptr) = NULL;                                                                          \
-        op_taken_;                                                                             \
+#define OP_TAKE(ptr)                       \
+    __extension__({                        \
+        __typeof__(ptr) op_taken_ = (ptr); \
+        (ptr) = NULL;                      \
+        op_taken_;                         \
     })
 
 #define OP_COUNT(array) (sizeof(array) / sizeof((array)[0]))

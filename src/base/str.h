@@ -16,7 +16,8 @@
 #include "base/err.h"
 
 struct op_str {
-    const char *ptr; /* NULL means absent (SQL NULL, missing); "" is a non-NULL pointer, len 0 */
+    const char
+        *ptr; /* NULL means absent (SQL NULL, missing); "" is a non-NULL pointer, len 0 */
     size_t len;
 };
 

@@ -31,8 +31,8 @@ struct op_usage {
 /* One row of prices.yaml: realtime and batch, for prompts of at most max_prompt tokens. */
 struct op_price {
     const char *provider;
-    const char *model;  /* exact id or a prefix ending in '*' */
-    int64_t max_prompt; /* INT64_MAX: no tier above */
+    const char *model;                     /* exact id or a prefix ending in '*' */
+    int64_t max_prompt;                    /* INT64_MAX: no tier above */
     int64_t realtime[OP_TOKEN_KIND_COUNT]; /* micro-dollars per million tokens */
     int64_t batch[OP_TOKEN_KIND_COUNT];
     char as_of[11]; /* "2026-11-20" */

@@ -34,21 +34,21 @@ struct op_listed_batch {
 };
 
 struct op_reconcile_case {
-    int64_t count;           /* requests we sent */
-    const char *tag;         /* "" when the provider has no tags */
-    int64_t intent_ms;       /* server time at or before the send (baseline Date) */
-    int64_t last_try_ms;     /* server time when the connection was over */
-    int64_t now_ms;          /* server time of this listing */
-    int64_t first_clean_ms;  /* earlier complete listing without a candidate; 0 none */
-    bool exclusive;          /* only this ledger uses the workspace: a lone candidate is ours */
-    bool hold;               /* never settle by time: the operator decides */
+    int64_t count;          /* requests we sent */
+    const char *tag;        /* "" when the provider has no tags */
+    int64_t intent_ms;      /* server time at or before the send (baseline Date) */
+    int64_t last_try_ms;    /* server time when the connection was over */
+    int64_t now_ms;         /* server time of this listing */
+    int64_t first_clean_ms; /* earlier complete listing without a candidate; 0 none */
+    bool exclusive;         /* only this ledger uses the workspace: a lone candidate is ours */
+    bool hold;              /* never settle by time: the operator decides */
 };
 
 enum op_reconcile_verdict {
     OP_RECONCILE_WAIT,       /* not yet decidable: list again later */
     OP_RECONCILE_ADOPT,      /* *ret_candidate is ours */
-    OP_RECONCILE_ADOPT_MANY, /* tagged duplicates: adopt the earliest, harvest and cancel the rest */
-    OP_RECONCILE_READ,       /* wait until *ret_candidate has ended, then read its first result line */
+    OP_RECONCILE_ADOPT_MANY, /* tagged duplicates: adopt the earliest, cancel the rest */
+    OP_RECONCILE_READ,       /* wait for *ret_candidate's end, then read its first result */
     OP_RECONCILE_UNSENT,     /* proved absent: a new batch may be made */
 };
 

@@ -3,10 +3,10 @@
 
 #include <stdio.h>
 
+#include "base/ahead.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
-#include "engine/ahead.h"
 
 /* A short result file is fetched again so often, so long after the last time
  * (reference/reliability.md 3.7.2: up to 5 times over an hour). */
@@ -195,8 +195,8 @@ static void count_rows(const struct op_work *work, struct op_verdicts *v, const 
         v->counts.rows += rows[i];
 }
 
-/* Everything of a chunk is one transaction: results, requests, sums, outbox lengths, cursor. A crash
- * anywhere means the same chunk again, without a second effect. */
+/* Everything of a chunk is one transaction: results, requests, sums, outbox lengths, cursor.
+ * A crash anywhere means the same chunk again, without a second effect. */
 static enum op_rc commit_chunk(struct applying *a, struct op_chunk *chunk, struct op_err *err)
 {
     struct op_work *work = a->work;
@@ -234,28 +234,77 @@ static enum op_rc commit_chunk(struct applying *a, struct op_chunk *chunk, struc
     return OP_OK;
 }
 
-static enum op_rc apply_part(struct applying *a, const struct op_result_file *file,
-                             struct op_err *err)
+/* One being filled, one waiting, one being committed. */
+#define CHUNKS 3
+
+/* A result file on its way through the digesting thread. */
+struct part {
+    struct op_work *work;
+    struct op_digest *digest;
+    struct op_ordered *lines;
+    int64_t number;
+};
+
+static enum op_rc fill_chunk(void *arg, void *item, bool *ret_last, struct op_err *err)
 {
-    struct op_ahead *ahead = NULL;
-    enum op_rc rc =
-        op_ahead_start(a->work, &a->batch, a->members, a->member_count, file, &ahead, err);
-    if (rc)
-        return rc;
+    struct part *part = arg;
+    struct op_chunk *chunk = item;
+    op_chunk_clear(part->work, chunk);
+    chunk->part = part->number;
+    enum op_rc rc = op_digest_chunk(part->digest, part->lines, chunk, err);
+    *ret_last = chunk->last;
+    return rc;
+}
+
+static enum op_rc commit_chunks(struct applying *a, struct op_ahead *ahead, struct op_err *err)
+{
+    enum op_rc rc = OP_OK;
     for (bool last = false; !rc && !last;) {
-        if (op_engine_stopped(a->work->engine)) {
-            rc = op_fail(err, OP_STOPPED, "stopped while applying; the rest is kept");
-            break;
-        }
-        struct op_chunk *chunk = NULL;
-        rc = op_ahead_next(ahead, &chunk, err);
+        if (op_engine_stopped(a->work->engine))
+            return op_fail(err, OP_STOPPED, "stopped while applying; the rest is kept");
+        void *chunk = NULL;
+        rc = op_ahead_next(ahead, &chunk, &last, err);
         if (rc)
             break;
-        last = chunk->last;
+        last = ((struct op_chunk *)chunk)->last;
         rc = commit_chunk(a, chunk, err);
         op_ahead_done(ahead, chunk);
     }
+    return rc;
+}
+
+static enum op_rc open_part(struct applying *a, const struct op_result_file *file,
+                            struct part *ret, struct op_err *err)
+{
+    struct op_engine *engine = a->work->engine;
+    OP_CLEANUP(op_mem_freep) char *path = op_spool_path(engine->spool, file->file);
+    *ret = (struct part){.work = a->work, .number = file->part};
+    enum op_rc rc =
+        op_ordered_open(engine->env, path, op_ledger_tag(engine->ledger), a->batch.nonce,
+                        a->batch.apply_offset, OP_RESULT_LINE_MAX, &ret->lines, err);
+    if (!rc)
+        rc = op_digest_open(a->work, &a->batch, a->members, a->member_count, &ret->digest, err);
+    return rc;
+}
+
+static enum op_rc apply_part(struct applying *a, const struct op_result_file *file,
+                             struct op_err *err)
+{
+    struct part part;
+    struct op_ahead *ahead = NULL;
+    void *chunks[CHUNKS];
+    for (size_t i = 0; i < CHUNKS; i++)
+        chunks[i] = op_chunk_new(a->work);
+    enum op_rc rc = open_part(a, file, &part, err);
+    if (!rc)
+        rc = op_ahead_start(chunks, CHUNKS, fill_chunk, &part, &ahead, err);
+    if (!rc)
+        rc = commit_chunks(a, ahead, err);
     op_ahead_stop(ahead);
+    op_digest_close(part.digest);
+    op_ordered_close(part.lines);
+    for (size_t i = 0; i < CHUNKS; i++)
+        op_chunk_free(a->work, chunks[i]);
     return rc;
 }
 

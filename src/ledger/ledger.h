@@ -85,15 +85,15 @@ OP_MUST_CHECK enum op_rc op_ledger_lanes(struct op_ledger *ledger, op_lane_fn fn
 
 /* Sums that only ever move together with what they count. */
 struct op_job_counts {
-    int64_t records;   /* selected */
-    int64_t skipped;   /* already done, or malformed and on_error: skip */
+    int64_t records; /* selected */
+    int64_t skipped; /* already done, or malformed and on_error: skip */
     int64_t requests;
-    int64_t reused;    /* answered without buying: identical to a good answer */
+    int64_t reused;                 /* answered without buying: identical to a good answer */
     int64_t done, failed, canceled; /* requests in these states */
-    int64_t invalid;   /* answers that broke schema or checks */
-    int64_t reasked;   /* requests bought again, whatever the reason */
+    int64_t invalid;                /* answers that broke schema or checks */
+    int64_t reasked;                /* requests bought again, whatever the reason */
     int64_t warnings;
-    int64_t rows;      /* rows written to outboxes */
+    int64_t rows; /* rows written to outboxes */
     int64_t spent_microusd;
     int64_t reserved_microusd; /* of batches built, sent and not yet applied */
     struct op_usage usage;
@@ -109,7 +109,7 @@ struct op_job {
     char *options;    /* JSON object: provider, model, mode, limit, max_cost, ... */
     char *reason;     /* of FAILED, or what the job waits for; "" */
     int64_t lane_id;
-    int64_t round;    /* from 1 */
+    int64_t round;             /* from 1 */
     int64_t max_cost_microusd; /* 0 none */
     int64_t created_ms, ended_ms;
     struct op_job_counts counts;
@@ -167,9 +167,10 @@ struct op_request {
     int64_t record_id;
     int name; /* index into the definition's requests */
     enum op_request_state state;
-    int64_t batch_id; /* PACKED: the live batch; DONE, FAILED: the batch of the last result; 0 none */
-    int64_t same_as;  /* WAITING or reused: whose answer this takes; 0 none */
-    int buy_no;       /* purchases begun before this one */
+    /* PACKED: the live batch; DONE, FAILED: that of the last result; 0 none */
+    int64_t batch_id;
+    int64_t same_as; /* WAITING or reused: whose answer this takes; 0 none */
+    int buy_no;      /* purchases begun before this one */
     enum op_reask reask;
     struct op_payload_ref payload;
     uint8_t hash[OP_HASH_LEN];
@@ -188,8 +189,8 @@ int64_t op_ledger_next_batch(const struct op_ledger *ledger);
  * planning adds to them in the transaction that ends it. The payload files are named to fn last,
  * behind the commit when no transaction was open. Ids are not given out again. */
 OP_MUST_CHECK enum op_rc op_ledger_plan_reset(struct op_ledger *ledger, int64_t job_id,
-                                              void (*fn)(void *arg, const char *file), void *arg,
-                                              struct op_err *err);
+                                              void (*fn)(void *arg, const char *file),
+                                              void *arg, struct op_err *err);
 /* OP_CONFLICT, err untouched: the job already has this key (*ret_id is that record). data may be
  * absent. The id is op_ledger_next_record. Hot. */
 OP_MUST_CHECK enum op_rc op_ledger_record_add(struct op_ledger *ledger, int64_t job_id,
@@ -261,16 +262,16 @@ struct op_batch {
     enum op_batch_state state;
     int64_t epoch; /* moves so far */
     char nonce[OP_NONCE_LEN + 1];
-    int64_t count;      /* requests frozen in the payload (R5) */
+    int64_t count;                  /* requests frozen in the payload (R5) */
     int64_t request_lo, request_hi; /* their ids lie in [lo, hi] */
-    char *file;         /* payload, relative to the spool */
+    char *file;                     /* payload, relative to the spool */
     int64_t bytes;
     char sha256[65];
     char *model;
-    bool prime;         /* a stub that warms the prompt cache; the job's other batches wait for it */
+    bool prime; /* a stub that warms the prompt cache; other batches wait for it */
     int64_t reserved_microusd;
     /* from here on: set while it lives */
-    char *provider_id;  /* "" until accepted */
+    char *provider_id; /* "" until accepted */
     char *results_url;
     char *remote_state; /* the provider's word, for people */
     char *baseline;     /* JSON: ids listed before the send, and the server's Date */
@@ -279,11 +280,11 @@ struct op_batch {
     bool cancel_wanted, cancel_sent;
     int64_t intent_ms, last_try_ms, first_clean_ms; /* server time, see core/reconcile.h */
     int64_t accepted_ms, expires_ms, ended_ms;
-    int64_t due_ms;     /* not to be touched before (poll, retry, list) */
-    int64_t tries;      /* consecutive failures of the present step */
+    int64_t due_ms;           /* not to be touched before (poll, retry, list) */
+    int64_t tries;            /* consecutive failures of the present step */
     int64_t missing_since_ms; /* first of consecutive 404s; 0 none */
-    int64_t fetches;    /* complete downloads so far */
-    int64_t apply_part; /* cursor: number of the result file ... */
+    int64_t fetches;          /* complete downloads so far */
+    int64_t apply_part;       /* cursor: number of the result file ... */
     int64_t apply_offset; /* ... and how many of its lines, in the order of their requests */
     int64_t ok, failed, absent; /* applied so far: ok + failed + absent == count when APPLIED */
     int64_t spent_microusd;
@@ -375,8 +376,8 @@ struct op_result_row {
     int64_t batch_id;
     int64_t request_id;
     enum op_result_class class_;
-    bool valid;        /* a good answer: schema and checks passed */
-    int64_t part;      /* result file; -1 for ABSENT */
+    bool valid;          /* a good answer: schema and checks passed */
+    int64_t part;        /* result file; -1 for ABSENT */
     int64_t offset, len; /* of the line */
     int64_t microusd;
     struct op_usage usage;

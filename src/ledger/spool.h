@@ -44,14 +44,15 @@ OP_MUST_CHECK enum op_rc op_spool_begin(struct op_spool *spool, const char *fold
  * very name exists with the same hash (a crash between rename and commit) it is taken over. */
 OP_MUST_CHECK enum op_rc op_spool_commit(struct op_spool *spool, struct op_spool_file *file,
                                          const char *prefix, const char *suffix,
-                                         char **ret_name, char ret_sha256[65], int64_t *ret_bytes,
-                                         struct op_err *err);
-void op_spool_abort(struct op_spool *spool, struct op_spool_file *file); /* harmless after commit */
+                                         char **ret_name, char ret_sha256[65],
+                                         int64_t *ret_bytes, struct op_err *err);
+void op_spool_abort(struct op_spool *spool,
+                    struct op_spool_file *file); /* harmless after commit */
 
 /* Hashes the file and compares length and digest; a mismatch moves it to quarantine/ and is
  * OP_IO/FATAL naming both. */
-OP_MUST_CHECK enum op_rc op_spool_verify(struct op_spool *spool, const char *name, int64_t bytes,
-                                         const char *sha256, struct op_err *err);
+OP_MUST_CHECK enum op_rc op_spool_verify(struct op_spool *spool, const char *name,
+                                         int64_t bytes, const char *sha256, struct op_err *err);
 /* Moves a file to quarantine/ with a note why. */
 OP_MUST_CHECK enum op_rc op_spool_quarantine(struct op_spool *spool, const char *name,
                                              const char *why, struct op_err *err);

@@ -57,11 +57,11 @@ struct op_http_request {
 };
 
 struct op_http_reply {
-    int status;          /* 0: none arrived */
-    bool released;       /* gated: the last byte was handed to the kernel */
-    bool gate_passed;    /* gated: the gate callback returned OP_OK */
-    struct op_buf body;  /* non-200 replies always land here, also when a sink is set */
-    struct op_buf headers; /* raw header lines of the final reply, CRLF separated */
+    int status;             /* 0: none arrived */
+    bool released;          /* gated: the last byte was handed to the kernel */
+    bool gate_passed;       /* gated: the gate callback returned OP_OK */
+    struct op_buf body;     /* non-200 replies always land here, also when a sink is set */
+    struct op_buf headers;  /* raw header lines of the final reply, CRLF separated */
     int64_t content_length; /* -1: not told */
 };
 
@@ -90,8 +90,9 @@ struct op_http {
  * proxy unless OFFPEAK_PROXY is set; the resolved address is checked (link-local, multicast and
  * 0.0.0.0 are refused). stop: polled during transfers; true aborts a plain exchange with OP_STOPPED
  * (a gated exchange past its gate is always allowed to end). */
-OP_MUST_CHECK enum op_rc op_http_curl_open(struct op_env *env, bool (*stop)(void *), void *stop_arg,
-                                           struct op_http **ret, struct op_err *err);
+OP_MUST_CHECK enum op_rc op_http_curl_open(struct op_env *env, bool (*stop)(void *),
+                                           void *stop_arg, struct op_http **ret,
+                                           struct op_err *err);
 OP_MUST_CHECK enum op_rc op_http_perform(struct op_http *http,
                                          const struct op_http_request *request,
                                          struct op_http_reply *reply, struct op_err *err);

@@ -430,8 +430,8 @@ static CURLcode result_of(const struct exchange *ex)
     return CURLE_FAILED_INIT;
 }
 
-/* A good answer to a request that was never sent whole answers something else. A refusal is taken at
- * its word: it is why the rest was not sent. */
+/* A good answer to a request that was never sent whole answers something else. A refusal is
+ * taken at its word: it is why the rest was not sent. */
 static bool is_premature(const struct exchange *ex)
 {
     return ex->request->gate && !ex->reply->released && ex->reply->status >= 200 &&
@@ -488,8 +488,8 @@ static enum op_rc finish(struct exchange *ex, CURLMcode multi_code)
     return code == CURLE_OK ? OP_OK : remote_failure(ex, code);
 }
 
-/* OpenSSL writes with write(2), so that a peer that went away raises SIGPIPE; libcurl leaves signals
- * alone (NOSIGNAL). The thread holds the signal back and drops it. */
+/* OpenSSL writes with write(2), so that a peer that went away raises SIGPIPE; libcurl leaves
+ * signals alone (NOSIGNAL). The thread holds the signal back and drops it. */
 static void block_sigpipe(sigset_t *saved, bool *ret_was_pending)
 {
     sigset_t pipe_only;

@@ -25,8 +25,9 @@ struct op_prices {
     struct op_arena arena;
 };
 
-/* path NULL: the file $OFFPEAK_PRICES names, else the first that exists of prices.yaml in the folder
- * above the program's own and in ../share/offpeak of it. A file that was named must exist. */
+/* path NULL: the file $OFFPEAK_PRICES names, else the first that exists of prices.yaml in
+ * the folder above the program's own and in ../share/offpeak of it. A file that was named
+ * must exist. */
 OP_MUST_CHECK enum op_rc op_prices_load(struct op_env *env, const char *path,
                                         struct op_prices **ret, struct op_err *err);
 void op_prices_free(struct op_prices *prices);

@@ -38,7 +38,7 @@ struct op_select {
     int64_t number, delivered, done_count, bad;
 };
 
-/* --- does it stream? ---------------------------------------------------------------------------- */
+/* --- does it stream? ---------------------------------------------------------------------- */
 
 static bool names_word(struct op_str text, const char *word)
 {
@@ -75,7 +75,7 @@ bool op_plan_streams(const struct op_plan *plan)
            !def->done.text.ptr && !reads_input(def);
 }
 
-/* --- opening -------------------------------------------------------------------------------------- */
+/* --- opening ------------------------------------------------------------------------------ */
 
 enum op_rc op_select_query(struct op_sqlenv *sql, struct op_query **ret, struct op_err *err)
 {
@@ -249,7 +249,7 @@ int64_t op_select_skipped(const struct op_select *select)
     return select->bad + select->input.bad;
 }
 
-/* --- one record after the other ------------------------------------------------------------------- */
+/* --- one record after the other ----------------------------------------------------------- */
 
 static enum op_rc next_row(struct op_select *select, const struct op_value **ret_cells,
                            struct op_err *err)
@@ -350,7 +350,7 @@ enum op_rc op_select_next(struct op_select *select, struct op_record *ret, struc
     return OP_OK;
 }
 
-/* --- as JSON -------------------------------------------------------------------------------------- */
+/* --- as JSON ------------------------------------------------------------------------------ */
 
 /* A whole number that is a double stays one: 1.0, not 1. */
 static void write_double(struct op_json_out *out, double d)
@@ -412,7 +412,7 @@ void op_record_write(const struct op_plan *plan, const struct op_record *record,
     op_json_out_end_object(&json);
 }
 
-/* --- require -------------------------------------------------------------------------------------- */
+/* --- require ------------------------------------------------------------------------------ */
 
 /* The message sees the params and what the SELECT found (NULLs when it found no row). */
 static enum op_rc say_message(const struct op_plan *plan, const struct op_require_def *need,

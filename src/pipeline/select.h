@@ -39,7 +39,7 @@ struct op_record {
     struct op_str key;
     const struct op_value *cells; /* plan->record_columns */
     int64_t number;               /* from 1, skipped and done ones counted */
-    const char *place;            /* "tickets.csv:17" for a stream; "records row 17" otherwise */
+    const char *place; /* "tickets.csv:17" for a stream; "records row 17" otherwise */
 };
 
 /* Opens the records and calls op_plan_columns. db_path NULL: streaming. */

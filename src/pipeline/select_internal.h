@@ -12,7 +12,7 @@
 #include "base/arena.h"
 #include "pipeline/select.h"
 
-/* --- stage.c: an input, open -------------------------------------------------------------------- */
+/* --- stage.c: an input, open -------------------------------------------------------------- */
 
 struct op_input {
     const struct op_input_def *def;
@@ -33,20 +33,21 @@ OP_MUST_CHECK enum op_rc op_input_next(struct op_input *input, op_skipped_fn ski
  * name. */
 #define OP_STAGE_SKIPPED "offpeak skipped"
 
-/* --- stage_index.c -------------------------------------------------------------------------------- */
+/* --- stage_index.c ------------------------------------------------------------------------ */
 
-/* Appends CREATE INDEX statements for the columns of inputs that the SELECTs which run once per
- * result search by. schema: of every input what follows CREATE TABLE, each with a NUL, and a NUL. */
+/* Appends CREATE INDEX statements for the columns of inputs that the SELECTs which run once
+ * per result search by. schema: of every input what follows CREATE TABLE, each with a NUL,
+ * and a NUL. */
 OP_MUST_CHECK enum op_rc op_stage_indexes(struct op_plan *plan, const char *schema,
                                           struct op_buf *out, struct op_err *err);
 
-/* --- select.c ----------------------------------------------------------------------------------- */
+/* --- select.c ----------------------------------------------------------------------------- */
 
 /* Opens the SELECT that makes the records, also when the definition leaves it out. */
 OP_MUST_CHECK enum op_rc op_select_query(struct op_sqlenv *sql, struct op_query **ret,
                                          struct op_err *err);
 
-/* --- done.c --------------------------------------------------------------------------------------- */
+/* --- done.c ------------------------------------------------------------------------------- */
 
 struct op_done;
 /* Runs `done` and keeps its keys. */

@@ -6,7 +6,7 @@
 #include "pipeline/select_internal.h"
 #include "pipeline/sql_internal.h"
 
-/* --- an input ----------------------------------------------------------------------------------- */
+/* --- an input ----------------------------------------------------------------------------- */
 
 static enum op_rc render_options(const struct op_plan *plan, struct op_input *input,
                                  struct op_source_option **ret, struct op_err *err)
@@ -84,7 +84,7 @@ enum op_rc op_input_next(struct op_input *input, op_skipped_fn skipped, void *ar
     }
 }
 
-/* --- all of them, into one file ------------------------------------------------------------------- */
+/* --- all of them, into one file ----------------------------------------------------------- */
 
 struct staging {
     struct op_env *env;

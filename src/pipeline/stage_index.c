@@ -71,8 +71,8 @@ static enum op_rc make_candidates(struct candidates *c, struct op_err *err)
     return op_sql_run(c->sql->db, sql.ptr, "indexes", err);
 }
 
-/* "SEARCH t USING INDEX op_0_2 (id=?)" or "USING INDEX op_0_2 FOR IN-OPERATOR". A SCAN by a covering
- * index is no search. */
+/* "SEARCH t USING INDEX op_0_2 (id=?)" or "USING INDEX op_0_2 FOR IN-OPERATOR". A SCAN by a
+ * covering index is no search. */
 static void read_step(struct candidates *c, const char *step)
 {
     const struct op_definition *def = c->plan->def;

@@ -17,6 +17,11 @@
 #define SUM_OF_RESULTS(column) "(SELECT coalesce(sum(x." column "), 0)" RESULTS_OF_B ")"
 #define SUM_OF_BATCHES(column) \
     "(SELECT coalesce(sum(b." column "), 0) FROM batch b WHERE b.job_id = j.id)"
+#define TOKENS " (tokens_input, tokens_write_5m, tokens_write_1h, tokens_read, tokens_output)"
+#define TOKEN_SUMS                                                       \
+    "coalesce(sum(tokens_input), 0), coalesce(sum(tokens_write_5m), 0)," \
+    " coalesce(sum(tokens_write_1h), 0), coalesce(sum(tokens_read), 0)," \
+    " coalesce(sum(tokens_output), 0)"
 #define REQUESTS_OF_J \
     " FROM request r WHERE r.id >= j.first_request AND r.job_id = j.id AND r.record_id <> 0"
 
@@ -56,9 +61,8 @@ static const char *const checks[] = {
     "SELECT printf('job %d: %d micro-dollars spent, its batches say %d', id, spent_microusd, n)"
     " FROM (SELECT j.*, " SUM_OF_BATCHES("spent_microusd") " AS n FROM job j)"
                                                            " WHERE n <> spent_microusd",
-    "SELECT printf('job %d: its token sums are not those of its batches', j.id) FROM job j WHERE"
-    " j.tokens_input <> " SUM_OF_BATCHES("tokens_input") " OR j.tokens_write_5m <> " SUM_OF_BATCHES("tokens_write_5m") " OR j.tokens_write_1h <> " SUM_OF_BATCHES(
-        "tokens_write_1h") " OR j.tokens_read <> " SUM_OF_BATCHES("tokens_read") " OR j.tokens_output <> " SUM_OF_BATCHES("tokens_output"),
+    "SELECT printf('job %d: its token sums are not those of its batches', j.id) FROM job j"
+    " WHERE" TOKENS " <> (SELECT " TOKEN_SUMS " FROM batch b WHERE b.job_id = j.id)",
     "SELECT printf('job %d: %d micro-dollars reserved, its open batches say %d', id,"
     " reserved_microusd, n) FROM (SELECT j.*, (SELECT coalesce(sum(b.reserved_microusd), 0)"
     " FROM batch b WHERE b.job_id = j.id AND b.state IN " RESERVING ") AS n FROM job j"
@@ -76,8 +80,7 @@ static const char *const checks[] = {
     " FROM (SELECT b.*, " SUM_OF_RESULTS("microusd") " AS n FROM batch b)"
                                                      " WHERE n <> spent_microusd",
     "SELECT printf('batch %d: its token sums are not those of its results', b.id) FROM batch b"
-    " WHERE b.tokens_input <> " SUM_OF_RESULTS("tokens_input") " OR b.tokens_write_5m <> " SUM_OF_RESULTS("tokens_write_5m") " OR b.tokens_write_1h <> " SUM_OF_RESULTS(
-        "tokens_write_1h") " OR b.tokens_read <> " SUM_OF_RESULTS("tokens_read") " OR b.tokens_output <> " SUM_OF_RESULTS("tokens_output"),
+    " WHERE" TOKENS " <> (SELECT " TOKEN_SUMS RESULTS_OF_B ")",
     /* R5: as many requests as were frozen, each a member still or with a result. */
     "SELECT printf('batch %d: %d requests were frozen, %d are accounted for', id, count, n)"
     " FROM (SELECT b.*, (SELECT count(*)" RESULTS_OF_B ") + (SELECT count(*) FROM request r"

@@ -54,7 +54,8 @@
 #define COLUMN(kind, column, member)     ", " #column
 #define PLACE(kind, column, member)      ", ?"
 #define SET_COLUMN(kind, column, member) #column " = ?, "
-#define BATCH_COLUMNS                    "state, epoch" BATCH_FROZEN(COLUMN) BATCH_MUTABLE(COLUMN) ", baseline"
+
+#define BATCH_COLUMNS "state, epoch" BATCH_FROZEN(COLUMN) BATCH_MUTABLE(COLUMN) ", baseline"
 #define BATCH_SET \
     BATCH_MUTABLE(SET_COLUMN) "baseline = ? WHERE id = ? AND state = ? AND epoch = ?"
 #define BATCH_OPEN \
@@ -103,7 +104,7 @@ static enum op_rc fail_state(const struct op_ledger *ledger, int64_t id, struct 
                    (long long)id, ledger->path);
 }
 
-/* --- the journal ---------------------------------------------------------------------------- */
+/* --- the journal -------------------------------------------------------------------------- */
 
 enum op_rc op_sq_journal_add(struct op_ledger *ledger, int64_t batch_id, const char *from,
                              const char *to, int64_t epoch, const char *evidence,
@@ -161,7 +162,7 @@ enum op_rc op_ledger_journal(struct op_ledger *ledger, int64_t batch_id, op_jour
     return rc;
 }
 
-/* --- one batch ------------------------------------------------------------------------------ */
+/* --- one batch ---------------------------------------------------------------------------- */
 
 static enum op_rc insert_batch(struct op_ledger *ledger, const struct op_batch *batch,
                                struct op_err *err)
@@ -317,7 +318,7 @@ enum op_rc op_ledger_batch_save(struct op_ledger *ledger, struct op_batch *batch
     return rc || changes ? rc : fail_moved(batch, err);
 }
 
-/* --- finding batches ------------------------------------------------------------------------ */
+/* --- finding batches ---------------------------------------------------------------------- */
 
 /* ?1 job, ?2 lane, ?3 states as ",built,sending,", ?4 after. */
 #define BATCH_WHERE                                                           \
