@@ -77,8 +77,14 @@ void op_usage_add(struct op_usage *sum, const struct op_usage *more)
 
 int64_t op_tokens_estimate(const char *ptr, size_t len)
 {
-    size_t ascii = 0;
-    for (size_t i = 0; i < len; i++)
+    size_t ascii = 0, i = 0;
+    /* Eight bytes at a time: this runs over every byte that is ever sent. */
+    for (; i + 8 <= len; i += 8) {
+        uint64_t word;
+        memcpy(&word, ptr + i, sizeof(word));
+        ascii += 8 - (((word >> 7 & 0x0101010101010101u) * 0x0101010101010101u) >> 56);
+    }
+    for (; i < len; i++)
         ascii += (unsigned char)ptr[i] < 0x80;
     /* An ASCII byte is 1/3.5 = 4/14 of a token, any other byte 1/2 = 7/14; rounded up. Weighing
      * byte by byte needs no guess at the language and has no jump at some share of ASCII. */

@@ -99,6 +99,17 @@ struct op_chunk *op_chunk_new(const struct op_work *work)
     return chunk;
 }
 
+void op_chunk_clear(const struct op_work *work, struct op_chunk *chunk)
+{
+    chunk->count = 0;
+    chunk->last = false;
+    op_buf_clear(&chunk->texts);
+    for (size_t i = 0; i < work->def.output_count; i++) {
+        op_buf_clear(&chunk->frames[i]);
+        chunk->rows[i] = 0;
+    }
+}
+
 void op_chunk_free(const struct op_work *work, struct op_chunk *chunk)
 {
     if (!chunk)

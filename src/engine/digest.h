@@ -69,6 +69,7 @@ void op_digest_take_batch(struct op_digest *digest, struct op_batch *batch);
 void op_digest_close(struct op_digest *digest);
 
 struct op_chunk *op_chunk_new(const struct op_work *work);
+void op_chunk_clear(const struct op_work *work, struct op_chunk *chunk);
 void op_chunk_free(const struct op_work *work, struct op_chunk *chunk);
 
 /* Fills an empty chunk with the next lines. */

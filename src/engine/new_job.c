@@ -188,7 +188,8 @@ struct estimating {
     int64_t bytes, count; /* of the batch being imagined */
 };
 
-static enum op_rc estimate_record(void *arg, const struct op_record *record, struct op_err *err)
+static enum op_rc estimate_record(void *arg, const struct op_walk_record *record,
+                                  struct op_err *err)
 {
     (void)record;
     (void)err;
@@ -196,13 +197,11 @@ static enum op_rc estimate_record(void *arg, const struct op_record *record, str
     return OP_OK;
 }
 
-static bool seen_before(struct estimating *est, struct op_str params)
+static bool seen_before(struct estimating *est, const uint8_t hash[OP_HASH_LEN])
 {
-    uint8_t digest[OP_SHA256_LEN];
     if (est->seen.count >= ESTIMATE_SEEN_MAX)
         return false;
-    op_sha256(params.ptr, params.len, digest);
-    return !op_map_add(&est->seen, (struct op_str){(const char *)digest, OP_HASH_LEN}, 1, NULL);
+    return !op_map_add(&est->seen, (struct op_str){(const char *)hash, OP_HASH_LEN}, 1, NULL);
 }
 
 static void imagine_packing(struct estimating *est, int64_t len)
@@ -218,39 +217,42 @@ static void imagine_packing(struct estimating *est, int64_t len)
     est->bytes += len + OP_CUSTOM_ID_MAX + 64;
 }
 
-static enum op_rc estimate_request(void *arg, const struct op_record *record, int name,
-                                   struct op_str params, struct op_err *err)
+static void add_cost(struct estimating *est, const struct op_walk_request *request)
+{
+    struct op_estimate *e = est->e;
+    int64_t cost = 0, realtime = 0;
+    const struct op_price *price = NULL;
+    if (!op_request_cost(est->work, request->name, request->tokens, true, &cost, &price) ||
+        !op_request_cost(est->work, request->name, request->tokens, false, &realtime, NULL)) {
+        e->priced = false;
+        return;
+    }
+    e->batch_microusd += cost;
+    e->realtime_microusd += realtime;
+    if (!e->as_of[0] || strcmp(price->as_of, e->as_of) < 0)
+        memcpy(e->as_of, price->as_of, sizeof(e->as_of));
+}
+
+static enum op_rc estimate_request(void *arg, const struct op_walk_request *request,
+                                   struct op_err *err)
 {
     struct estimating *est = arg;
     struct op_estimate *e = est->e;
-    (void)record;
     (void)err;
     e->requests++;
     if (!e->sample.len) {
-        op_buf_init(&e->sample, params.len + 1);
-        op_buf_add_str(&e->sample, params);
+        op_buf_init(&e->sample, request->params.len + 1);
+        op_buf_add_str(&e->sample, request->params);
     }
-    if (seen_before(est, params)) {
+    if (seen_before(est, request->hash)) {
         e->duplicates++;
         return OP_OK;
     }
-    int64_t tokens = 0, cost = 0, realtime = 0;
-    if (op_request_cost(est->work, name, params, true, &tokens, &cost) &&
-        op_request_cost(est->work, name, params, false, &tokens, &realtime)) {
-        e->batch_microusd += cost;
-        e->realtime_microusd += realtime;
-        const struct op_price *price =
-            op_price_find(&est->work->engine->prices->list, est->work->lane->provider->name,
-                          est->work->plan->requests[name].model, tokens);
-        if (price && (!e->as_of[0] || strcmp(price->as_of, e->as_of) < 0))
-            memcpy(e->as_of, price->as_of, sizeof(e->as_of));
-    } else {
-        e->priced = false;
-    }
-    e->prompt_bytes += (int64_t)params.len;
-    e->prompt_tokens += tokens;
-    e->max_output_tokens += est->work->plan->requests[name].max_tokens;
-    imagine_packing(est, (int64_t)params.len);
+    add_cost(est, request);
+    e->prompt_bytes += (int64_t)request->params.len;
+    e->prompt_tokens += request->tokens;
+    e->max_output_tokens += est->work->plan->requests[request->name].max_tokens;
+    imagine_packing(est, (int64_t)request->params.len);
     return OP_OK;
 }
 

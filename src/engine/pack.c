@@ -111,25 +111,26 @@ static enum op_rc begin_batch(struct op_packer *packer, struct op_err *err)
     return write_text(packer, head, strlen(head), err);
 }
 
-bool op_request_cost(struct op_work *work, int name, struct op_str params, bool batch_price,
-                     int64_t *ret_tokens, int64_t *ret_microusd)
+bool op_request_cost(struct op_work *work, int name, int64_t tokens, bool batch_price,
+                     int64_t *ret_microusd, const struct op_price **ret_price)
 {
     const struct op_plan_request *request = &work->plan->requests[name];
     struct op_usage usage = {0};
-    usage.tokens[OP_TOKEN_INPUT] = op_tokens_estimate(params.ptr, params.len);
+    usage.tokens[OP_TOKEN_INPUT] = tokens;
     usage.tokens[OP_TOKEN_OUTPUT] = request->max_tokens;
-    *ret_tokens = usage.tokens[OP_TOKEN_INPUT];
-    const struct op_price *price =
-        op_price_find(&work->engine->prices->list, work->lane->provider->name, request->model,
-                      usage.tokens[OP_TOKEN_INPUT]);
+    const struct op_price *price = op_price_find(
+        &work->engine->prices->list, work->lane->provider->name, request->model, tokens);
     if (!price)
         return false;
     *ret_microusd = op_price_cost(price, batch_price, &usage);
+    if (ret_price)
+        *ret_price = price;
     return true;
 }
 
 enum op_rc op_packer_add(struct op_packer *packer, int64_t request_id, int name,
-                         struct op_str params, struct op_payload_ref *ret, struct op_err *err)
+                         struct op_str params, int64_t tokens, struct op_payload_ref *ret,
+                         struct op_err *err)
 {
     struct op_work *work = packer->work;
     enum op_rc rc = packer->open ? OP_OK : begin_batch(packer, err);
@@ -162,8 +163,8 @@ enum op_rc op_packer_add(struct op_packer *packer, int64_t request_id, int name,
     batch->request_hi = request_id > batch->request_hi ? request_id : batch->request_hi;
     batch->request_lo = request_id < batch->request_lo ? request_id : batch->request_lo;
     batch->count++;
-    int64_t tokens = 0, cost = 0;
-    if (op_request_cost(work, name, params, true, &tokens, &cost))
+    int64_t cost = 0;
+    if (op_request_cost(work, name, tokens, true, &cost, NULL))
         batch->reserved_microusd += cost;
     return OP_OK;
 }

@@ -31,16 +31,16 @@ void op_packer_release(struct op_packer *packer); /* aborts what is open */
 
 /* The batch must be closed before a request of so many params bytes can go in. */
 bool op_packer_is_full(const struct op_packer *packer, size_t params_len);
-/* Adds a request; *ret says where its params lie. Begins a batch when none is open. */
+/* Adds a request of so many prompt tokens; *ret says where its params lie. Begins a batch when none is open. */
 OP_MUST_CHECK enum op_rc op_packer_add(struct op_packer *packer, int64_t request_id, int name,
-                                       struct op_str params, struct op_payload_ref *ret,
-                                       struct op_err *err);
+                                       struct op_str params, int64_t tokens,
+                                       struct op_payload_ref *ret, struct op_err *err);
 /* Freezes the open batch, if any, and adds its row; the caller commits. */
 OP_MUST_CHECK enum op_rc op_packer_close(struct op_packer *packer, struct op_err *err);
 
-/* What a request may cost at most: its prompt, estimated, and max_tokens of answer. False: the
- * price list does not know the model. */
-bool op_request_cost(struct op_work *work, int name, struct op_str params, bool batch_price,
-                     int64_t *ret_tokens, int64_t *ret_microusd);
+/* What a request may cost at most: its prompt of so many tokens, and max_tokens of answer. False:
+ * the price list does not know the model. *ret_price (may be NULL): the row used. */
+bool op_request_cost(struct op_work *work, int name, int64_t tokens, bool batch_price,
+                     int64_t *ret_microusd, const struct op_price **ret_price);
 
 #endif

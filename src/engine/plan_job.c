@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/pack.h"
@@ -16,8 +15,6 @@ struct planning {
     int64_t record_id;
     int64_t round_first_record; /* keys of earlier rounds may come again */
     struct op_job_counts counts;
-    struct op_sha256 *sha;
-    struct op_buf data;
     bool primed[64];
 };
 
@@ -33,16 +30,13 @@ static enum op_rc commit_batch(struct planning *p, struct op_err *err)
     return op_ledger_begin(engine->ledger, err);
 }
 
-static enum op_rc plan_record(void *arg, const struct op_record *record, struct op_err *err)
+static enum op_rc plan_record(void *arg, const struct op_walk_record *record,
+                              struct op_err *err)
 {
     struct planning *p = arg;
     struct op_ledger *ledger = p->work->engine->ledger;
-    op_buf_clear(&p->data);
-    if (p->work->plan->keeps_data)
-        op_record_write(p->work->plan, record, &p->data);
-    struct op_str data = p->work->plan->keeps_data ? op_buf_str(&p->data) : OP_STR_NULL;
-    enum op_rc rc =
-        op_ledger_record_add(ledger, p->work->job.id, record->key, data, &p->record_id, err);
+    enum op_rc rc = op_ledger_record_add(ledger, p->work->job.id, record->key, record->data,
+                                         &p->record_id, err);
     if (rc == OP_CONFLICT && p->record_id < p->round_first_record) {
         op_err_clear(err);
         rc = OP_OK;
@@ -57,21 +51,6 @@ static enum op_rc plan_record(void *arg, const struct op_record *record, struct 
     if (!rc)
         p->counts.records++;
     return rc;
-}
-
-/* Equal hashes mean equal requests to the same account's models: provider, server and every byte
- * of the params. */
-static void request_hash(struct planning *p, struct op_str params, uint8_t ret[OP_HASH_LEN])
-{
-    const struct op_lane *lane = p->work->lane;
-    const char *server = lane->emulated ? "emulator" : lane->base_url;
-    uint8_t digest[OP_SHA256_LEN];
-    op_sha256_reset(p->sha);
-    op_sha256_add(p->sha, lane->provider->name, strlen(lane->provider->name) + 1);
-    op_sha256_add(p->sha, server, strlen(server) + 1);
-    op_sha256_add(p->sha, params.ptr, params.len);
-    op_sha256_end(p->sha, digest);
-    memcpy(ret, digest, OP_HASH_LEN);
 }
 
 /* Who already asked this: *ret_same stays 0 when nobody did, or in vain. A stale index entry (its
@@ -108,7 +87,7 @@ static enum op_rc plan_prime(struct planning *p, int name, struct op_str params,
     struct op_work *work = p->work;
     OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     struct op_json root;
-    enum op_rc rc = op_json_parse(parser, params.ptr, params.len, true, &root, err);
+    enum op_rc rc = op_json_parse(parser, params.ptr, params.len, false, &root, err);
     if (rc)
         return rc;
     struct op_buf stub;
@@ -124,8 +103,8 @@ static enum op_rc plan_prime(struct planning *p, int name, struct op_str params,
     if (!rc && p->packer.open)
         rc = commit_batch(p, err);
     if (!rc)
-        rc = op_packer_add(&p->packer, request.id, name, op_buf_str(&stub), &request.payload,
-                           err);
+        rc = op_packer_add(&p->packer, request.id, name, op_buf_str(&stub),
+                           op_tokens_estimate(stub.ptr, stub.len), &request.payload, err);
     if (!rc) {
         p->packer.batch.prime = true;
         request.batch_id = request.payload.batch_id;
@@ -137,25 +116,25 @@ static enum op_rc plan_prime(struct planning *p, int name, struct op_str params,
     return rc;
 }
 
-static enum op_rc plan_request(void *arg, const struct op_record *record, int name,
-                               struct op_str params, struct op_err *err)
+static enum op_rc plan_request(void *arg, const struct op_walk_request *asked,
+                               struct op_err *err)
 {
     struct planning *p = arg;
     struct op_ledger *ledger = p->work->engine->ledger;
-    (void)record;
     enum op_rc rc = OP_OK;
-    if (p->work->def.prime && name < (int)OP_COUNT(p->primed) && !p->primed[name]) {
-        p->primed[name] = true;
-        rc = plan_prime(p, name, params, err);
+    if (p->work->def.prime && asked->name < (int)OP_COUNT(p->primed) &&
+        !p->primed[asked->name]) {
+        p->primed[asked->name] = true;
+        rc = plan_prime(p, asked->name, asked->params, err);
         if (rc)
             return rc;
     }
     struct op_request request = {
-        .job_id = p->work->job.id, .record_id = p->record_id, .name = name};
-    request_hash(p, params, request.hash);
+        .job_id = p->work->job.id, .record_id = p->record_id, .name = asked->name};
+    memcpy(request.hash, asked->hash, OP_HASH_LEN);
     if (!p->work->fresh)
         rc = find_same(p, request.hash, &request.same_as, err);
-    if (!rc && !request.same_as && op_packer_is_full(&p->packer, params.len))
+    if (!rc && !request.same_as && op_packer_is_full(&p->packer, asked->params.len))
         rc = commit_batch(p, err);
     if (rc)
         return rc;
@@ -166,7 +145,8 @@ static enum op_rc plan_request(void *arg, const struct op_record *record, int na
         return op_ledger_request_add(ledger, &request, err);
     }
     request.state = OP_REQUEST_PACKED;
-    rc = op_packer_add(&p->packer, request.id, name, params, &request.payload, err);
+    rc = op_packer_add(&p->packer, request.id, asked->name, asked->params, asked->tokens,
+                       &request.payload, err);
     request.batch_id = request.payload.batch_id;
     if (!rc)
         rc = op_ledger_request_add(ledger, &request, err);
@@ -263,13 +243,10 @@ enum op_rc op_step_plan(struct op_work *work, bool *ret_worked, struct op_err *e
     if (!rc)
         rc = op_work_stage(work, err);
     if (!rc) {
-        struct planning p = {.work = work, .sha = op_sha256_new()};
-        op_buf_init(&p.data, OP_SOURCE_MAX_RECORD);
+        struct planning p = {.work = work};
         op_packer_init(&p.packer, work);
         rc = plan_all(&p, err);
         op_packer_release(&p.packer);
-        op_buf_release(&p.data);
-        op_sha256_free(p.sha);
     }
     /* Bad input ends the job, because the same input would fail again; nothing was bought. A
      * failing machine does not: planning starts over. */

@@ -175,7 +175,8 @@ static enum op_rc repack_one(void *arg, const struct op_request *found, struct o
     if (rc)
         return op_err_wrap(err, "packing request %lld again", (long long)found->id);
     struct op_request request = *found;
-    rc = op_packer_add(&r->packer, request.id, request.name, params, &request.payload, err);
+    rc = op_packer_add(&r->packer, request.id, request.name, params,
+                       op_tokens_estimate(params.ptr, params.len), &request.payload, err);
     request.batch_id = request.payload.batch_id;
     request.same_as = 0;
     if (!rc)
