@@ -15,14 +15,8 @@ help: ## this list
 deps: ## installs the Debian packages that are missing (as root or with sudo)
 	@tools/install-deps
 
-build: deps $(BUILD)/build.ninja ## the program: build/offpeak
-	@find src tests/unit -name '*.c' -o -name '*.cc' | LC_ALL=C sort > $(BUILD)/sources.new; \
-	 cmp -s $(BUILD)/sources.new $(BUILD)/sources || \
-	   { meson setup --reconfigure $(BUILD) > /dev/null && mv $(BUILD)/sources.new $(BUILD)/sources; }
-	@ninja -C $(BUILD) --quiet
-
-$(BUILD)/build.ninja:
-	@meson setup $(BUILD) > /dev/null
+build: deps ## the program: build/offpeak
+	@tools/build $(BUILD)
 
 demo: build ## a pipeline end to end against the emulator: no key, no money
 	@tools/demo $(BUILD)/offpeak
