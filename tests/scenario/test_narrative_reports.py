@@ -14,6 +14,7 @@ import pathlib
 import re
 import shutil
 import sqlite3
+import subprocess
 import sys
 import xml.etree.ElementTree as ET
 
@@ -21,7 +22,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import polis_oracle  # noqa: E402
-from harness import ROOT, SHARED, Offpeak  # noqa: E402
+from harness import OFFPEAK, ROOT, SHARED, Offpeak, environment  # noqa: E402
 
 SAMPLE = ROOT / "pipelines" / "narrative-reports" / "sample"
 POLIS = SHARED / "data" / "polis-opendata"
@@ -198,7 +199,6 @@ def test_sample(offpeak):
 
 
 def test_sample_is_what_its_generator_makes(tmp_path):
-    import subprocess
     script = ROOT / "tests" / "support" / "make_sample.py"
     subprocess.run([sys.executable, str(script), str(tmp_path)], check=True)
     for path in sorted(tmp_path.iterdir()):
@@ -259,7 +259,8 @@ def test_topics_keys_order_and_samples(offpeak, tmp_path):
     write(folder, "topics.csv",
           ["topic_name", "cluster_id", "layer_id", "topic_key", "sample_comments", "model_name"],
           [["Kleines, mit \"Zitat\" & <Zeichen>", 5, 0, f"{job}#0#5", "", "x"],
-           ["Trees", 1, 0, "", json.dumps(["KEEP THE OLD LIME TREE", "test", "SMOKING on the", "CAFÉ RENÉ"]), "x"],
+           ["Trees", 1, 0, "",
+            json.dumps(["KEEP THE OLD LIME TREE", "test", "SMOKING on the", "CAFÉ RENÉ"]), "x"],
            ["Nobody's topic", 77, 0, f"{job}#0#77", "", "x"],
            ["A layer that is not assigned", 0, 4, f"{job}#4#0", json.dumps(["pigeons"]), "x"],
            ["Life", 1, 1, f"{job}#1#1", json.dumps(["so: \"Secure bike stands at all four corners\""
@@ -516,6 +517,34 @@ def test_report_without_paragraphs_is_none(offpeak, tmp_path):
         *scripted(tmp_path, {"json": empty, "times": 1}, {"json": report(0)}))
     assert "no paragraphs" in json.dumps(requests(offpeak)[1]["messages"])
     assert json.loads(rows(offpeak)["global_group_informed_consensus"]["report_data"]) == report(0)
+
+
+def test_demo_answers_fit_the_sample(offpeak):
+    """Those of `make demo`: one is wrong at first, the second time it is right."""
+    rules = [json.loads(line) for line in (SAMPLE / "answers.jsonl").read_text(encoding="utf-8")
+             .splitlines() if not line.startswith("#")]
+    run(offpeak, SAMPLE, "--emulate-answers", SAMPLE / "answers.jsonl")
+    assert len(requests(offpeak)) == 13
+    stored = [json.loads(row["report_data"]) for row in rows(offpeak).values()]
+    written = [rule["json"] for rule in rules if "times" not in rule]
+    assert sorted(stored, key=json.dumps) == sorted(written, key=json.dumps)
+    for section in polis_oracle.sections(SAMPLE):
+        check_report(rows(offpeak)[section.key]["report_data"], section.ids)
+
+
+def test_demo(tmp_path):
+    program = tmp_path / "build" / "offpeak"
+    (tmp_path / "build").mkdir()
+    (tmp_path / "pipelines").symlink_to(ROOT / "pipelines")
+    (tmp_path / "prices.yaml").symlink_to(ROOT / "prices.yaml")
+    shutil.copy(OFFPEAK, program)
+    done = subprocess.run([str(ROOT / "tools" / "demo"), "build/offpeak"], cwd=tmp_path, text=True,
+                          capture_output=True, timeout=60, env=environment())
+    assert done.returncode == 0, done.stderr
+    assert "Whose square is it" in done.stdout and "build/demo/narratives.sqlite" in done.stdout
+    db = sqlite3.connect(tmp_path / "build" / "demo" / "narratives.sqlite")
+    assert db.execute("SELECT count(*) FROM Delphi_NarrativeReports").fetchone() == (12,)
+    db.close()
 
 
 def test_wrong_twice_is_no_report(offpeak, tmp_path):
