@@ -15,9 +15,9 @@
 #include "engine/work.h"
 #include "pipeline/answer.h"
 
-/* Chunk limits: one transaction each (reference/reliability.md 3.7.4 has 8 MiB). */
-#define OP_CHUNK_BYTES   (8 * 1024 * 1024)
-#define OP_CHUNK_ENTRIES 4096
+/* Chunk limits: one transaction each, three in memory (reference/reliability.md 3.7.4 allows 8 MiB). */
+#define OP_CHUNK_BYTES   (4 * 1024 * 1024)
+#define OP_CHUNK_ENTRIES 2048
 /* A longer line is kept raw and quarantined (reference/reliability.md section 4). */
 #define OP_RESULT_LINE_MAX (256 * 1024 * 1024)
 

@@ -17,7 +17,8 @@
 #define TEMP_PREFIX ".new-"
 #define SHA_SHORT   12
 
-static const char *const folders[] = {"payload", "result", "outbox", "input", "quarantine"};
+static const char *const folders[] = {"payload", "result",     "outbox",
+                                      "input",   "quarantine", "work"};
 
 /* --- opening -------------------------------------------------------------------------------- */
 
