@@ -67,8 +67,8 @@ struct launch {
 
 static _Noreturn void run_child(const struct launch *launch)
 {
-    /* Killed, not asked: the emulator survives a kill at any instruction, and nobody is left who
-     * could wait for it. */
+    /* Killed, not asked: the emulator survives a kill at any instruction, and nobody is left
+     * who could wait for it. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != launch->parent)
         _exit(1);

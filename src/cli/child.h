@@ -3,9 +3,9 @@
 #define OP_CLI_CHILD_H
 
 /*
- * Model:     the emulator of one command: this very program, started again as `emulate` on a free
- *            port of the loopback. It ends with its parent, however that ends; its folder keeps
- *            its batches for the next command. It gets no keys.
+ * Model:     the emulator of one command: this very program, started again as `emulate` on a
+ *            free port of the loopback. It ends with its parent, however that ends; its folder
+ *            keeps its batches for the next command. It gets no keys.
  * Ownership: start hands over a child, stop ends it.
  * Errors:    OP_BUSY when another command uses the emulator's folder.
  * Threads:   started and stopped by the main thread.

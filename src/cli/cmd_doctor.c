@@ -74,8 +74,8 @@ static void check_versions(struct doctor *d)
     check(d, "libcurl", curl->version_num < CURL_OLDEST ? PROBLEM : GOOD, "%s, %s%s",
           curl->version, curl->ssl_version ? curl->ssl_version : "without TLS",
           curl->version_num < CURL_OLDEST ? ": too old, 7.80 or later is needed" : "");
-    /* 3.52.0 was withdrawn by its authors. The WAL-reset defect of 3.7 to 3.51.2 does not concern
-     * us: the ledger is not in WAL mode. */
+    /* 3.52.0 was withdrawn by its authors. The WAL-reset defect of 3.7 to 3.51.2 does not
+     * concern us: the ledger is not in WAL mode. */
     bool bad = sqlite < SQLITE_OLDEST || sqlite == 3052000;
     check(d, "sqlite", bad ? PROBLEM : GOOD, "%s%s", sqlite3_libversion(),
           sqlite == 3052000 ? ": this version was withdrawn, install another"

@@ -12,8 +12,8 @@
 
 #define TEXT_MAX (64 * 1024 * 1024)
 
-/* How many whole batches, and requests in them, the cap lets through: batches of one job are nearly
- * alike, so their average decides. */
+/* How many whole batches, and requests in them, the cap lets through: batches of one job are
+ * nearly alike, so their average decides. */
 static void under_cap(const struct op_estimate *e, int64_t cap, int64_t *ret_batches,
                       int64_t *ret_requests)
 {

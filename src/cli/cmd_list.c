@@ -163,7 +163,8 @@ static enum op_rc list_failed(struct listing *l, struct op_err *err)
 
 enum list_kind { LIST_JOBS, LIST_BATCHES, LIST_FAILED };
 
-/* A state tells by itself what is meant: those of jobs and of batches have no name in common. */
+/* A state tells by itself what is meant: those of jobs and of batches have no name in common.
+ * */
 static enum op_rc read_kind(struct listing *l, enum list_kind *ret, struct op_err *err)
 {
     const struct op_args *args = l->args;

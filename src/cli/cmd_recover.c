@@ -9,8 +9,8 @@
 #include "cli/work.h"
 #include "engine/work.h"
 
-/* Loads the lane of every provider this ledger has used and that there is a key for: they are asked
- * what they hold. */
+/* Loads the lane of every provider this ledger has used and that there is a key for: they are
+ * asked what they hold. */
 static enum op_rc load_lane(void *arg, const struct op_lane_row *row, struct op_err *err)
 {
     struct op_session *session = arg;

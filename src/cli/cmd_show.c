@@ -12,7 +12,7 @@
 
 #define TEXT_MAX (256 * 1024 * 1024)
 
-/* --- a batch ------------------------------------------------------------------------------------ */
+/* --- a batch ------------------------------------------------------------------------------ */
 
 static enum op_rc text_entry(void *arg, const struct op_journal_entry *entry,
                              struct op_err *err)
@@ -104,7 +104,7 @@ static enum op_rc show_batch(struct op_session *session, int64_t id, struct op_e
     return rc;
 }
 
-/* --- a job -------------------------------------------------------------------------------------- */
+/* --- a job -------------------------------------------------------------------------------- */
 
 static enum op_rc add_batch(void *arg, const struct op_batch *batch, struct op_err *err)
 {
@@ -170,7 +170,7 @@ static enum op_rc show_job(struct op_session *session, int64_t id, struct op_err
     return rc;
 }
 
-/* --- a record ----------------------------------------------------------------------------------- */
+/* --- a record ----------------------------------------------------------------------------- */
 
 struct search {
     struct op_ledger *ledger;
@@ -244,7 +244,7 @@ static enum op_rc show_word(struct op_session *session, const char *word, struct
     return batch ? show_batch(session, batch, err) : show_job(session, job, err);
 }
 
-/* --- --latest ------------------------------------------------------------------------------------ */
+/* --- --latest ----------------------------------------------------------------------------- */
 
 struct latest {
     struct op_session *session;

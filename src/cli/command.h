@@ -3,8 +3,8 @@
 #define OP_CLI_COMMAND_H
 
 /*
- * Model:     a command is one const struct: name, help, option table, function. The function takes
- *            the options as parsed and returns the exit code.
+ * Model:     a command is one const struct: name, help, option table, function. The function
+ *            takes the options as parsed and returns the exit code.
  * Ownership: option texts are borrowed from argv.
  * Threads:   one.
  */

@@ -3,8 +3,8 @@
 #define OP_CLI_ESTIMATE_H
 
 /*
- * Model:     what a job would ask and cost, without a ledger and without sending: for `estimate`
- *            and for --dry-run, which shows the first request too.
+ * Model:     what a job would ask and cost, without a ledger and without sending: for
+ *            `estimate` and for --dry-run, which shows the first request too.
  * Threads:   one.
  */
 

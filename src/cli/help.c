@@ -161,7 +161,7 @@ void op_options_overview(struct op_buf *out)
              "Exit codes: 0 done, 1 failed, 2 usage, 3 partial or not finished, 4 busy.\n");
 }
 
-/* --- docs/reference/cli.md -------------------------------------------------------------------- */
+/* --- docs/reference/cli.md ---------------------------------------------------------------- */
 
 static void cell(struct op_buf *out, const char *text)
 {

@@ -28,8 +28,8 @@ const struct op_command *op_command_find(const char *name)
     return NULL;
 }
 
-/* A key in the environment must not end in a core file, in another process of this user, or in a
- * line of the log. */
+/* A key in the environment must not end in a core file, in another process of this user, or in
+ * a line of the log. */
 static void guard_keys(void)
 {
     bool any = false;

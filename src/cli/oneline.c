@@ -14,7 +14,7 @@
 #define OUTPUT_PARAM   "output_path"
 #define FIRST_LINE_MAX (16 * 1024 * 1024)
 
-/* --- texts ------------------------------------------------------------------------------------ */
+/* --- texts -------------------------------------------------------------------------------- */
 
 static bool is_file_name(const char *text, const char *const *suffixes)
 {
@@ -83,7 +83,7 @@ static void slug(const char *path, char ret[48])
         memcpy(ret, "records", 8);
 }
 
-/* --- what the input and the schema have ------------------------------------------------------- */
+/* --- what the input and the schema have --------------------------------------------------- */
 
 struct shape {
     const char *kind;     /* of the source */
@@ -166,7 +166,7 @@ static enum op_rc read_schema(struct op_str text, struct op_arena *arena, struct
     return OP_OK;
 }
 
-/* --- SQL -------------------------------------------------------------------------------------- */
+/* --- SQL ---------------------------------------------------------------------------------- */
 
 static void add_name(struct op_buf *sql, const char *name)
 {
@@ -238,7 +238,7 @@ struct texts {
     const char *prompt, *system, *schema;
 };
 
-/* --- pipeline.yaml ---------------------------------------------------------------------------- */
+/* --- pipeline.yaml ------------------------------------------------------------------------ */
 
 static void write_param(struct op_json_out *out, const char *name, const char *about)
 {
@@ -407,7 +407,7 @@ enum op_rc op_oneline_make(const struct op_args *args, bool need_output,
     return finish(args, args->input, subject, &yaml, err);
 }
 
-/* --- a file of requests ----------------------------------------------------------------------- */
+/* --- a file of requests ------------------------------------------------------------------- */
 
 struct first_line {
     const struct op_provider_ops *provider;
@@ -502,7 +502,8 @@ enum op_rc op_oneline_raw(const struct op_args *args, bool need_output,
     op_json_out_end_object(&out);
     op_mem_free(first.model);
     if (args->output) {
-        /* The provider's own line under the id that the file gave; what it never returned is said. */
+        /* The provider's own line under the id that the file gave; what it never returned is
+         * said. */
         op_json_out_name(&out, "outputs");
         op_json_out_raw(&out, OP_STR("[{\"lines\": \"{{" OUTPUT_PARAM
                                      "}}\", \"rows\": \"SELECT coalesce(line, json_object("

@@ -245,7 +245,8 @@ static enum op_rc parse_long(struct parse *p, const char *arg, struct op_err *er
     if (param >= 0 && (!o || o->shadowed))
         return set_param(p, arg, param, negated, err);
     if (!o) {
-        /* What cannot be read has no options to check against; the file's own mistakes are said. */
+        /* What cannot be read has no options to check against; the file's own mistakes are
+         * said. */
         if (p->args->subject.broken.rc)
             return OP_OK;
         return fail_unknown(p, arg, err);

@@ -3,10 +3,10 @@
 #define OP_CLI_OPTIONS_H
 
 /*
- * Model:     one option table per command (command.h) makes parsing, help, docs/reference/cli.md
- *            and "did you mean". Option names take - and _ alike; --name=value and --name value;
- *            `--` ends the options; the last of two equal options counts. A pipeline's params are
- *            options too.
+ * Model:     one option table per command (command.h) makes parsing, help,
+ *            docs/reference/cli.md and "did you mean". Option names take - and _ alike;
+ *            --name=value and --name value; `--` ends the options; the last of two equal
+ *            options counts. A pipeline's params are options too.
  * Ownership: parsed texts are borrowed from argv.
  * Errors:    OP_INVAL: what is wrong and the nearest option there is.
  * Threads:   one.
@@ -25,8 +25,8 @@ OP_MUST_CHECK enum op_rc op_options_parse(const struct op_command *command, int 
                                           char **argv, struct op_args *args,
                                           struct op_err *err);
 
-/* Options that are params of the subject's pipeline: the row of the table that a param hides is not
- * shown. */
+/* Options that are params of the subject's pipeline: the row of the table that a param hides is
+ * not shown. */
 void op_options_help(const struct op_command *command, const struct op_definition *def,
                      struct op_buf *out);
 void op_options_overview(struct op_buf *out);

@@ -84,7 +84,7 @@ void op_progress_end(struct op_progress *progress)
     progress->live = false;
 }
 
-/* --- time left -------------------------------------------------------------------------------- */
+/* --- time left ---------------------------------------------------------------------------- */
 
 /* The ledger's journal tells by our own clock what the provider tells by its. */
 #define TIMED_MOST 16
@@ -175,7 +175,7 @@ void op_times_write(const struct op_times *times, int64_t typical_ms, int64_t no
     }
 }
 
-/* --- the live line ---------------------------------------------------------------------------- */
+/* --- the live line ------------------------------------------------------------------------ */
 
 struct sums {
     int64_t jobs;

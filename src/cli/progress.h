@@ -4,8 +4,8 @@
 
 /*
  * Model:     what happens while a command works, on stderr: on a terminal one live line (done,
- *            failed, waiting, tokens, cost, time left) with warnings above it; otherwise a line per
- *            event. The time left comes from how long this lane's batches took so far.
+ *            failed, waiting, tokens, cost, time left) with warnings above it; otherwise a line
+ *            per event. The time left comes from how long this lane's batches took so far.
  * Ownership: the struct is the caller's.
  * Threads:   begin, draw and end on the main thread; log lines may come from any.
  */
@@ -39,8 +39,8 @@ void op_progress_end(struct op_progress *progress); /* clears the live line; may
 
 OP_MUST_CHECK enum op_rc op_times_read(struct op_ledger *ledger, int64_t job,
                                        struct op_times *ret, struct op_err *err);
-/* Appends "ETA 4m 10s" or, without a precedent, "asked 2m ago"; nothing when nothing is waited for.
- * typical_ms: how long batches took elsewhere; 0 unknown. */
+/* Appends "ETA 4m 10s" or, without a precedent, "asked 2m ago"; nothing when nothing is waited
+ * for. typical_ms: how long batches took elsewhere; 0 unknown. */
 void op_times_write(const struct op_times *times, int64_t typical_ms, int64_t now_ms,
                     struct op_buf *out);
 

@@ -3,8 +3,8 @@
 #define OP_CLI_SAY_H
 
 /*
- * Model:     what leaves the program: the result on stdout, chatter and errors on stderr. A reader
- *            of stdout that went away is no error.
+ * Model:     what leaves the program: the result on stdout, chatter and errors on stderr. A
+ *            reader of stdout that went away is no error.
  * Ownership: a report owns its buffer until it is printed.
  * Threads:   one.
  */

@@ -106,7 +106,8 @@ static enum op_rc see_job(void *arg, const struct op_job *job, struct op_err *er
     return rc;
 }
 
-/* Newest first: a job named by --retry-failed may be final, so all of the emulated ones count. */
+/* Newest first: a job named by --retry-failed may be final, so all of the emulated ones count.
+ * */
 static bool needs_emulator(const char *state_dir)
 {
     if (!op_state_exists(state_dir))

@@ -3,10 +3,11 @@
 #define OP_CLI_SESSION_H
 
 /*
- * Model:     what a command works with: the state folder, the engine on it, the emulator when one
- *            is wanted or an open job was made with one, and the signal that asks to stop.
+ * Model:     what a command works with: the state folder, the engine on it, the emulator when
+ *            one is wanted or an open job was made with one, and the signal that asks to stop.
  * Ownership: the struct is the caller's; close releases everything.
- * Errors:    those of the engine; OP_NOTFOUND when there is nothing in the state folder to read.
+ * Errors:    those of the engine; OP_NOTFOUND when there is nothing in the state folder to
+ *            read.
  * Threads:   one.
  */
 

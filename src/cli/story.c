@@ -54,7 +54,7 @@ static enum op_rc add_buy(void *arg, const struct op_result_row *row, struct op_
     return OP_OK;
 }
 
-/* --- reading back ------------------------------------------------------------------------------- */
+/* --- reading back ------------------------------------------------------------------------- */
 
 static enum op_rc read_params(struct chapter *c, struct op_err *err)
 {
@@ -155,7 +155,7 @@ static bool is_good(const struct chapter *c)
     return c->has_answer && c->request->state == OP_REQUEST_DONE;
 }
 
-/* --- rows --------------------------------------------------------------------------------------- */
+/* --- rows --------------------------------------------------------------------------------- */
 
 /* A raw request's line goes back under the id that its file gave it. */
 static struct op_str own_line(struct chapter *c, struct op_buf *out)
@@ -180,7 +180,8 @@ static enum op_rc fetch_data(void *arg, struct op_buf *ret, struct op_err *err)
                                  ret, err);
 }
 
-/* The inputs of a finished job are gone; what the ledger keeps of the record is often enough. */
+/* The inputs of a finished job are gone; what the ledger keeps of the record is often enough.
+ * */
 static enum op_rc open_sql(struct chapter *c, struct op_sqlenv **ret, bool *ret_own,
                            struct op_err *err)
 {
@@ -271,9 +272,10 @@ static enum op_rc each_row(struct chapter *c, row_fn fn, void *arg, struct op_er
     return rc;
 }
 
-/* --- the answer ---------------------------------------------------------------------------------- */
+/* --- the answer --------------------------------------------------------------------------- */
 
-/* Through the pipeline's own template; as pretty JSON when it has none or the template fails. */
+/* Through the pipeline's own template; as pretty JSON when it has none or the template fails.
+ * */
 static void display(struct chapter *c, int indent, struct op_buf *out)
 {
     OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
@@ -307,7 +309,7 @@ enum op_rc op_story_answer(struct op_session *session, const struct op_request *
     return OP_OK;
 }
 
-/* --- text ---------------------------------------------------------------------------------------- */
+/* --- text --------------------------------------------------------------------------------- */
 
 static enum op_rc text_buys(struct chapter *c, struct op_buf *out, struct op_err *err)
 {
@@ -391,7 +393,7 @@ static enum op_rc text_chapter(struct chapter *c, struct op_buf *out, struct op_
     return OP_OK;
 }
 
-/* --- JSON ---------------------------------------------------------------------------------------- */
+/* --- JSON --------------------------------------------------------------------------------- */
 
 static enum op_rc json_buys(struct chapter *c, struct op_json_out *out, struct op_err *err)
 {
@@ -502,7 +504,7 @@ static enum op_rc json_chapter(struct chapter *c, struct op_json_out *out, struc
     return rc;
 }
 
-/* --- the record ----------------------------------------------------------------------------------- */
+/* --- the record --------------------------------------------------------------------------- */
 
 struct telling {
     struct op_session *session;

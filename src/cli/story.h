@@ -3,9 +3,9 @@
 #define OP_CLI_STORY_H
 
 /*
- * Model:     the whole story of a record: each of its requests with what was asked, every purchase
- *            and what it brought, what was found wrong, the answer and the rows made of it. All of
- *            it is read back from ledger and spool; rows are selected again.
+ * Model:     the whole story of a record: each of its requests with what was asked, every
+ *            purchase and what it brought, what was found wrong, the answer and the rows made
+ *            of it. All of it is read back from ledger and spool; rows are selected again.
  * Ownership: everything is borrowed for the call.
  * Errors:    what can no longer be read (inputs that are gone, say) is said in its place.
  * Threads:   one.

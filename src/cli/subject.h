@@ -3,10 +3,11 @@
 #define OP_CLI_SUBJECT_H
 
 /*
- * Model:     what a command is to work on, as the command line says it: a pipeline's folder, a file
- *            of ready requests, the options of the one-line form, or a job there is already. The
- *            first three end in one thing: a bundle and its parsed definition.
- * Ownership: the subject owns bundle, definition and made-up texts; given is borrowed from argv.
+ * Model:     what a command is to work on, as the command line says it: a pipeline's folder, a
+ *            file of ready requests, the options of the one-line form, or a job there is
+ *            already. The first three end in one thing: a bundle and its parsed definition.
+ * Ownership: the subject owns bundle, definition and made-up texts; given is borrowed from
+ *            argv.
  * Errors:    OP_NOTFOUND or OP_INVAL, with what to type instead.
  * Threads:   one.
  */
@@ -38,19 +39,20 @@ struct op_subject {
 
 void op_subject_release(struct op_subject *subject);
 
-/* Finds out what the word is and, for a pipeline, reads its definition. word NULL: NONE. What is
- * wrong inside a definition goes to subject->broken. */
+/* Finds out what the word is and, for a pipeline, reads its definition. word NULL: NONE. What
+ * is wrong inside a definition goes to subject->broken. */
 OP_MUST_CHECK enum op_rc op_subject_find(const char *word, struct op_subject *ret,
                                          struct op_err *err);
-/* Once the options are parsed: makes the bundle of the one-line and the raw form, refuses options
- * that do not go together. need_output: a run without one would throw its answers away. */
+/* Once the options are parsed: makes the bundle of the one-line and the raw form, refuses
+ * options that do not go together. need_output: a run without one would throw its answers away.
+ * */
 OP_MUST_CHECK enum op_rc op_subject_complete(struct op_args *args, bool need_output,
                                              struct op_err *err);
 /* Whether every param of the pipeline has a good value. */
 OP_MUST_CHECK enum op_rc op_subject_check_params(const struct op_subject *subject,
                                                  struct op_err *err);
-/* The folder's absolute path becomes part of the job's identity: to be called before the bundle is
- * given to the engine. */
+/* The folder's absolute path becomes part of the job's identity: to be called before the bundle
+ * is given to the engine. */
 void op_subject_settle(struct op_subject *subject);
 
 #endif

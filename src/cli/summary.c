@@ -13,7 +13,7 @@
 
 #define TEXT_MAX (16 * 1024 * 1024)
 
-/* --- counting --------------------------------------------------------------------------------- */
+/* --- counting ----------------------------------------------------------------------------- */
 
 static enum op_rc count_batch(void *arg, const struct op_batch *batch, struct op_err *err)
 {
@@ -32,7 +32,7 @@ enum op_rc op_batch_counts_read(struct op_ledger *ledger, int64_t job,
     return op_ledger_batches(ledger, &filter, count_batch, ret, err);
 }
 
-/* --- JSON ------------------------------------------------------------------------------------- */
+/* --- JSON --------------------------------------------------------------------------------- */
 
 static void json_time(struct op_json_out *out, const char *name, int64_t ms)
 {
@@ -119,7 +119,7 @@ void op_batch_json(const struct op_batch *batch, struct op_json_out *out)
     op_json_out_end_object(out);
 }
 
-/* --- outputs ---------------------------------------------------------------------------------- */
+/* --- outputs ------------------------------------------------------------------------------ */
 
 typedef void (*output_fn)(void *arg, const struct op_plan_output *output,
                           const struct op_outbox *box);
@@ -198,7 +198,7 @@ enum op_rc op_summary_json(struct op_session *session, int64_t id, bool outputs,
     return rc;
 }
 
-/* --- text ------------------------------------------------------------------------------------- */
+/* --- text --------------------------------------------------------------------------------- */
 
 static void text_output(void *arg, const struct op_plan_output *output,
                         const struct op_outbox *box)
@@ -329,7 +329,7 @@ enum op_rc op_summary_text(struct op_session *session, int64_t id, bool outputs,
     return outputs ? each_output(session, id, text_output, out, err) : OP_OK;
 }
 
-/* --- the end of a command ---------------------------------------------------------------------- */
+/* --- the end of a command ----------------------------------------------------------------- */
 
 /* What a person types next. */
 static void advise(const struct op_session *session, const struct op_job *job)
@@ -428,7 +428,8 @@ static enum op_rc finish_json(struct op_session *session, const int64_t *jobs, s
     return OP_OK;
 }
 
-/* One job's part in the exit code of several: a failure counts more than something unfinished. */
+/* One job's part in the exit code of several: a failure counts more than something unfinished.
+ * */
 static enum op_rc finish_job(struct op_session *session, int64_t id, int *code,
                              struct op_err *err)
 {

@@ -3,7 +3,8 @@
 #define OP_CLI_SUMMARY_H
 
 /*
- * Model:     a job as status, run and fetch show it, to a person and as JSON; and what to do next.
+ * Model:     a job as status, run and fetch show it, to a person and as JSON; and what to do
+ *            next.
  * Ownership: everything is borrowed for the call.
  * Threads:   one.
  */

@@ -3,8 +3,8 @@
 #define OP_CLI_TABLE_H
 
 /*
- * Model:     rows in aligned columns for a person. Columns are as wide as their widest cell; the
- *            last one is cut at the terminal's width.
+ * Model:     rows in aligned columns for a person. Columns are as wide as their widest cell;
+ *            the last one is cut at the terminal's width.
  * Ownership: the table copies its cells.
  * Threads:   one.
  */

@@ -21,8 +21,8 @@ const char *op_text_when(int64_t ms,
 
 /* Columns that the text takes on a terminal. */
 size_t op_text_width(struct op_str text);
-/* Appends foreign text on one line: controls (also those that steer a terminal) become spaces or
- * '?', more than max columns are cut with an ellipsis (0: no limit). */
+/* Appends foreign text on one line: controls (also those that steer a terminal) become spaces
+ * or '?', more than max columns are cut with an ellipsis (0: no limit). */
 void op_text_line(struct op_buf *out, struct op_str text, size_t max);
 /* The same for text of several lines, each indented. */
 void op_text_block(struct op_buf *out, struct op_str text, int indent);

@@ -16,7 +16,8 @@ struct op_job_list {
     bool all; /* every open job: worked on together */
 };
 
-/* The jobs of the ids given, each once, in that order; with all, every open job, oldest first. */
+/* The jobs of the ids given, each once, in that order; with all, every open job, oldest first.
+ * */
 OP_MUST_CHECK enum op_rc op_job_list_read(struct op_session *session, bool all,
                                           struct op_job_list *ret, struct op_err *err);
 void op_job_list_release(struct op_job_list *list);
