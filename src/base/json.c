@@ -65,7 +65,7 @@ enum op_rc op_json_parse(struct op_json_parser *parser, const char *text, size_t
             return rc;
         tape = parser->text.tape;
         strings = parser->text.strings;
-        parser->repaired = true;
+        parser->repaired = parser->text.mended;
     }
     *ret = (struct op_json){tape, strings, 1};
     return OP_OK;

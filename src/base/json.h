@@ -7,7 +7,8 @@
  *            struct op_json is a cursor on one value of it, cheap to copy. A text that simdjson
  *            rejects but that people meet in practice (lone surrogates, integers beyond 64 bits,
  *            1e400, invalid UTF-8, a BOM) goes to the tolerant tokenizer of json_text.c, which
- *            writes the same tape: such a document is marked op_json_parser_repaired().
+ *            writes the same tape. A document that strict JSON has no place for is marked
+ *            op_json_parser_repaired(); a number too large for the tape is JSON all the same.
  *            Writing JSON is json_out.h.
  * Ownership: values point into the parser and are valid until its next parse.
  * Errors:    OP_INVAL with line, column and what was expected.
@@ -53,7 +54,7 @@ void op_json_parser_freep(struct op_json_parser **parser);
 OP_MUST_CHECK enum op_rc op_json_parse(struct op_json_parser *parser, const char *text,
                                        size_t len, bool padded, struct op_json *ret,
                                        struct op_err *err);
-/* The last document was only readable by the tolerant tokenizer. */
+/* The last document's own bytes are not strict JSON in UTF-8 (a lone surrogate, a BOM). */
 bool op_json_parser_repaired(const struct op_json_parser *parser);
 
 static inline bool op_json_ok(struct op_json v)

@@ -50,6 +50,7 @@ struct op_json_text {
     uint64_t *tape;
     uint8_t *strings;
     size_t room; /* the longest text the two arrays are large enough for */
+    bool mended; /* the last text has something that strict JSON has no place for */
 };
 OP_MUST_CHECK enum op_rc op_json_text_parse(struct op_json_text *self, const char *text,
                                             size_t len, struct op_err *err);

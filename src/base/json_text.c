@@ -20,6 +20,7 @@ struct scan {
     size_t open[OP_JSON_DEPTH]; /* tape index of each open container */
     uint32_t count[OP_JSON_DEPTH];
     int depth;
+    bool mended; /* something was read that strict JSON has no place for */
     struct op_err *err;
 };
 
@@ -161,6 +162,7 @@ static enum op_rc read_unicode(struct scan *s)
             s->p += 6;
         } else {
             cp = 0xFFFD;
+            s->mended = true;
         }
     }
     s->bytes += op_json_utf8_put((uint32_t)cp, (char *)s->strings + s->bytes);
@@ -195,6 +197,7 @@ static void read_char(struct scan *s)
     } else {
         s->bytes += op_json_utf8_put(0xFFFD, (char *)s->strings + s->bytes);
         s->p += -step;
+        s->mended = true;
     }
 }
 
@@ -433,8 +436,10 @@ static enum op_rc read_document(struct scan *s)
     enum op_rc rc;
 
     s->words = 1;
-    if (s->end - s->p >= 3 && memcmp(s->p, "\xEF\xBB\xBF", 3) == 0)
+    if (s->end - s->p >= 3 && memcmp(s->p, "\xEF\xBB\xBF", 3) == 0) {
         s->start = s->p += 3;
+        s->mended = true;
+    }
     do {
         bool complete;
         skip_space(s);
@@ -480,7 +485,9 @@ enum op_rc op_json_text_parse(struct op_json_text *self, const char *text, size_
         .strings = self->strings,
         .err = err,
     };
-    return read_document(&s);
+    enum op_rc rc = read_document(&s);
+    self->mended = s.mended;
+    return rc;
 }
 
 void op_json_text_release(struct op_json_text *self)
