@@ -58,7 +58,7 @@ static enum op_rc seal_one(void *arg, const struct op_batch *found, struct op_er
     enum op_rc rc =
         op_ledger_batch_go(seal->work->engine->ledger, &batch, OP_BATCH_SEALED, "", err);
     seal->count++;
-    return rc;
+    return rc ? rc : op_work_event(seal->work, &batch, err);
 }
 
 /* Everything applied so far has reached its targets. */

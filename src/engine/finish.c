@@ -24,6 +24,19 @@ static enum op_rc has_live_batch(struct op_work *work, bool *ret, struct op_err 
     return op_ledger_batches(work->engine->ledger, &filter, see_any, ret, err);
 }
 
+/* The staged inputs of this round are not needed again; left behind by a crash they only take
+ * room. */
+static void drop_inputs(struct op_work *work)
+{
+    struct op_err ignored = OP_ERR_INIT;
+    OP_CLEANUP(op_mem_freep)
+    char *name = op_mem_printf("input/%lld-%lld.db", (long long)work->job.id,
+                               (long long)work->job.round);
+    op_sqlenv_close(OP_TAKE(work->sql));
+    if (op_spool_remove(work->engine->spool, name, &ignored))
+        op_log(OP_EVENT_NOTE, OP_T("problem", ignored.msg));
+}
+
 static enum op_rc next_round(struct op_work *work, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
@@ -42,7 +55,9 @@ static enum op_rc next_round(struct op_work *work, struct op_err *err)
         op_ledger_rollback(engine->ledger);
         return rc;
     }
+    work->plan->options.no_cache = false;
     if (work->inputs_db) {
+        drop_inputs(work);
         OP_CLEANUP(op_mem_freep)
         char *name =
             op_mem_printf("input/%lld-%lld.db", (long long)work->job.id, (long long)round);
@@ -99,15 +114,9 @@ enum op_rc op_step_finish(struct op_work *work, bool *ret_worked, struct op_err 
         rc = op_deliver_all(work, true, err); /* the rows of this very change */
     if (rc)
         return rc;
-    if (work->inputs_db) {
-        struct op_err ignored = OP_ERR_INIT;
-        OP_CLEANUP(op_mem_freep)
-        char *name = op_mem_printf("input/%lld-%lld.db", (long long)work->job.id,
-                                   (long long)work->job.round);
-        op_sqlenv_close(OP_TAKE(work->sql));
-        if (op_spool_remove(work->engine->spool, name, &ignored))
-            op_log(OP_EVENT_NOTE, OP_T("problem", ignored.msg));
-    }
+    /* What failed may be asked again, and its checks and rows read the inputs. */
+    if (work->inputs_db && c->failed == 0)
+        drop_inputs(work);
     op_log(OP_EVENT_JOB_DONE, OP_F("job", work->job.id),
            OP_T("state", op_job_state_name(work->job.state)), OP_F("done", c->done),
            OP_F("failed", c->failed));

@@ -30,19 +30,35 @@ void op_packer_release(struct op_packer *packer)
     op_buf_release(&packer->custom_id);
 }
 
-static size_t line_overhead(const struct op_batch_framing *f)
+/* What a request brings along in the file, without separator and tail. */
+static size_t line_len(const struct op_packer *packer, int64_t request_id, size_t params_len)
 {
-    return strlen(f->before) + strlen(f->between) + strlen(f->after) + strlen(f->separator) +
-           strlen(f->tail) + OP_CUSTOM_ID_MAX;
+    struct op_work *work = packer->work;
+    const struct op_batch_framing *f = &work->lane->provider->framing;
+    char id[OP_CUSTOM_ID_MAX + 1];
+    char nonce[OP_NONCE_LEN + 1];
+    op_nonce_format((const uint8_t[5]){0}, nonce); /* all are of one length */
+    size_t id_len =
+        op_custom_id_format(op_ledger_tag(work->engine->ledger), nonce, request_id, id);
+    return strlen(f->before) + id_len + strlen(f->between) + params_len + strlen(f->after);
 }
 
-bool op_packer_is_full(const struct op_packer *packer, size_t params_len)
+bool op_packer_is_full(const struct op_packer *packer, int64_t request_id, size_t params_len)
 {
     if (!packer->open)
         return false;
     const struct op_batch_framing *f = &packer->work->lane->provider->framing;
+    size_t more =
+        strlen(f->separator) + line_len(packer, request_id, params_len) + strlen(f->tail);
     return packer->batch.count >= packer->max_requests ||
-           packer->offset + (int64_t)(params_len + line_overhead(f)) > packer->max_bytes;
+           packer->offset + (int64_t)more > packer->max_bytes;
+}
+
+int64_t op_packer_alone(const struct op_packer *packer, int64_t request_id, size_t params_len)
+{
+    const struct op_batch_framing *f = &packer->work->lane->provider->framing;
+    return (int64_t)(strlen(f->head) + line_len(packer, request_id, params_len) +
+                     strlen(f->tail));
 }
 
 struct counts_taken {

@@ -29,8 +29,10 @@ struct op_packer {
 void op_packer_init(struct op_packer *packer, struct op_work *work);
 void op_packer_release(struct op_packer *packer); /* aborts what is open */
 
-/* The batch must be closed before a request of so many params bytes can go in. */
-bool op_packer_is_full(const struct op_packer *packer, size_t params_len);
+/* The batch must be closed before this request, with so many params bytes, can go in. */
+bool op_packer_is_full(const struct op_packer *packer, int64_t request_id, size_t params_len);
+/* The bytes of a batch that holds this request alone. */
+int64_t op_packer_alone(const struct op_packer *packer, int64_t request_id, size_t params_len);
 /* Adds a request of so many prompt tokens; *ret says where its params lie. Begins a batch when none is open. */
 OP_MUST_CHECK enum op_rc op_packer_add(struct op_packer *packer, int64_t request_id, int name,
                                        struct op_str params, int64_t tokens,

@@ -13,7 +13,10 @@ struct planning {
     struct op_work *work;
     struct op_packer packer;
     int64_t record_id;
+    bool left_out;              /* the record is beyond --limit */
+    int64_t selected;           /* records of this round, new or known */
     int64_t round_first_record; /* keys of earlier rounds may come again */
+    int64_t round_first_request;
     struct op_job_counts counts;
     bool primed[64];
 };
@@ -30,17 +33,39 @@ static enum op_rc commit_batch(struct planning *p, struct op_err *err)
     return op_ledger_begin(engine->ledger, err);
 }
 
+/* In a later round --limit still means the records that the first rounds took: behind them only
+ * known ones are asked again. */
+static enum op_rc beyond_limit(struct planning *p, struct op_str key, struct op_err *err)
+{
+    const struct op_work *work = p->work;
+    int64_t limit = work->plan->options.limit, known = 0;
+    p->left_out = false;
+    if (limit <= 0 || work->job.round <= 1 ||
+        work->job.counts.records + p->counts.records < limit)
+        return OP_OK;
+    enum op_rc rc = op_ledger_record_find(work->engine->ledger, work->job.id, key, &known, err);
+    p->left_out = rc == OP_NOTFOUND && !err->rc;
+    return p->left_out ? OP_OK : rc;
+}
+
 static enum op_rc plan_record(void *arg, const struct op_walk_record *record,
                               struct op_err *err)
 {
     struct planning *p = arg;
     struct op_ledger *ledger = p->work->engine->ledger;
-    enum op_rc rc = op_ledger_record_add(ledger, p->work->job.id, record->key, record->data,
-                                         &p->record_id, err);
+    enum op_rc rc = beyond_limit(p, record->key, err);
+    if (rc || p->left_out)
+        return rc;
+    rc = op_ledger_record_add(ledger, p->work->job.id, record->key, record->data, &p->record_id,
+                              err);
+    p->selected++;
     if (rc == OP_CONFLICT && p->record_id < p->round_first_record) {
         op_err_clear(err);
-        rc = OP_OK;
-    } else if (rc == OP_CONFLICT) {
+        return record->data.ptr
+                   ? op_ledger_record_renew(ledger, p->record_id, record->data, err)
+                   : OP_OK;
+    }
+    if (rc == OP_CONFLICT) {
         op_err_clear(err);
         return op_fail(err, OP_INVAL,
                        "%s: the key '" OP_STR_FMT
@@ -54,7 +79,8 @@ static enum op_rc plan_record(void *arg, const struct op_walk_record *record,
 }
 
 /* Who already asked this: *ret_same stays 0 when nobody did, or in vain. A stale index entry (its
- * planning was wiped) shows by its hash. */
+ * planning was wiped) shows by its hash. What a later round asks again, the answers given before it
+ * have left out: only requests of the round itself count then. */
 static enum op_rc find_same(struct planning *p, const uint8_t hash[OP_HASH_LEN],
                             int64_t *ret_same, struct op_err *err)
 {
@@ -76,7 +102,9 @@ static enum op_rc find_same(struct planning *p, const uint8_t hash[OP_HASH_LEN],
     if (memcmp(found.hash, hash, OP_HASH_LEN) != 0 || found.state == OP_REQUEST_FAILED ||
         found.state == OP_REQUEST_CANCELED)
         return OP_OK;
-    *ret_same = found.same_as ? found.same_as : found.id;
+    int64_t same = found.same_as ? found.same_as : found.id;
+    if (p->work->job.round <= 1 || same >= p->round_first_request)
+        *ret_same = same;
     return OP_OK;
 }
 
@@ -116,43 +144,76 @@ static enum op_rc plan_prime(struct planning *p, int name, struct op_str params,
     return rc;
 }
 
+/* The first request of its kind that is bought warms the cache for the others. */
+static enum op_rc prime_once(struct planning *p, const struct op_walk_request *asked,
+                             struct op_err *err)
+{
+    if (!p->work->def.prime || asked->name >= (int)OP_COUNT(p->primed) ||
+        p->primed[asked->name])
+        return OP_OK;
+    p->primed[asked->name] = true;
+    return plan_prime(p, asked->name, asked->params, err);
+}
+
+static enum op_rc fits_alone(struct planning *p, const struct op_walk_request *asked,
+                             struct op_err *err)
+{
+    struct op_ledger *ledger = p->work->engine->ledger;
+    int64_t most = p->work->plan->batch_bytes;
+    int64_t alone =
+        op_packer_alone(&p->packer, op_ledger_next_request(ledger), asked->params.len);
+    if (alone <= most)
+        return OP_OK;
+    OP_CLEANUP(op_buf_release) struct op_buf key;
+    op_buf_init(&key, 4096);
+    enum op_rc rc = op_ledger_record_data(ledger, p->record_id, &key, NULL, err);
+    return rc ? rc
+              : op_fail(err, OP_INVAL,
+                        "the request '%s' of '%s' makes a batch of %lld bytes alone; "
+                        "batch.bytes allows %lld",
+                        p->work->def.requests[asked->name].name, key.ptr, (long long)alone,
+                        (long long)most);
+}
+
+static enum op_rc plan_new(struct planning *p, const struct op_walk_request *asked,
+                           struct op_request *request, struct op_err *err)
+{
+    struct op_ledger *ledger = p->work->engine->ledger;
+    enum op_rc rc = fits_alone(p, asked, err);
+    if (!rc)
+        rc = prime_once(p, asked, err);
+    if (!rc && op_packer_is_full(&p->packer, op_ledger_next_request(ledger), asked->params.len))
+        rc = commit_batch(p, err);
+    request->id = op_ledger_next_request(ledger);
+    request->state = OP_REQUEST_PACKED;
+    if (!rc)
+        rc = op_packer_add(&p->packer, request->id, asked->name, asked->params, asked->tokens,
+                           &request->payload, err);
+    request->batch_id = request->payload.batch_id;
+    if (!rc)
+        rc = op_ledger_request_add(ledger, request, err);
+    return rc ? rc : op_ledger_asked_put(ledger, request->hash, request->id, err);
+}
+
 static enum op_rc plan_request(void *arg, const struct op_walk_request *asked,
                                struct op_err *err)
 {
     struct planning *p = arg;
     struct op_ledger *ledger = p->work->engine->ledger;
-    enum op_rc rc = OP_OK;
-    if (p->work->def.prime && asked->name < (int)OP_COUNT(p->primed) &&
-        !p->primed[asked->name]) {
-        p->primed[asked->name] = true;
-        rc = plan_prime(p, asked->name, asked->params, err);
-        if (rc)
-            return rc;
-    }
+    if (p->left_out)
+        return OP_OK;
     struct op_request request = {
         .job_id = p->work->job.id, .record_id = p->record_id, .name = asked->name};
     memcpy(request.hash, asked->hash, OP_HASH_LEN);
-    if (!p->work->fresh)
-        rc = find_same(p, request.hash, &request.same_as, err);
-    if (!rc && !request.same_as && op_packer_is_full(&p->packer, asked->params.len))
-        rc = commit_batch(p, err);
+    enum op_rc rc = p->work->fresh ? OP_OK : find_same(p, request.hash, &request.same_as, err);
     if (rc)
         return rc;
-    request.id = op_ledger_next_request(ledger);
     p->counts.requests++;
-    if (request.same_as) {
-        request.state = OP_REQUEST_WAITING;
-        return op_ledger_request_add(ledger, &request, err);
-    }
-    request.state = OP_REQUEST_PACKED;
-    rc = op_packer_add(&p->packer, request.id, asked->name, asked->params, asked->tokens,
-                       &request.payload, err);
-    request.batch_id = request.payload.batch_id;
-    if (!rc)
-        rc = op_ledger_request_add(ledger, &request, err);
-    if (!rc)
-        rc = op_ledger_asked_put(ledger, request.hash, request.id, err);
-    return rc;
+    if (!request.same_as)
+        return plan_new(p, asked, &request, err);
+    request.id = op_ledger_next_request(ledger);
+    request.state = OP_REQUEST_WAITING;
+    return op_ledger_request_add(ledger, &request, err);
 }
 
 static void plan_skipped(void *arg, const char *message)
@@ -175,7 +236,8 @@ static enum op_rc finish_planning(struct planning *p, const struct op_walk *walk
     struct op_work *work = p->work;
     struct op_engine *engine = work->engine;
     enum op_rc rc = op_packer_close(&p->packer, err);
-    p->counts.skipped = walk->done + walk->bad;
+    /* What a later round finds done was asked before it; what is malformed has been counted. */
+    p->counts.skipped = work->job.round > 1 ? 0 : walk->done + walk->bad;
     p->counts.reserved_microusd = p->packer.reserved_microusd;
     if (!rc)
         rc = op_ledger_job_count(engine->ledger, work->job.id, &p->counts, err);
@@ -189,7 +251,7 @@ static enum op_rc finish_planning(struct planning *p, const struct op_walk *walk
         rc = op_ledger_commit(engine->ledger, err);
     if (rc)
         return rc;
-    op_log(OP_EVENT_JOB_PLANNED, OP_F("job", work->job.id), OP_F("records", p->counts.records),
+    op_log(OP_EVENT_JOB_PLANNED, OP_F("job", work->job.id), OP_F("records", p->selected),
            OP_F("requests", p->counts.requests), OP_F("batches", p->packer.batches),
            OP_F("already_done", walk->done), OP_F("skipped", walk->bad));
     return OP_OK;
@@ -209,6 +271,7 @@ static enum op_rc plan_all(struct planning *p, struct op_err *err)
     if (rc)
         return rc;
     p->round_first_record = op_ledger_next_record(ledger);
+    p->round_first_request = op_ledger_next_request(ledger);
     rc = op_walk(&walk, err);
     if (!rc)
         rc = finish_planning(p, &walk, err);

@@ -156,18 +156,57 @@ static enum op_rc amend(struct repack *r, const struct op_request *request, stru
     return rc;
 }
 
+/* The request that is about to buy the same; *ret stays 0 when there is none. */
+static enum op_rc find_buyer(struct repack *r, const struct op_request *request, int64_t *ret,
+                             struct op_err *err)
+{
+    struct op_ledger *ledger = r->work->engine->ledger;
+    int64_t id = 0;
+    if (r->work->fresh || !request->record_id)
+        return OP_OK;
+    enum op_rc rc = op_ledger_asked_find(ledger, request->hash, &id, err);
+    if (rc || id == request->id)
+        return rc == OP_NOTFOUND && !err->rc ? OP_OK : rc;
+    OP_CLEANUP(op_request_release) struct op_request found = {0};
+    rc = op_ledger_request_get(ledger, id, &found, err);
+    if (rc == OP_NOTFOUND) {
+        op_err_clear(err);
+        return OP_OK;
+    }
+    if (!rc && memcmp(found.hash, request->hash, OP_HASH_LEN) == 0 && !found.same_as &&
+        (found.state == OP_REQUEST_NEW || found.state == OP_REQUEST_PACKED))
+        *ret = found.id;
+    return rc;
+}
+
+/* Of identical requests that have to be asked again only one is bought, as in planning: the others
+ * wait for it. */
+static enum op_rc wait_for(struct repack *r, const struct op_request *found, int64_t buyer,
+                           struct op_err *err)
+{
+    struct op_request request = *found;
+    request.same_as = buyer;
+    request.reask = OP_REASK_NONE;
+    r->count++;
+    return op_ledger_request_go(r->work->engine->ledger, &request, 0, OP_REQUEST_WAITING, err);
+}
+
 static enum op_rc repack_one(void *arg, const struct op_request *found, struct op_err *err)
 {
     struct repack *r = arg;
     struct op_ledger *ledger = r->work->engine->ledger;
     struct op_payload_ref ref;
     struct op_str params;
-    enum op_rc rc = find_payload(r, found, &ref, err);
+    int64_t buyer = 0;
+    enum op_rc rc = find_buyer(r, found, &buyer, err);
+    if (rc || buyer)
+        return rc ? rc : wait_for(r, found, buyer, err);
+    rc = find_payload(r, found, &ref, err);
     if (!rc)
         rc = read_params(r, &ref, err);
     if (!rc)
         rc = amend(r, found, &params, err);
-    if (!rc && op_packer_is_full(&r->packer, params.len)) {
+    if (!rc && op_packer_is_full(&r->packer, found->id, params.len)) {
         rc = commit_packed(r, err);
         if (!rc)
             rc = op_ledger_begin(ledger, err);
@@ -183,6 +222,8 @@ static enum op_rc repack_one(void *arg, const struct op_request *found, struct o
         rc = op_ledger_request_go(ledger, &request, 0, OP_REQUEST_PACKED, err);
     if (!rc)
         rc = op_ledger_request_payload(ledger, request.id, &request.payload, err);
+    if (!rc && found->record_id)
+        rc = op_ledger_asked_put(ledger, found->hash, request.id, err);
     r->count++;
     return rc;
 }

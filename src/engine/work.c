@@ -77,7 +77,7 @@ static enum op_rc compile(struct op_work *work, const struct job_options *o, str
     struct op_plan_options options = {
         .model = o->model,
         .limit = o->limit,
-        .no_cache = o->no_cache,
+        .no_cache = o->no_cache && work->job.round <= 1, /* else it would ask all again */
         .cwd = o->cwd,
         .work_dir = work_dir,
     };

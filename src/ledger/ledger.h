@@ -196,6 +196,9 @@ OP_MUST_CHECK enum op_rc op_ledger_plan_reset(struct op_ledger *ledger, int64_t 
 OP_MUST_CHECK enum op_rc op_ledger_record_add(struct op_ledger *ledger, int64_t job_id,
                                               struct op_str key, struct op_str data,
                                               int64_t *ret_id, struct op_err *err);
+/* A later round selected the record again, with these columns now. */
+OP_MUST_CHECK enum op_rc op_ledger_record_renew(struct op_ledger *ledger, int64_t record_id,
+                                                struct op_str data, struct op_err *err);
 /* OP_NOTFOUND, err untouched, when the job has no such key. */
 OP_MUST_CHECK enum op_rc op_ledger_record_find(struct op_ledger *ledger, int64_t job_id,
                                                struct op_str key, int64_t *ret_id,

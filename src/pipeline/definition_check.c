@@ -26,6 +26,20 @@ static enum op_rc check_records(const struct op_definition *def, struct op_err *
     return OP_OK;
 }
 
+/* A later round buys what it selects, so something must tell it what the answers brought. */
+static enum op_rc check_rounds(const struct op_definition *def, struct op_err *err)
+{
+    bool looks_back = def->rounds <= 1 || def->done.text.ptr;
+    for (size_t i = 0; i < def->input_count && !looks_back; i++)
+        looks_back = def->inputs[i].optional;
+    if (looks_back)
+        return OP_OK;
+    return op_fail(err, OP_INVAL,
+                   "%s:1: 'rounds' is above 1, but every round would ask the same: add 'done', "
+                   "or an optional input that reads what an output wrote",
+                   def->file);
+}
+
 static enum op_rc check_checks(const struct definer *d, struct op_err *err)
 {
     const struct op_definition *def = d->def;
@@ -55,6 +69,8 @@ enum op_rc op_definer_finish(struct definer *d, struct op_err *err)
     if (check_presence(d->def, err) && op_definer_note(d, err))
         return err->rc;
     if (check_records(d->def, err) && op_definer_note(d, err))
+        return err->rc;
+    if (check_rounds(d->def, err) && op_definer_note(d, err))
         return err->rc;
     if (check_checks(d, err) && op_definer_note(d, err))
         return err->rc;

@@ -56,6 +56,23 @@ enum op_rc op_ledger_record_add(struct op_ledger *ledger, int64_t job_id, struct
     return rc ? rc : OP_CONFLICT;
 }
 
+enum op_rc op_ledger_record_renew(struct op_ledger *ledger, int64_t record_id,
+                                  struct op_str data, struct op_err *err)
+{
+    if (data.len > OP_SQ_MAX_TEXT)
+        return op_fail(err, OP_INVAL, "a record of %zu bytes is larger than the %lld allowed",
+                       data.len, (long long)OP_SQ_MAX_TEXT);
+    sqlite3_stmt *stmt = NULL;
+    enum op_rc rc = op_sq_get_write(ledger, OP_SQ_RECORD_RENEW,
+                                    "UPDATE record SET data = ?2 WHERE id = ?1", &stmt, err);
+    if (rc)
+        return rc;
+    op_sq_int(stmt, 1, record_id);
+    op_sq_str(stmt, 2, data);
+    int64_t changes = 0;
+    return op_sq_run(ledger, stmt, "renew a record", &changes, err);
+}
+
 enum op_rc op_ledger_record_find(struct op_ledger *ledger, int64_t job_id, struct op_str key,
                                  int64_t *ret_id, struct op_err *err)
 {
