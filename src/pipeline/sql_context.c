@@ -11,7 +11,7 @@
  * Each view is one table of columns: its name and how to give its value.
  */
 
-/* --- giving values ---------------------------------------------------------------------------- */
+/* --- giving values ------------------------------------------------------------------------ */
 
 static void give(sqlite3_context *c, struct op_str s)
 {
@@ -68,7 +68,7 @@ static struct op_str model_of(const struct op_sqlenv *sql)
     return op_str_from(sql->plan->requests[sql->context.request].model);
 }
 
-/* --- records ---------------------------------------------------------------------------------- */
+/* --- records ------------------------------------------------------------------------------ */
 
 static struct op_value from_json(struct op_json v)
 {
@@ -144,7 +144,7 @@ static void give_record(struct op_sqlenv *sql, sqlite3_context *c, int column)
         give(c, v.s);
 }
 
-/* --- the columns ------------------------------------------------------------------------------ */
+/* --- the columns -------------------------------------------------------------------------- */
 
 /* clang-format off: a table */
 #define ANSWERS(X)                           \
@@ -316,7 +316,7 @@ bool op_sql_is_view(const char *name)
     return find(name) != NULL;
 }
 
-/* --- as virtual tables ------------------------------------------------------------------------ */
+/* --- as virtual tables -------------------------------------------------------------------- */
 
 struct table {
     sqlite3_vtab base;

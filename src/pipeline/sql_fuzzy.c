@@ -47,7 +47,7 @@ void op_fuzzy_free(void *fuzzy)
     op_mem_free(f);
 }
 
-/* --- folding ---------------------------------------------------------------------------------- */
+/* --- folding ------------------------------------------------------------------------------ */
 
 #define FOLD (UTF8PROC_STABLE | UTF8PROC_COMPAT | UTF8PROC_COMPOSE | UTF8PROC_CASEFOLD)
 
@@ -100,7 +100,7 @@ void op_fold(struct op_fuzzy *fuzzy, struct op_str text, struct op_buf *out)
     }
 }
 
-/* --- names ------------------------------------------------------------------------------------ */
+/* --- names -------------------------------------------------------------------------------- */
 
 static bool is_space(int32_t c)
 {
@@ -184,7 +184,7 @@ static void read_name(struct name *name, struct op_str text)
     name->known = true;
 }
 
-/* --- the longest common subsequence ----------------------------------------------------------- */
+/* --- the longest common subsequence ------------------------------------------------------- */
 
 /* Bit-parallel, for a name of at most 64 code points, all below 256: each step of the loop does a
  * column of the table at once. */

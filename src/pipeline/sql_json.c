@@ -19,7 +19,7 @@ struct op_sql_json {
     struct op_buf text; /* of one result, and of paths */
 };
 
-/* --- documents ------------------------------------------------------------------------------------ */
+/* --- documents ---------------------------------------------------------------------------- */
 
 static struct op_sql_json *json_new(void)
 {
@@ -162,7 +162,7 @@ struct op_jref op_sql_json_get(struct op_sqlenv *sql, struct op_str text, bool *
     return (struct op_jref){doc, 0};
 }
 
-/* --- results -------------------------------------------------------------------------------------- */
+/* --- results ------------------------------------------------------------------------------ */
 
 const char *op_jtype_name(enum op_jtype type)
 {
@@ -311,7 +311,7 @@ void op_jref_result_json(sqlite3_context *c, struct op_jref ref)
     sqlite3_result_subtype(c, OP_J_SUBTYPE);
 }
 
-/* --- paths ---------------------------------------------------------------------------------------- */
+/* --- paths -------------------------------------------------------------------------------- */
 
 char *op_jpath_error(const char *at)
 {
@@ -451,7 +451,7 @@ struct op_jref op_jref_path(struct op_jref root, const char *path, const char **
     return root;
 }
 
-/* --- the functions -------------------------------------------------------------------------------- */
+/* --- the functions ------------------------------------------------------------------------ */
 
 /* The document of the first argument; its errors are said. */
 static struct op_jref document(sqlite3_context *c, sqlite3_value *v)

@@ -17,9 +17,12 @@ enum {
     EACH_ROOT,
 };
 
+struct cursor;
+
 struct table {
     sqlite3_vtab base;
     struct op_sqlenv *sql;
+    struct cursor *spare; /* with its buffers, for the next result's run of the same SELECT */
 };
 
 struct cursor {
@@ -54,8 +57,19 @@ static int connect(sqlite3 *db, void *arg, int argc, const char *const *argv,
     return SQLITE_OK;
 }
 
+static void free_cursor(struct cursor *cursor)
+{
+    if (!cursor)
+        return;
+    op_jdoc_release(&cursor->own);
+    op_buf_release(&cursor->path);
+    op_buf_release(&cursor->text);
+    op_mem_free(cursor);
+}
+
 static int disconnect(sqlite3_vtab *vtab)
 {
+    free_cursor(((struct table *)vtab)->spare);
     op_mem_free(vtab);
     return SQLITE_OK;
 }
@@ -92,11 +106,14 @@ static int best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
 
 static int open_cursor(sqlite3_vtab *vtab, sqlite3_vtab_cursor **ret)
 {
-    (void)vtab;
-    struct cursor *cursor = op_mem_alloc(sizeof(*cursor));
-    op_jdoc_init(&cursor->own);
-    op_buf_init(&cursor->path, OP_SQL_MAX_LENGTH);
-    op_buf_init(&cursor->text, OP_SQL_MAX_LENGTH);
+    struct table *table = (struct table *)vtab;
+    struct cursor *cursor = OP_TAKE(table->spare);
+    if (!cursor) {
+        cursor = op_mem_alloc(sizeof(*cursor));
+        op_jdoc_init(&cursor->own);
+        op_buf_init(&cursor->path, OP_SQL_MAX_LENGTH);
+        op_buf_init(&cursor->text, OP_SQL_MAX_LENGTH);
+    }
     *ret = &cursor->base;
     return SQLITE_OK;
 }
@@ -104,10 +121,11 @@ static int open_cursor(sqlite3_vtab *vtab, sqlite3_vtab_cursor **ret)
 static int close_cursor(sqlite3_vtab_cursor *base)
 {
     struct cursor *cursor = (struct cursor *)base;
-    op_jdoc_release(&cursor->own);
-    op_buf_release(&cursor->path);
-    op_buf_release(&cursor->text);
-    op_mem_free(cursor);
+    struct table *table = (struct table *)base->pVtab;
+    if (table->spare)
+        free_cursor(cursor);
+    else
+        table->spare = cursor;
     return SQLITE_OK;
 }
 

@@ -198,8 +198,8 @@ static bool read_label(struct reader *r)
     return r->p < r->end && *r->p++ == ':';
 }
 
-/* A scalar, or the beginning of a container (*ret_open, with its first member's name read); an empty
- * container is whole. */
+/* A scalar, an empty container, or the beginning of another, with its first member's name:
+ * *ret_open. */
 static bool read_value(struct reader *r, bool *ret_open)
 {
     skip_space(r);

@@ -13,7 +13,7 @@ struct op_query {
     bool running;
 };
 
-/* --- opening ---------------------------------------------------------------------------------- */
+/* --- opening ------------------------------------------------------------------------------ */
 
 static enum op_rc fail_param(const struct op_query *query, const char *name, struct op_err *err)
 {
@@ -155,7 +155,7 @@ enum op_rc op_query_distinct(const struct op_query *query, struct op_err *err)
     return OP_OK;
 }
 
-/* --- running ---------------------------------------------------------------------------------- */
+/* --- running ------------------------------------------------------------------------------ */
 
 struct op_value op_sql_column(sqlite3_stmt *stmt, int ix)
 {

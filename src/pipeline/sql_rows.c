@@ -5,7 +5,7 @@
 /* What one check says at most of one answer: hostile answers must not make long lists. */
 #define MAX_LISTED 20
 
-/* --- checks ----------------------------------------------------------------------------------- */
+/* --- checks ------------------------------------------------------------------------------- */
 
 /* One line, whatever the sentence holds. */
 static void add_line(struct op_buf *list, struct op_value v, const char *place)
@@ -70,7 +70,7 @@ enum op_rc op_sqlenv_check(struct op_sqlenv *sql, struct op_buf *list, size_t *r
     return OP_OK;
 }
 
-/* --- rows ------------------------------------------------------------------------------------- */
+/* --- rows --------------------------------------------------------------------------------- */
 
 static enum op_rc encode_row(struct op_sqlenv *sql, const struct op_plan_output *output,
                              const struct op_value *cells, struct op_buf *frames,

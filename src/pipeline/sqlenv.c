@@ -9,7 +9,7 @@
 #define MAX_RECORD     (64 * 1024 * 1024)
 #define INPUT_CACHE_KB 8192
 
-/* --- errors ----------------------------------------------------------------------------------- */
+/* --- errors ------------------------------------------------------------------------------- */
 
 enum op_rc op_sql_class(int code)
 {
@@ -73,7 +73,7 @@ enum op_rc op_sql_run(sqlite3 *db, const char *statement, const char *what, stru
     return OP_OK;
 }
 
-/* --- the connection --------------------------------------------------------------------------- */
+/* --- the connection ----------------------------------------------------------------------- */
 
 /* A pipeline may come from a stranger: its SQL can read the inputs and what is at hand, and nothing
  * else; no file, no setting, no write. */
@@ -186,7 +186,7 @@ enum op_rc op_sql_open(struct op_plan *plan, const char *inputs_db, struct op_sq
     return OP_OK;
 }
 
-/* --- with what is at hand --------------------------------------------------------------------- */
+/* --- with what is at hand ----------------------------------------------------------------- */
 
 static enum op_rc open_checks(struct op_sqlenv *sql, struct op_err *err)
 {

@@ -6,8 +6,8 @@
  * Model:     the SQLite connection in which a pipeline's SELECTs run: the staged inputs attached
  *            read-only, one-row virtual tables for what is at hand (answers, results, records,
  *            request, batch, job), our functions, and an authorizer that allows nothing but
- *            reading. json_each, ->, ->>, json_extract run over the simdjson tape with a
- *            cache of the last documents, with SQLite's own results (they are on the hot path).
+ *            reading. json_each, ->, ->>, json_extract and their like are our own, with SQLite's
+ *            own results (they are on the hot path; docs/design/sql.md).
  *            Params are bound by name (:conversation_id), never spliced.
  * Ownership: one sqlenv per thread. Context pointers are borrowed between set and the next set.
  * Errors:    SQL errors name the place the text was written at, and SQLite's message.
@@ -30,18 +30,18 @@ struct op_context {
     const struct op_batch *batch;
     const struct op_lane *lane;
     /* of one result */
-    int request;              /* index into plan->requests; -1: no request, no result */
+    int request; /* index into plan->requests; -1: no request, no result */
     int64_t request_id;
     int buy_no;
-    struct op_str key;        /* record key */
+    struct op_str key; /* record key */
     /* fetches the record's data (JSON object of its columns) when a query first reads it */
     enum op_rc (*record_data)(void *arg, struct op_buf *ret, struct op_err *err);
     void *record_arg;
     const struct op_result *result;
     int64_t microusd;
-    struct op_str line;       /* the provider's raw result line; ptr NULL for ABSENT */
-    struct op_str answer;     /* checked answer text; ptr NULL: no good answer */
-    struct op_str problem;    /* why there is none: violations, error; "" */
+    struct op_str line;    /* the provider's raw result line; ptr NULL for ABSENT */
+    struct op_str answer;  /* checked answer text; ptr NULL: no good answer */
+    struct op_str problem; /* why there is none: violations, error; "" */
 };
 
 /* inputs_db: path of the staged inputs, attached as schema `inputs`; NULL none. Prepares the checks
@@ -65,19 +65,21 @@ void op_query_close(struct op_query *query);
 size_t op_query_columns(const struct op_query *query, const char *const **ret_names);
 /* OP_OK and cells, valid until the next call; OP_NOTFOUND (err untouched) at the end, after which
  * the query may be run again. */
-OP_MUST_CHECK enum op_rc op_query_next(struct op_query *query, const struct op_value **ret_cells,
-                                       struct op_err *err);
+OP_MUST_CHECK enum op_rc op_query_next(struct op_query *query,
+                                       const struct op_value **ret_cells, struct op_err *err);
 void op_query_reset(struct op_query *query); /* ends a walk early */
 
 /* Checks an answer with the plan's `checks`: violations are appended to list as lines, counted in
- * *ret_violations; warnings likewise into warnings. The context must be set, with the answer. */
+ * *ret_violations; warnings likewise into warnings. A check that fails on the answer's data
+ * (malformed JSON) is a violation. The context must be set, with the answer. */
 OP_MUST_CHECK enum op_rc op_sqlenv_check(struct op_sqlenv *sql, struct op_buf *list,
                                          size_t *ret_violations, struct op_buf *warnings,
                                          size_t *ret_warnings, struct op_err *err);
 
 /* Runs the rows of every output with this event for the present context and appends the frames
  * to frames[output index] and adds to rows[output index]. A row that a sink refuses is
- * appended to problems as a line and does not stop the others. */
+ * appended to problems as a line and does not stop the others; so is a SELECT that fails on this
+ * context's data (malformed JSON), whose output then gets no row of it. */
 OP_MUST_CHECK enum op_rc op_sqlenv_rows(struct op_sqlenv *sql, enum op_output_event on,
                                         struct op_buf *frames, int64_t *rows,
                                         struct op_buf *problems, struct op_err *err);

@@ -277,7 +277,7 @@ static void test_record_write(void **state)
     assert_int_equal(op_mem_live(), 0);
 }
 
-/* --- indexes -------------------------------------------------------------------------------------- */
+/* --- indexes --- */
 
 static char *list_indexes(const char *path)
 {
@@ -342,7 +342,7 @@ static void test_indexes(void **state)
     }
 }
 
-/* --- staging -------------------------------------------------------------------------------------- */
+/* --- staging --- */
 
 static void test_stage(void **state)
 {

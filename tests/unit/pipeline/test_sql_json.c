@@ -17,7 +17,7 @@ static bool is_old(void)
     return sqlite3_libversion_number() < 3041000;
 }
 
-/* --- a generator of documents --------------------------------------------------------------------- */
+/* --- a generator of documents --- */
 
 static uint64_t seed = 12345;
 
@@ -162,7 +162,7 @@ static const char *random_path(bool odd)
                                : good_paths[dice(OP_COUNT(good_paths))];
 }
 
-/* --- both sides ----------------------------------------------------------------------------------- */
+/* --- both sides --- */
 
 static struct op_value plain_cell(sqlite3_stmt *stmt, int i)
 {
