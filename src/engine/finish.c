@@ -86,6 +86,27 @@ static enum op_rc final_state(struct op_work *work, enum op_job_state *ret,
     return OP_OK;
 }
 
+/* A process that ended right behind a job's end has left its last rows in the outbox. */
+enum op_rc op_engine_leftovers(struct op_engine *engine, struct op_err *err)
+{
+    int64_t job = 0;
+    for (;;) {
+        enum op_rc rc = op_ledger_outbox_left(engine->ledger, job, &job, err);
+        if (rc)
+            return rc == OP_NOTFOUND && !err->rc ? OP_OK : rc;
+        struct op_work *work = NULL;
+        struct op_err why = OP_ERR_INIT;
+        rc = op_work_get(engine, job, &work, &why);
+        if (!rc)
+            rc = op_deliver_all(work, true, &why);
+        /* A target that is gone for good must not hold up what is to be done now. */
+        if (rc)
+            op_log(OP_EVENT_OUTPUT_FAILED, OP_F("job", job), OP_T("why", why.msg));
+        else if (work->inputs_db && work->job.counts.failed == 0)
+            drop_inputs(work);
+    }
+}
+
 enum op_rc op_step_finish(struct op_work *work, bool *ret_worked, struct op_err *err)
 {
     const struct op_job_counts *c = &work->job.counts;

@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#define RECORD_DATA_MAX (64 * 1024 * 1024)
+
 /* What a job needs to know again after a restart, beyond its definition and params. */
 struct job_options {
     char *provider, *model, *cwd;
@@ -158,11 +160,46 @@ enum op_rc op_work_refresh(struct op_work *work, struct op_err *err)
     return OP_OK;
 }
 
-/* The record columns of a job planned by an earlier process are found out again from its inputs. */
+/* A stream is not opened again for its columns: the file may be gone or another one by now. The
+ * records hold them where a SELECT can ask for them, and prompts are not rendered any more. */
+static enum op_rc columns_of_stream(struct op_work *work, struct op_err *err)
+{
+    struct op_ledger *ledger = work->engine->ledger;
+    struct op_plan *plan = work->plan;
+    int64_t id = 0;
+    enum op_rc rc =
+        plan->keeps_data ? op_ledger_record_any(ledger, work->job.id, &id, err) : OP_NOTFOUND;
+    if (rc)
+        return rc == OP_NOTFOUND && !err->rc ? OP_OK : rc;
+    OP_CLEANUP(op_buf_release) struct op_buf data;
+    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
+    op_buf_init(&data, RECORD_DATA_MAX);
+    struct op_json root;
+    rc = op_ledger_record_data(ledger, id, NULL, &data, err);
+    if (!rc)
+        rc = op_json_parse(parser, data.ptr, data.len, true, &root, err);
+    if (rc)
+        return op_err_wrap(err, "the ledger's data of record %lld", (long long)id);
+    size_t count = 0;
+    const char **names = op_arena_array(&plan->arena, op_json_count(root) + 1, sizeof(*names));
+    struct op_json_iter it = op_json_iter(root);
+    while (op_json_next(&it))
+        names[count++] = op_arena_strdup(&plan->arena, it.name);
+    plan->record_columns = names;
+    plan->record_column_count = count;
+    return OP_OK;
+}
+
+/* The record columns of a job planned by an earlier process are found out again. */
 enum op_rc op_work_columns(struct op_work *work, struct op_err *err)
 {
     if (work->columns_known)
         return OP_OK;
+    if (!work->inputs_db && work->job.state != OP_JOB_PLANNING) {
+        enum op_rc known = columns_of_stream(work, err);
+        work->columns_known = !known;
+        return known;
+    }
     OP_CLEANUP(op_select_closep) struct op_select *select = NULL;
     enum op_rc rc = op_select_open(work->engine->env, work->plan, work->inputs_db, NULL, NULL,
                                    &select, err);

@@ -159,6 +159,8 @@ OP_MUST_CHECK enum op_rc op_step_finish(struct op_work *work, bool *ret_worked,
                                         struct op_err *err);
 /* All of the outbox, now: before a new round reads what was written, and at the end. */
 OP_MUST_CHECK enum op_rc op_deliver_all(struct op_work *work, bool last, struct op_err *err);
+/* finish.c: delivers what jobs that have ended still have in their outboxes. */
+OP_MUST_CHECK enum op_rc op_engine_leftovers(struct op_engine *engine, struct op_err *err);
 
 void op_engine_lanes_free(struct op_engine *engine);
 

@@ -203,6 +203,9 @@ OP_MUST_CHECK enum op_rc op_ledger_record_renew(struct op_ledger *ledger, int64_
 OP_MUST_CHECK enum op_rc op_ledger_record_find(struct op_ledger *ledger, int64_t job_id,
                                                struct op_str key, int64_t *ret_id,
                                                struct op_err *err);
+/* Any record of the job; OP_NOTFOUND, err untouched, when it has none. */
+OP_MUST_CHECK enum op_rc op_ledger_record_any(struct op_ledger *ledger, int64_t job_id,
+                                              int64_t *ret_id, struct op_err *err);
 /* Key and data of a record, appended to the buffers; a NULL buffer is not wanted. */
 struct op_buf;
 OP_MUST_CHECK enum op_rc op_ledger_record_data(struct op_ledger *ledger, int64_t record_id,
@@ -430,6 +433,10 @@ struct op_outbox {
 OP_MUST_CHECK enum op_rc op_ledger_outbox_get(struct op_ledger *ledger, int64_t job_id,
                                               int output, struct op_outbox *ret,
                                               struct op_err *err);
+/* A job that has ended with rows not delivered, by id, behind after_id; OP_NOTFOUND, err untouched,
+ * when there is none. */
+OP_MUST_CHECK enum op_rc op_ledger_outbox_left(struct op_ledger *ledger, int64_t after_id,
+                                               int64_t *ret_job, struct op_err *err);
 OP_MUST_CHECK enum op_rc op_ledger_outbox_set(struct op_ledger *ledger,
                                               const struct op_outbox *outbox,
                                               struct op_err *err);

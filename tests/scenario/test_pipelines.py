@@ -36,9 +36,10 @@ class World:
 
     def __init__(self, folder, **emulator):
         self.dir = folder
-        self.emulator = Emulator(folder, speed=emulator.pop("speed", SPEED), **emulator)
+        speed = emulator.pop("speed", SPEED)
+        self.emulator = Emulator(folder, speed=speed, **emulator)
         self.emulator.__enter__()
-        self.program = Offpeak(folder, self.emulator, OFFPEAK_CLOCK=clock(SPEED))
+        self.program = Offpeak(folder, self.emulator, OFFPEAK_CLOCK=clock(speed))
         self.cwd = self.program.cwd
         self.pipeline = folder / "p"
 
@@ -964,7 +965,7 @@ def test_max_cost_stops_between_batches(world):
 def test_create_then_fetch(world):
     """Oracle: create leaves with 3 and nothing delivered; fetch of job, batch and provider id all see
     the job through."""
-    w = world(faults=[{"on": "create", "do": "slow", "ms": 60000000}])
+    w = world(speed=100, faults=[{"on": "create", "do": "slow", "ms": 400000}])
     w.write(HEAD + ITEMS + ASK + OUT)
     w.put("items.csv", WORDS)
     w.program.run("create", w.pipeline, expect=3)
@@ -1101,3 +1102,44 @@ def test_ten_thousand_records(world):
     assert sorted(r["id"] for r in w.program.csv("out.csv")) == sorted(f"r{i}" for i in range(10000))
     assert sum(w.emulator.bought().values()) == 10000
     assert took < 60, took
+
+
+def test_answers_come_home_without_their_input(world):
+    """A job that streamed is seen through by another process although its input is gone or changed by
+    then. Oracle: the rows, with the record's own columns."""
+    for rows in ("answer ->> 'text' AS text FROM answers",
+                 "answer ->> 'text' AS text, (SELECT word FROM records) AS word FROM answers"):
+        for later in (None, "other,columns\n1,2\n"):
+            w = world(faults=[{"on": "create", "do": "slow", "ms": 20000000}])
+            w.write(HEAD + "inputs:\n  items: {csv: items.csv}\n" + ASK + OUT.split("    rows")[0]
+                    + f"    rows: SELECT key AS id, {rows}\n")
+            w.put("items.csv", WORDS)
+            (w.cwd / "out.csv").unlink(missing_ok=True)
+            w.program.run("create", w.pipeline, "--fresh", expect=3)
+            (w.cwd / "items.csv").unlink()
+            if later:
+                w.put("items.csv", later)
+            w.program.run("fetch", "--all-pending", "--wait", expect=0)
+            assert [r.get("word", f"word{i}") for i, r in enumerate(
+                sorted(w.program.csv("out.csv"), key=lambda r: r["id"]))] == [f"word{i}" for i in range(6)]
+            w.emulator.__exit__()
+
+
+def test_a_kill_behind_the_end_loses_no_row_of_the_job(world):
+    """Oracle: the row that an `on: job` output writes for the last change of state, after a kill between
+    that change and its delivery."""
+    w = world()
+    w.write(HEAD + ITEMS + ASK + OUT + """  - jsonl: jobs.jsonl
+    on: job
+    key: [id]
+    rows: SELECT id, state FROM job
+""")
+    w.put("items.csv", WORDS)
+    for nth in range(1, 12):
+        done = w.run("--fresh", expect=None, OFFPEAK_FAULT=f"deliver.before:{nth}")
+        if done.returncode == 0:
+            break
+        w.program.run("recover", expect=0)
+        states = [json.loads(x)["state"] for x in (w.cwd / "jobs.jsonl").open()]
+        assert set(states) == {"done"}, (nth, states)
+    assert nth > 2

@@ -54,3 +54,26 @@ enum op_rc op_ledger_outbox_set(struct op_ledger *ledger, const struct op_outbox
     op_sq_int(stmt, 5, outbox->rows);
     return op_sq_run(ledger, stmt, "note an outbox", NULL, err);
 }
+
+enum op_rc op_ledger_outbox_left(struct op_ledger *ledger, int64_t after_id, int64_t *ret_job,
+                                 struct op_err *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    enum op_rc rc = op_sq_get(
+        ledger, OP_SQ_OUTBOX_LEFT,
+        "SELECT o.job_id FROM outbox o JOIN job j ON j.id = o.job_id WHERE o.job_id > ?1"
+        " AND o.delivered < o.committed AND j.state IN ('done','partial','canceled','failed')"
+        " ORDER BY o.job_id LIMIT 1",
+        &stmt, err);
+    if (rc)
+        return rc;
+    op_sq_int(stmt, 1, after_id);
+    bool row = false;
+    rc = op_sq_row(ledger, stmt, "look for rows that were not delivered", &row, err);
+    if (rc)
+        return rc;
+    if (row)
+        *ret_job = sqlite3_column_int64(stmt, 0);
+    op_sq_done(ledger, stmt);
+    return row ? OP_OK : OP_NOTFOUND;
+}

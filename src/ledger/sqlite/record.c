@@ -79,6 +79,25 @@ enum op_rc op_ledger_record_find(struct op_ledger *ledger, int64_t job_id, struc
     return find_record(ledger, job_id, key, ret_id, err);
 }
 
+enum op_rc op_ledger_record_any(struct op_ledger *ledger, int64_t job_id, int64_t *ret_id,
+                                struct op_err *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    enum op_rc rc = op_sq_get(ledger, OP_SQ_RECORD_ANY,
+                              "SELECT id FROM record WHERE job_id = ?1 LIMIT 1", &stmt, err);
+    if (rc)
+        return rc;
+    op_sq_int(stmt, 1, job_id);
+    bool row = false;
+    rc = op_sq_row(ledger, stmt, "look up a record", &row, err);
+    if (rc)
+        return rc;
+    if (row)
+        *ret_id = sqlite3_column_int64(stmt, 0);
+    op_sq_done(ledger, stmt);
+    return row ? OP_OK : OP_NOTFOUND;
+}
+
 enum op_rc op_ledger_record_data(struct op_ledger *ledger, int64_t record_id,
                                  struct op_buf *key, struct op_buf *data, struct op_err *err)
 {
