@@ -262,8 +262,8 @@ static void jsonl_huge_line(void **state)
     fputs("\n{\"a\":2}\n", f);
     fclose(f);
     char *got = dump(&(struct setup)JSONL({"columns", "a"}));
-    assert_string_equal(got, "a\nI1\n! F: line 2 has 41943040 bytes, more than the limit "
-                             "of 16777216\nI2\n");
+    assert_string_equal(got, "a\nI1\n! F:2: the line has 41943040 bytes, more than the "
+                             "limit of 16777216\nI2\n");
     op_mem_free(got);
 }
 
