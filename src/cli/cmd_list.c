@@ -22,6 +22,7 @@ struct listing {
     int job_state;            /* -1 any */
     uint32_t batch_states;    /* 0 any */
     int64_t shown, left_out, most;
+    int64_t skip;         /* batches walk oldest first, and the newest are wanted */
     struct op_work *work; /* of the job whose requests are walked; NULL: cannot be loaded */
 };
 
@@ -73,6 +74,10 @@ static enum op_rc list_batch(void *arg, const struct op_batch *batch, struct op_
     (void)err;
     struct listing *l = arg;
     char n[OP_TEXT_SHORT];
+    if (l->skip-- > 0) {
+        l->left_out++;
+        return OP_OK;
+    }
     if (!take(l))
         return OP_OK;
     if (l->json) {
@@ -92,12 +97,24 @@ static enum op_rc list_batch(void *arg, const struct op_batch *batch, struct op_
     return OP_OK;
 }
 
+static enum op_rc count_batch(void *arg, const struct op_batch *batch, struct op_err *err)
+{
+    (void)batch;
+    (void)err;
+    ++*(int64_t *)arg;
+    return OP_OK;
+}
+
 static enum op_rc list_batches(struct listing *l, struct op_err *err)
 {
     op_table_init(&l->table,
                   "BATCH|JOB|STATE|>REQUESTS|>OK|>FAILED|>COST|ACCEPTED|PROVIDER'S ID");
     struct op_batch_filter filter = {.job_id = l->job, .states = l->batch_states};
-    return op_ledger_batches(op_session_ledger(l->session), &filter, list_batch, l, err);
+    struct op_ledger *ledger = op_session_ledger(l->session);
+    int64_t count = 0;
+    enum op_rc rc = op_ledger_batches(ledger, &filter, count_batch, &count, err);
+    l->skip = count - l->most;
+    return rc ? rc : op_ledger_batches(ledger, &filter, list_batch, l, err);
 }
 
 /* --- failed requests ---------------------------------------------------------------------- */
@@ -241,8 +258,9 @@ static enum op_rc say(struct listing *l, enum list_kind kind, struct op_err *err
         return rc;
     OP_CLEANUP(op_buf_release) struct op_buf out = {0};
     op_buf_init(&out, TEXT_MAX);
+    /* A provider's id is there to be copied: its column is not cut. */
     if (l->shown)
-        op_table_print(&l->table, op_say_width(STDOUT_FILENO), &out);
+        op_table_print(&l->table, kind == LIST_BATCHES ? 0 : op_say_width(STDOUT_FILENO), &out);
     else
         op_note(l->args, "%s%s", none[kind], l->args->status || l->job ? " of that kind" : "");
     op_say(op_buf_str(&out));

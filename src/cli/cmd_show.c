@@ -164,7 +164,7 @@ static enum op_rc show_job(struct op_session *session, int64_t id, struct op_err
         rc = op_ledger_batches(ledger, &filter, add_batch, &table, err);
     }
     if (table.cell_count)
-        op_table_print(&table, op_say_width(1), &out);
+        op_table_print(&table, 0, &out);
     if (!rc)
         op_say(op_buf_str(&out));
     return rc;

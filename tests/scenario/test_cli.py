@@ -337,6 +337,8 @@ def test_list_filters(labels):
     assert len(labels.json("list", "--limit", "1")["jobs"]) == 1
     assert labels.json("list", "--status", "running")["jobs"] == []
     assert len(labels.json("list", "--status", "sealed")["batches"]) == 2
+    newest = labels.json("list", "--batches", "--limit", "1")
+    assert [b["id"] for b in newest["batches"]] == ["batch-2"] and newest["left_out"] == 1
     assert len(labels.json("list", "--batches", "--job", "job-2")["batches"]) == 1
     table = labels.run("list", expect=0).stdout.splitlines()
     starts = [m.start() for m in re.finditer(r"\S+", table[0])]
@@ -377,8 +379,9 @@ def test_wrong_key(labels, emulator):
 # ---- leaving and coming back ----
 
 
-def slow(program, *more):
-    return [harness.OFFPEAK, "run", "labels", "--emulate", "--emulate-speed", "20", *more]
+def slow(*more, speed=20):
+    """A run that takes 90 / speed seconds at most, 30 / speed at least."""
+    return [harness.OFFPEAK, "run", "labels", "--emulate", "--emulate-speed", str(speed), *more]
 
 
 def wait_for(stream, word):
@@ -389,7 +392,7 @@ def wait_for(stream, word):
 
 
 def test_ctrl_c_and_again(labels):
-    first = subprocess.Popen(slow(labels), cwd=labels.cwd, env=labels.env, text=True,
+    first = subprocess.Popen(slow(speed=2), cwd=labels.cwd, env=labels.env, text=True,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_for(first.stderr, "batch sent")
     busy = labels.run("run", "labels", "--emulate")
@@ -453,7 +456,7 @@ def test_cap_and_higher_cap(labels):
 
 
 def test_killed_command_takes_its_emulator_along(labels):
-    first = subprocess.Popen(slow(labels), cwd=labels.cwd, env=labels.env, text=True,
+    first = subprocess.Popen(slow(speed=2), cwd=labels.cwd, env=labels.env, text=True,
                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     wait_for(first.stderr, "batch sent")
     first.kill()
@@ -511,7 +514,7 @@ def terminal(args, cwd, env, columns=100, seconds=60):
 
 def test_terminal_gets_one_live_line(labels):
     env = dict(labels.env, TERM="xterm")
-    code, out = terminal(slow(labels), labels.cwd, env)
+    code, out = terminal(slow(), labels.cwd, env)
     assert code == 0
     drawn = [part.split("\x1b[K")[0] for part in out.split("\r")[1:] if "\x1b[K" in part]
     lines = [line for line in drawn if line.startswith("job-1 labels")]
@@ -519,18 +522,18 @@ def test_terminal_gets_one_live_line(labels):
     assert all(len(line) < 100 for line in lines)
     assert "batch sent" not in out, "events are for pipes"
     # once one batch has ended, the next one's end can be told
-    code, out = terminal(slow(labels, "--fresh"), labels.cwd, env)
+    code, out = terminal(slow("--fresh"), labels.cwd, env)
     assert code == 0 and "ETA" in out, out
 
 
 def test_terminal_line_is_cut_at_its_width(labels):
-    code, out = terminal(slow(labels), labels.cwd, dict(labels.env, TERM="xterm"), columns=30)
+    code, out = terminal(slow(), labels.cwd, dict(labels.env, TERM="xterm"), columns=30)
     lines = [p.split("\x1b[K")[0] for p in out.split("\r") if "\x1b[K" in p]
     assert code == 0 and lines and max(map(len, lines)) < 30
 
 
 def test_status_watch_ends_with_the_job(labels):
-    first = subprocess.Popen(slow(labels), cwd=labels.cwd, env=labels.env, text=True,
+    first = subprocess.Popen(slow(), cwd=labels.cwd, env=labels.env, text=True,
                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     wait_for(first.stderr, "batch sent")
     done = labels.run("status", "--watch", expect=0)
