@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "../folder.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -50,9 +51,8 @@ static int remove_one(const char *path, const struct stat *info, int flag, struc
 static int make_dir(void **state)
 {
     (void)state;
-    memcpy(dir, "/tmp/offpeak-emu-XXXXXX", 24);
     parser = op_json_parser_new();
-    return mkdtemp(dir) ? 0 : -1;
+    return test_folder_make(dir, sizeof(dir), "emulator") ? 0 : -1;
 }
 
 static int drop_dir(void **state)

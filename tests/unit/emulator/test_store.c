@@ -20,6 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../folder.h"
 #include "base/mem.h"
 #include "emulator/journal.h"
 #include "emulator/store.h"
@@ -37,8 +38,7 @@ static int remove_one(const char *path, const struct stat *info, int flag, struc
 static int make_dir(void **state)
 {
     (void)state;
-    memcpy(dir, "/tmp/offpeak-store-XXXXXX", 26);
-    return mkdtemp(dir) ? 0 : -1;
+    return test_folder_make(dir, sizeof(dir), "store") ? 0 : -1;
 }
 
 static int drop_dir(void **state)

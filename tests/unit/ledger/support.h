@@ -27,6 +27,7 @@
 #include <cmocka.h>
 /* clang-format on */
 
+#include "../folder.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "ledger/ledger.h"
@@ -95,8 +96,7 @@ static inline int64_t add_job(struct world *w, const char *identity)
 static inline int set_up(void **state)
 {
     struct world *w = op_mem_alloc(sizeof(*w));
-    strncpy(w->dir, "/tmp/op-ledger-XXXXXX", sizeof(w->dir) - 1);
-    assert_non_null(mkdtemp(w->dir));
+    assert_true(test_folder_make(w->dir, sizeof(w->dir), "ledger"));
     open_world(w);
     struct op_lane_row lane = {0};
     assert_ok(w, op_ledger_lane(w->ledger, "anthropic", "https://x", "ab12", &lane, &w->err));

@@ -7,6 +7,7 @@
  * Oracle:    an environment that fails the n-th changing call for every n, and the files read back
  *            without the code under test.
  */
+#include "../folder.h"
 #include "base/hash.h"
 #include "ledger/manifest.h"
 #include "support.h"
@@ -112,8 +113,7 @@ static int set_up_spool(void **state)
     free_space = 1 << 20;
     arm(0, 0);
     struct bench *b = op_mem_alloc(sizeof(*b));
-    strncpy(b->dir, "/tmp/op-spool-XXXXXX", sizeof(b->dir) - 1);
-    assert_non_null(mkdtemp(b->dir));
+    assert_true(test_folder_make(b->dir, sizeof(b->dir), "spool"));
     assert_ok(b, op_spool_open(&bad_env, b->dir, true, &b->spool, &b->err));
     *state = b;
     return 0;

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "../folder.h"
 #include "base/io.h"
 #include "pipeline/select.h"
 #include "pipeline/sqlenv.h"
@@ -48,8 +49,7 @@ static inline void world_file(const struct world *w, const char *name, const cha
 static inline void world_begin(struct world *w)
 {
     *w = (struct world){0};
-    strcpy(w->dir, "/tmp/op-sql-XXXXXX");
-    assert_non_null(mkdtemp(w->dir));
+    assert_true(test_folder_make(w->dir, sizeof(w->dir), "sql"));
 }
 
 static inline enum op_rc world_plan(struct world *w, const char *yaml, struct op_err *err)

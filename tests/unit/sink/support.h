@@ -23,6 +23,7 @@
 #include <cmocka.h>
 /* clang-format on */
 
+#include "../folder.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "sink/frame.h"
@@ -93,8 +94,7 @@ static inline int test_setup(void **state)
     test_ops.mkdir = test_mkdir;
     test_env.ops = &test_ops;
     test_calls = test_fail_at = 0;
-    snprintf(test_folder, sizeof(test_folder), "/tmp/op-sink-XXXXXX");
-    assert_non_null(mkdtemp(test_folder));
+    assert_true(test_folder_make(test_folder, sizeof(test_folder), "sink"));
     snprintf(test_outbox, sizeof(test_outbox), "%s/outbox", test_folder);
     char work[128];
     snprintf(work, sizeof(work), "%s/work", test_folder);
