@@ -19,8 +19,7 @@ static enum op_rc fetch_part(struct op_work *work, const struct op_batch *batch,
                              struct op_result_file *ret, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
-    struct op_exchange x;
-    op_exchange_init(&x);
+    struct op_exchange x = {0};
     struct op_http_reply reply;
     op_http_reply_init(&reply);
     struct op_spool_file file = {0};

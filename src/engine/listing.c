@@ -29,8 +29,7 @@ static void take(void *arg, const struct op_remote_batch *batch)
 static enum op_rc read_page(struct op_engine *engine, const struct op_lane *lane,
                             char cursor[256], struct page *page, struct op_err *err)
 {
-    struct op_exchange x;
-    op_exchange_init(&x);
+    struct op_exchange x = {0};
     struct op_http_reply reply;
     op_http_reply_init(&reply);
     char next[256] = "";

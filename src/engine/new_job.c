@@ -94,6 +94,7 @@ static enum op_rc add_job(struct op_work *work, const struct op_job_request *req
     op_buf_init(&options, 1024 * 1024);
     write_options(work->engine, request, &options);
     job->options = op_buf_take(&options);
+    op_buf_release(&options);
     job->pipeline = op_mem_strdup(work->def.name);
     job->lane_id = work->lane->id;
     job->round = 1;

@@ -15,8 +15,7 @@ static enum op_rc ask(struct op_work *work, const struct op_batch *batch, bool c
 {
     struct op_engine *engine = work->engine;
     const struct op_provider_ops *provider = work->lane->provider;
-    struct op_exchange x;
-    op_exchange_init(&x);
+    struct op_exchange x = {0};
     struct op_http_reply reply;
     op_http_reply_init(&reply);
     enum op_rc rc = cancel ? provider->cancel(work->lane, batch->provider_id, &x, err)

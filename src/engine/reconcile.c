@@ -54,6 +54,7 @@ static void extend_baseline(struct op_batch *batch, const char *id)
     op_json_out_end_object(&o);
     op_mem_free(batch->baseline);
     batch->baseline = op_buf_take(&text);
+    op_buf_release(&text);
     op_map_release(&ids);
 }
 
@@ -155,8 +156,7 @@ static enum op_rc prove(struct op_work *work, struct op_batch *batch,
     struct op_engine *engine = work->engine;
     struct first_line line = {0};
     op_buf_init(&line.text, FIRST_LINE_MAX);
-    struct op_exchange x;
-    op_exchange_init(&x);
+    struct op_exchange x = {0};
     struct op_http_reply reply;
     op_http_reply_init(&reply);
     struct op_err why = OP_ERR_INIT;

@@ -105,6 +105,7 @@ static enum op_rc store_baseline(struct op_work *work, struct op_batch *batch,
     batch->intent_ms = listing.server_ms;
     op_mem_free(batch->baseline);
     batch->baseline = op_buf_take(&text);
+    op_buf_release(&text);
     op_listing_release(&listing);
     return op_ledger_batch_save(work->engine->ledger, batch, err);
 }
@@ -219,8 +220,7 @@ static enum op_rc send_batch(struct op_work *work, struct op_batch *batch, struc
         op_mem_free(s.path);
         return rc;
     }
-    struct op_exchange x;
-    op_exchange_init(&x);
+    struct op_exchange x = {0};
     struct op_http_reply reply;
     op_http_reply_init(&reply);
     enum op_rc rc = work->lane->provider->create(work->lane, &x, err);
