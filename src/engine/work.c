@@ -123,7 +123,6 @@ enum op_rc op_work_get(struct op_engine *engine, int64_t job, struct op_work **r
     }
     struct op_work *work = op_mem_alloc(sizeof(*work));
     work->engine = engine;
-    op_bundle_init(&work->bundle);
     enum op_rc rc = load(work, job, err);
     if (rc) {
         op_work_free(work);
