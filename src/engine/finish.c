@@ -79,7 +79,7 @@ static enum op_rc final_state(struct op_work *work, enum op_job_state *ret,
             *ret = OP_JOB_PARTIAL;
     } else if (c->failed > 0) {
         *ret = OP_JOB_PARTIAL;
-        *ret_why = "some requests failed; `offpeak list --status failed` names them";
+        *ret_why = "some requests failed; `offpeak list --failed` names them";
     } else {
         *ret = OP_JOB_DONE;
     }

@@ -130,6 +130,7 @@ enum op_rc op_verdict_bad(struct op_verdicts *v, const struct op_entry *entry,
     enum op_rc rc = op_ledger_request_get(ledger, entry->member.request_id, &request, err);
     if (rc)
         return rc;
+    problem = op_str_trim(problem); /* a list of lines ends in one */
     op_mem_free(request.reason);
     request.reason = op_mem_strndup(problem.ptr ? problem.ptr : "", problem.len);
     note_pause(v, entry, problem);

@@ -420,6 +420,8 @@ def test_checks_give_up(world, times):
     assert len(w.sent()) == 6 + times
     listed = w.program.run("list", "--failed").stdout
     assert "r2" in listed and "may not be bad idea" in listed
+    problem = w.program.ledger("SELECT reason FROM request WHERE state = 4")[0][0]
+    assert problem == "the text may not be bad idea\nthe text does not name word2"
     # Each further try shows the latest answer and list alone, not a growing conversation.
     for p in w.sent()[6:]:
         assert [m["role"] for m in p["messages"]] == ["user", "assistant", "user"] or times == 2
@@ -567,6 +569,15 @@ def test_rounds_ask_for_what_was_left_out(world):
     c = w.counts()
     assert (c["records"], c["requests"], c["done"], c["skipped"]) == (2, 3, 3, 0)
     assert w.job()["state"] == "done"
+
+
+def test_rounds_without_a_look_back_are_refused(world):
+    """Every round would buy the same again. Oracle: `validate` says so, nothing is sent."""
+    w = world()
+    w.write(HEAD + ITEMS + ASK + OUT + "rounds: 2\n")
+    w.put("items.csv", WORDS)
+    assert "rounds" in w.program.run("validate", w.pipeline, expect=1).stdout
+    assert "rounds" in w.run(expect=1).stderr and not w.emulator.bill()
 
 
 def test_rounds_stop_when_nothing_is_left(world):
