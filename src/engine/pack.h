@@ -33,7 +33,8 @@ void op_packer_release(struct op_packer *packer); /* aborts what is open */
 bool op_packer_is_full(const struct op_packer *packer, int64_t request_id, size_t params_len);
 /* The bytes of a batch that holds this request alone. */
 int64_t op_packer_alone(const struct op_packer *packer, int64_t request_id, size_t params_len);
-/* Adds a request of so many prompt tokens; *ret says where its params lie. Begins a batch when none is open. */
+/* Adds a request of so many prompt tokens; *ret says where its params lie. Begins a batch when none
+ * is open. */
 OP_MUST_CHECK enum op_rc op_packer_add(struct op_packer *packer, int64_t request_id, int name,
                                        struct op_str params, int64_t tokens,
                                        struct op_payload_ref *ret, struct op_err *err);
