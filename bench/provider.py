@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""The provider's side of `make bench`: takes any batch, says at once that it has ended, and answers it
-with the lines of a result file, under the custom_ids that were sent. Each path prefix is an account
-of its own; the n-th request sent to it is answered with the line of the n-th article.
+"""The provider's side of `make bench`: takes any batch, says that it has ended once every article was
+asked about, and answers it with the lines of a result file, under the custom_ids that were sent. Each
+path prefix is an account of its own; the n-th request sent to it is answered with the line of the n-th
+article.
 
     provider.py RESULTS     prints its port, then serves until it is ended
 """
@@ -44,7 +45,7 @@ class Results:
 class Account:
     def __init__(self):
         self.requests = 0
-        self.batches = []  # (object, first article, custom_ids)
+        self.batches = []  # (object when ended, first article, custom_ids)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -105,16 +106,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
             account.requests, ids))
         account.requests += len(ids)
 
+    def shown(self, account, batch):
+        """All batches end together, so that applying them is one stretch of work."""
+        if account.requests == len(self.results.begin):
+            return batch
+        return dict(batch, processing_status="in_progress", ended_at=None, results_url=None)
+
     def do_GET(self):
         account, _, rest = self.place()
         if not rest:
-            data = [batch for batch, _, _ in reversed(account.batches)]
+            data = [self.shown(account, batch) for batch, _, _ in reversed(account.batches)]
             return self.reply(200, {"data": data, "has_more": False,
                                     "first_id": data[0]["id"] if data else None,
                                     "last_id": data[-1]["id"] if data else None})
         batch, first, ids = account.batches[int(rest[0].rpartition("_")[2])]
         if len(rest) == 1:
-            return self.reply(200, batch)
+            return self.reply(200, self.shown(account, batch))
         self.send_results(first, ids)
 
     def send_results(self, first, ids):
