@@ -58,11 +58,11 @@ static void test_values(void **state)
     } table[] = {
         {{"in.csv", NULL, NULL, NULL, NULL, NULL, "x"},
          NULL,
-         "{\"path\":\"/work/in.csv\",\"out\":\"/work/in.csv/out\",\"size\":5,\"rate\":null,"
+         "{\"path\":\"/here/in.csv\",\"out\":\"/here/in.csv/out\",\"size\":5,\"rate\":null,"
          "\"dry_run\":0,\"lang\":\"german\",\"id\":\"x\"}"},
         {{"./a/../b", "/abs", "-7", "0.25", "yes", "english", "é \"q\""},
          "9",
-         "{\"path\":\"/work/a/../b\",\"out\":\"/abs\",\"size\":-7,\"rate\":0.25,"
+         "{\"path\":\"/here/a/../b\",\"out\":\"/abs\",\"size\":-7,\"rate\":0.25,"
          "\"dry_run\":1,\"lang\":\"english\",\"id\":\"é \\\"q\\\"\"}"},
         {{"s3://b/k", "~/o", NULL, "3", "0", NULL, ""},
          "12",
@@ -70,7 +70,7 @@ static void test_values(void **state)
          "\"dry_run\":0,\"lang\":\"german\",\"id\":\"\"}"},
         {{"-", ".", NULL, NULL, NULL, NULL, "x"},
          "",
-         "{\"path\":\"-\",\"out\":\"/work/.\",\"size\":5,\"rate\":null,"
+         "{\"path\":\"-\",\"out\":\"/here/.\",\"size\":5,\"rate\":null,"
          "\"dry_run\":0,\"lang\":\"german\",\"id\":\"x\"}"},
     };
     struct fixture f;
@@ -81,7 +81,7 @@ static void test_values(void **state)
         struct op_err err = OP_ERR_INIT;
         if (table[i].size_env)
             setenv("OP_TEST_SIZE", table[i].size_env, 1);
-        if (op_params_resolve(&f.def, table[i].given, "/work", &params, &err))
+        if (op_params_resolve(&f.def, table[i].given, "/here", &params, &err))
             fail_msg("%s", err.msg);
         char *json = written(&params);
         assert_string_equal(json, table[i].json);
@@ -128,7 +128,7 @@ static void test_refused(void **state)
         unsetenv("OP_TEST_ID");
         if (table[i].id_env)
             setenv("OP_TEST_ID", table[i].id_env, 1);
-        assert_int_equal(op_params_resolve(&f.def, table[i].given, "/work", &params, &err),
+        assert_int_equal(op_params_resolve(&f.def, table[i].given, "/here", &params, &err),
                          OP_INVAL);
         assert_string_equal(err.msg, table[i].message);
     }
