@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -132,9 +133,19 @@ static int dispatch(int argc, char **argv, struct op_args *args)
     return run_command(command, argc - 2, argv + 2, args);
 }
 
+/* Buffers that grow and shrink go back to the system, and two threads share one heap: the memory
+ * in use stays what the work needs, however long it lasts. */
+static void keep_memory_flat(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+    (void)mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+    (void)mallopt(M_ARENA_MAX, 2);
+}
+
 int main(int argc, char **argv)
 {
     struct op_args args = {0};
+    keep_memory_flat();
     guard_keys();
     int code = dispatch(argc, argv, &args);
     op_subject_release(&args.subject);
