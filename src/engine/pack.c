@@ -127,6 +127,21 @@ static enum op_rc begin_batch(struct op_packer *packer, struct op_err *err)
     return write_text(packer, head, strlen(head), err);
 }
 
+/* A look-up compares names through the whole list, so the last answer is kept: it holds for every
+ * longer prompt up to its tier's end. */
+static const struct op_price *find_price(struct op_work *work, int name, int64_t tokens)
+{
+    if (!work->costs)
+        work->costs = op_mem_array(work->def.request_count, sizeof(*work->costs));
+    struct op_cost_row *row = &work->costs[name];
+    if (!row->price || tokens < row->from || tokens > row->price->max_prompt) {
+        row->price = op_price_find(&work->engine->prices->list, work->lane->provider->name,
+                                   work->plan->requests[name].model, tokens);
+        row->from = tokens;
+    }
+    return row->price;
+}
+
 bool op_request_cost(struct op_work *work, int name, int64_t tokens, bool batch_price,
                      int64_t *ret_microusd, const struct op_price **ret_price)
 {
@@ -134,8 +149,7 @@ bool op_request_cost(struct op_work *work, int name, int64_t tokens, bool batch_
     struct op_usage usage = {0};
     usage.tokens[OP_TOKEN_INPUT] = tokens;
     usage.tokens[OP_TOKEN_OUTPUT] = request->max_tokens;
-    const struct op_price *price = op_price_find(
-        &work->engine->prices->list, work->lane->provider->name, request->model, tokens);
+    const struct op_price *price = find_price(work, name, tokens);
     if (!price)
         return false;
     *ret_microusd = op_price_cost(price, batch_price, &usage);

@@ -145,6 +145,7 @@ void op_work_free(struct op_work *work)
     op_bundle_release(&work->bundle);
     op_job_release(&work->job);
     op_mem_free(work->inputs_db);
+    op_mem_free(work->costs);
     op_mem_free(work);
 }
 

@@ -14,6 +14,12 @@
 #include "pipeline/select.h"
 #include "pipeline/sqlenv.h"
 
+/* The price row that holds for prompts of at least `from` tokens, up to the row's own limit. */
+struct op_cost_row {
+    const struct op_price *price;
+    int64_t from;
+};
+
 struct op_work {
     struct op_engine *engine;
     struct op_job job; /* as last read; the ledger is the truth */
@@ -29,6 +35,7 @@ struct op_work {
     int64_t deliver_due_ms;
     int64_t
         waits_for_job; /* another job holds the identical request this one waits for; 0 none */
+    struct op_cost_row *costs; /* per request of the definition: what was looked up last */
     struct op_work *next;
 };
 
