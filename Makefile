@@ -40,8 +40,7 @@ sanitize: deps ## the tests under ASan and UBSan
 	@tools/sanitize $(PYTHON)
 
 valgrind: build ## the unit tests under valgrind
-	@meson test -C $(BUILD) --no-rebuild --timeout-multiplier 20 \
-	  --wrap 'valgrind -q --error-exitcode=9 --leak-check=full'
+	@tools/valgrind $(BUILD)
 
 conformance: build ## the official SDKs against the emulator (installs them below build/)
 	@OFFPEAK=$(abspath $(BUILD)/offpeak) tests/conformance/run.sh

@@ -108,11 +108,12 @@ static void padding_is_readable(void **state)
     OP_CLEANUP(op_buf_release) struct op_buf buf = {0};
     op_buf_init(&buf, 5000);
     for (size_t len = 0; len < 5000; len++) {
-        int sum = 0;
-        for (size_t i = 0; i < OP_BUF_PADDING; i++)
-            sum += buf.ptr[buf.len + i];
+        /* Read, and no more: what lies there has no value. The address sanitizer judges. */
+        for (size_t i = 0; i < OP_BUF_PADDING; i++) {
+            volatile char seen = buf.ptr[buf.len + i];
+            (void)seen;
+        }
         assert_int_equal(buf.ptr[buf.len], '\0');
-        assert_in_range(sum + 128 * OP_BUF_PADDING, 0, 256 * OP_BUF_PADDING);
         op_buf_addc(&buf, 'q');
     }
 }
