@@ -17,8 +17,8 @@
 
 /* Chunk limits: one transaction each, and three of them in memory with their rows
  * (reference/reliability.md 3.7.4 allows 8 MiB). */
-#define OP_CHUNK_BYTES   (2 * 1024 * 1024)
-#define OP_CHUNK_ENTRIES 1024
+#define OP_CHUNK_BYTES   (4 * 1024 * 1024)
+#define OP_CHUNK_ENTRIES 2048
 /* A longer line is kept raw and quarantined (reference/reliability.md section 4). */
 #define OP_RESULT_LINE_MAX (256 * 1024 * 1024)
 
