@@ -49,7 +49,7 @@ bench: build ## speed and memory against a limit program and plain Python, as ra
 	@bench/run $(BUILD) $(PYTHON)
 
 install: build ## to PREFIX (/usr/local), DESTDIR is obeyed
-	@meson configure $(BUILD) --prefix $(PREFIX) && tools/build $(BUILD) > /dev/null && \
+	@meson configure $(BUILD) --prefix $(PREFIX) && tools/build $(BUILD) && \
 	  meson install -C $(BUILD) --no-rebuild --quiet
 
 clean: ## removes what was built
