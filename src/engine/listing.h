@@ -23,8 +23,8 @@ OP_MUST_CHECK enum op_rc op_listing_read(struct op_engine *engine, const struct 
                                          struct op_err *err);
 void op_listing_release(struct op_listing *listing);
 
-/* The ids as the JSON kept in batch.baseline: {"server_ms":..., "lane":..., "ids":[...]}. lane is the
- * one that sends: batch.lane_id is the one it was built for, and the key may have changed since. */
+/* The ids as the JSON kept in batch.baseline: {"server_ms":..., "lane":..., "ids":[...]}. lane is
+ * the one that sends: batch.lane_id is the one it was built for, and the key may have changed since. */
 void op_baseline_write(const struct op_listing *listing, int64_t lane_id, struct op_buf *out);
 /* The lane a batch was sent on, or would be if it was not. */
 int64_t op_batch_sender(const struct op_batch *batch);

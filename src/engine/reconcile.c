@@ -282,8 +282,8 @@ static enum op_rc wait_more(struct op_work *work, struct op_batch *batch,
     return op_ledger_batch_save(engine->ledger, batch, err);
 }
 
-/* Absence from another account's list is no evidence. A rotated key of the same workspace shows by a
- * batch that is known; without one the operator has to come back with the key that sent it. */
+/* Absence from another account's list is no evidence. A rotated key of the same workspace shows by
+ * a batch that is known; without one the operator has to come back with the key that sent it. */
 static const char other_account[] =
     "it was sent with another key or to another address, and nothing this account lists was there "
     "then: its fate is held open until the key and address that sent it are back";

@@ -173,8 +173,8 @@ OP_MUST_CHECK enum op_rc op_engine_leftovers(struct op_engine *engine, struct op
 
 void op_engine_lanes_free(struct op_engine *engine);
 
-/* A file of the spool is not there, or not what was written. A disk that fails to read (an errno) is
- * another matter: it may answer next time. */
+/* A file of the spool is not there, or not what was written. A disk that fails to read (an errno)
+ * is another matter: it may answer next time. */
 static inline bool op_is_lost(enum op_rc rc, const struct op_err *err)
 {
     return rc == OP_NOTFOUND || (rc != OP_OK && rc != OP_STOPPED && err->native == 0);
