@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "engine/late.h"
 
 /* A short result file is fetched again so often, so long after the last time
  * (reference/reliability.md 3.7.2: up to 5 times over an hour). */
@@ -62,10 +63,11 @@ static enum op_rc apply_again(struct applying *a, int64_t part, const struct op_
     const struct op_entry before = {.offset = first.offset, .len = first.len};
     bool differs = first.part < 0;
     if (!differs) {
-        rc = read_line(a, first.part, &before, &one, err);
-        if (!rc)
-            rc = read_line(a, part, entry, &two, err);
-        differs = !rc && !op_str_eq(op_buf_str(&one), op_buf_str(&two));
+        struct op_err lost = OP_ERR_INIT;
+        enum op_rc found = read_line(a, first.part, &before, &one, &lost);
+        rc = read_line(a, part, entry, &two, err);
+        /* A first file that is lost cannot be compared with, and need not be. */
+        differs = !rc && !found && !op_str_eq(op_buf_str(&one), op_buf_str(&two));
     }
     op_buf_release(&one);
     op_buf_release(&two);
@@ -116,7 +118,7 @@ static enum op_rc apply_bad(struct applying *a, const struct op_chunk *chunk,
 {
     struct op_buf line;
     op_buf_init(&line, OP_RESULT_LINE_MAX);
-    enum op_rc rc = read_line(a, chunk->part, entry, &line, err);
+    enum op_rc rc = read_line(a, entry->part, entry, &line, err);
     if (!rc)
         rc = op_verdict_bad(v, entry, chunk_text(chunk, entry->text_at, entry->text_len),
                             op_buf_str(&line), err);
@@ -135,7 +137,7 @@ static enum op_rc apply_result(struct applying *a, const struct op_chunk *chunk,
         .request_id = entry->member.request_id,
         .class_ = entry->class_,
         .valid = entry->valid,
-        .part = chunk->part,
+        .part = entry->part,
         .offset = entry->offset,
         .len = entry->len,
         .microusd = entry->microusd,
@@ -168,6 +170,8 @@ static enum op_rc apply_entries(struct applying *a, struct op_chunk *chunk,
         switch (entry->kind) {
         case OP_ENTRY_RESULT:
             rc = apply_result(a, chunk, entry, v, err);
+            break;
+        case OP_ENTRY_LATE: /* counts in complete(), if nothing better comes */
             break;
         case OP_ENTRY_AGAIN:
             rc = apply_again(a, chunk->part, entry, err);
@@ -308,32 +312,6 @@ static enum op_rc apply_part(struct applying *a, const struct op_result_file *fi
     return rc;
 }
 
-/* The first line of a batch that was adopted by time and count tells whose it is. */
-static enum op_rc confirm(struct applying *a, const struct op_result_file *file, bool *ret_ours,
-                          struct op_err *err)
-{
-    struct op_engine *engine = a->work->engine;
-    OP_CLEANUP(op_mem_freep) char *path = op_spool_path(engine->spool, file->file);
-    OP_CLEANUP(op_lines_closep) struct op_lines *lines = NULL;
-    enum op_rc rc = op_lines_open(engine->env, path, 0, OP_RESULT_LINE_MAX, &lines, err);
-    struct op_line line = {0};
-    if (!rc)
-        rc = op_lines_next(lines, &line, err);
-    if (rc)
-        return rc == OP_NOTFOUND && !err->rc ? OP_OK : rc;
-    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
-    struct op_json root;
-    struct op_err bad = OP_ERR_INIT;
-    struct op_result result;
-    struct op_buf scratch;
-    op_buf_init(&scratch, OP_RESULT_LINE_MAX);
-    *ret_ours = line.ptr && !op_json_parse(parser, line.ptr, line.len, true, &root, &bad) &&
-                !a->work->lane->provider->decode_result(root, &scratch, &result, &bad) &&
-                op_batch_line_is_ours(a->work, &a->batch, result.custom_id);
-    op_buf_release(&scratch);
-    return OP_OK;
-}
-
 static enum op_rc load_members(struct applying *a, struct op_err *err)
 {
     op_mem_free(OP_TAKE(a->members));
@@ -343,92 +321,164 @@ static enum op_rc load_members(struct applying *a, struct op_err *err)
 
 /* The provider returned fewer results than requests. It is asked again for a while; what is still
  * missing then is ABSENT, a class like any other. */
-static enum op_rc refetch(struct applying *a, struct op_err *err)
+static enum op_rc refetch(struct applying *a, size_t missing, struct op_err *err)
 {
     struct op_engine *engine = a->work->engine;
     int64_t wait = refetch_ms[a->batch.fetches - 1];
     a->batch.due_ms = op_engine_now(engine) + wait;
     char text[160];
     snprintf(text, sizeof(text), "%zu of %lld results are missing; fetched again in %lld s",
-             a->member_count, (long long)a->batch.count, (long long)(wait / 1000));
+             missing, (long long)a->batch.count, (long long)(wait / 1000));
     op_log(OP_EVENT_NOTE, OP_F("batch", a->batch.id), OP_T("problem", text));
     return op_work_move(a->work, &a->batch, OP_BATCH_ENDED, text, err);
 }
 
-static enum op_rc mark_absent(struct applying *a, struct op_verdicts *v, struct op_err *err)
+static enum op_rc mark_absent(struct applying *a, const struct op_member *member,
+                              struct op_verdicts *v, struct op_err *err)
 {
-    const struct op_str problem = OP_STR("the provider returned no result for it");
-    for (size_t i = 0; i < a->member_count; i++) {
-        struct op_entry entry = {
-            .kind = OP_ENTRY_RESULT, .member = a->members[i], .class_ = OP_RESULT_ABSENT};
-        struct op_result_row row = {.batch_id = a->batch.id,
-                                    .request_id = entry.member.request_id,
-                                    .class_ = OP_RESULT_ABSENT,
-                                    .part = -1};
-        bool inserted = false;
-        enum op_rc rc = op_ledger_result_add(a->work->engine->ledger, &row, &inserted, err);
+    struct op_entry entry = {
+        .kind = OP_ENTRY_RESULT, .member = *member, .class_ = OP_RESULT_ABSENT};
+    struct op_result_row row = {.batch_id = a->batch.id,
+                                .request_id = member->request_id,
+                                .class_ = OP_RESULT_ABSENT,
+                                .part = -1};
+    bool inserted = false;
+    enum op_rc rc = op_ledger_result_add(a->work->engine->ledger, &row, &inserted, err);
+    a->batch.absent++;
+    return rc ? rc
+              : op_verdict_bad(v, &entry, OP_STR("the provider returned no result for it"),
+                               OP_STR_NULL, err);
+}
+
+/* What is left of members[*at...] and fits into one transaction: late lines go through the chunk as
+ * every line does, the others are absent. */
+static enum op_rc settle_left(struct applying *a, const struct op_late *late, size_t *at,
+                              struct op_chunk *chunk, struct op_verdicts *v, struct op_err *err)
+{
+    struct op_buf line;
+    op_buf_init(&line, OP_RESULT_LINE_MAX);
+    size_t bytes = 0;
+    enum op_rc rc = OP_OK;
+    for (size_t taken = 0;
+         !rc && *at < a->member_count && taken < OP_CHUNK_ENTRIES && bytes < OP_CHUNK_BYTES;
+         taken++, (*at)++) {
+        const struct op_late *l = &late[*at];
+        const struct op_member *member = &a->members[*at];
+        if (l->part < 0) {
+            rc = mark_absent(a, member, v, err);
+            continue;
+        }
+        const struct op_entry place = {.offset = l->offset, .len = l->len};
+        op_buf_clear(&line);
+        rc = read_line(a, l->part, &place, &line, err);
+        struct op_line text = {
+            .ptr = line.ptr, .len = line.len, .offset = l->offset, .terminated = true};
         if (!rc)
-            rc = op_verdict_bad(v, &entry, problem, OP_STR_NULL, err);
-        if (rc)
-            return rc;
-        a->batch.absent++;
+            rc = op_digest_late(a->digest, member, l->part, &text, chunk, err);
+        bytes += line.len;
     }
-    return OP_OK;
+    op_buf_release(&line);
+    return rc ? rc : apply_entries(a, chunk, v, err);
 }
 
 /* N = ok + failed + absent, or the batch is not applied. */
-static enum op_rc complete_inside(struct applying *a, struct op_verdicts *v, struct op_err *err)
+static enum op_rc check_complete(const struct op_batch *b, struct op_err *err)
+{
+    if (b->ok + b->failed + b->absent == b->count)
+        return OP_OK;
+    return op_fail(err, OP_IO,
+                   "batch-%lld does not add up: %lld ok, %lld failed, %lld absent, %lld sent; "
+                   "run `offpeak doctor`",
+                   (long long)b->id, (long long)b->ok, (long long)b->failed,
+                   (long long)b->absent, (long long)b->count);
+}
+
+/* One transaction: some of what is left, and with the last of it the move to APPLIED. */
+static enum op_rc complete_inside(struct applying *a, const struct op_late *late, size_t *at,
+                                  struct op_chunk *chunk, struct op_err *err)
 {
     struct op_work *work = a->work;
-    enum op_rc rc = mark_absent(a, v, err);
-    if (!rc)
-        rc = op_work_append(work, v->frames, v->rows, err);
-    if (rc)
-        return rc;
+    struct op_ledger *ledger = work->engine->ledger;
     struct op_batch *b = &a->batch;
-    if (b->ok + b->failed + b->absent != b->count)
-        return op_fail(
-            err, OP_IO,
-            "batch-%lld does not add up: %lld ok, %lld failed, %lld absent, %lld sent; "
-            "run `offpeak doctor`",
-            (long long)b->id, (long long)b->ok, (long long)b->failed, (long long)b->absent,
-            (long long)b->count);
-    count_rows(work, v, v->rows);
-    v->counts.reserved_microusd -= b->reserved_microusd;
-    rc = op_ledger_job_count(work->engine->ledger, work->job.id, &v->counts, err);
+    struct op_verdicts v = verdicts(a, chunk->frames, chunk->rows);
+    enum op_rc rc = settle_left(a, late, at, chunk, &v, err);
     if (!rc)
-        rc = op_ledger_batch_go(work->engine->ledger, b, OP_BATCH_APPLIED, "", err);
-    return rc ? rc : op_work_event(work, b, err);
+        rc = op_work_append(work, chunk->frames, chunk->rows, err);
+    count_rows(work, &v, chunk->rows);
+    bool last = *at == a->member_count;
+    if (!rc && last)
+        rc = check_complete(b, err);
+    if (last)
+        v.counts.reserved_microusd -= b->reserved_microusd;
+    if (!rc)
+        rc = op_ledger_job_count(ledger, work->job.id, &v.counts, err);
+    if (!rc && !last)
+        rc = op_ledger_batch_save(ledger, b, err);
+    if (!rc && last)
+        rc = op_ledger_batch_go(ledger, b, OP_BATCH_APPLIED, "", err);
+    if (!rc && last)
+        rc = op_work_event(work, b, err);
+    if (!rc)
+        rc = op_ledger_commit(ledger, err);
+    if (!rc && v.pause)
+        op_lane_pause(work->engine, work->lane, &v.pause_why);
+    return rc;
+}
+
+static enum op_rc settle_all(struct applying *a, const struct op_late *late, struct op_err *err)
+{
+    struct op_ledger *ledger = a->work->engine->ledger;
+    struct op_chunk *chunk = op_chunk_new(a->work);
+    enum op_rc rc = OP_OK;
+    size_t at = 0;
+    do {
+        op_chunk_clear(a->work, chunk);
+        rc = op_ledger_begin(ledger, err);
+        if (!rc)
+            rc = complete_inside(a, late, &at, chunk, err);
+        if (rc)
+            op_ledger_rollback(ledger);
+    } while (!rc && a->batch.state != OP_BATCH_APPLIED);
+    op_chunk_free(a->work, chunk);
+    return rc;
 }
 
 static enum op_rc complete(struct applying *a, struct op_err *err)
 {
-    struct op_work *work = a->work;
-    struct op_engine *engine = work->engine;
+    OP_CLEANUP(op_mem_freep) struct op_late *late = NULL;
     enum op_rc rc = load_members(a, err);
+    if (!rc)
+        rc = op_late_find(a->work, &a->batch, a->digest, a->members, a->member_count, &late,
+                          err);
     if (rc)
         return rc;
-    if (a->member_count && a->batch.fetches <= (int64_t)OP_COUNT(refetch_ms))
-        return refetch(a, err);
-    struct op_buf *frames = op_frames_new(work);
-    int64_t *rows = op_mem_array(work->def.output_count + 1, sizeof(*rows));
-    struct op_verdicts v = verdicts(a, frames, rows);
-    rc = op_ledger_begin(engine->ledger, err);
-    if (!rc) {
-        rc = complete_inside(a, &v, err);
-        if (!rc)
-            rc = op_ledger_commit(engine->ledger, err);
-        if (rc)
-            op_ledger_rollback(engine->ledger);
-    }
-    op_frames_free(work, frames);
-    op_mem_free(rows);
+    size_t missing = 0;
+    for (size_t i = 0; i < a->member_count; i++)
+        missing += late[i].part < 0;
+    if (missing && a->batch.fetches <= (int64_t)OP_COUNT(refetch_ms))
+        return refetch(a, missing, err);
+    rc = settle_all(a, late, err);
     if (rc)
         return rc;
-    OP_FAULT(engine, "apply.done");
+    OP_FAULT(a->work->engine, "apply.done");
     op_log(OP_EVENT_BATCH_APPLIED, OP_F("batch", a->batch.id), OP_F("ok", a->batch.ok),
            OP_F("failed", a->batch.failed), OP_F("absent", a->batch.absent));
     return OP_OK;
+}
+
+/* What was fetched is lost from the spool, but the provider keeps it for weeks. */
+static enum op_rc fetch_anew(struct applying *a, const struct op_err *why, struct op_err *err)
+{
+    op_log(OP_EVENT_NOTE, OP_F("batch", a->batch.id), OP_T("problem", why->msg));
+    a->batch.due_ms = 0;
+    return op_work_move(a->work, &a->batch, OP_BATCH_ENDED, why->msg, err);
+}
+
+static enum op_rc file_owner(struct applying *a, const struct op_result_file *file,
+                             enum op_owner *ret, struct op_err *err)
+{
+    OP_CLEANUP(op_mem_freep) char *path = op_spool_path(a->work->engine->spool, file->file);
+    return op_batch_owner(a->work, &a->batch, path, ret, err);
 }
 
 static enum op_rc apply_batch(struct applying *a, struct op_err *err)
@@ -446,18 +496,29 @@ static enum op_rc apply_batch(struct applying *a, struct op_err *err)
             return complete(a, err);
         }
         /* What this very process hashed while it wrote it need not be hashed again. */
+        struct op_err damage = OP_ERR_INIT;
+        enum op_rc sound = OP_OK;
         if (!rc && engine->fetched_batch != a->batch.id)
-            rc = op_spool_verify(engine->spool, file.file, file.bytes, file.sha256, err);
-        bool ours = true;
-        if (!rc && a->batch.provisional && a->batch.apply_offset == 0)
-            rc = confirm(a, &file, &ours, err);
-        if (!rc && !ours) {
+            sound = op_spool_verify(engine->spool, file.file, file.bytes, file.sha256, &damage);
+        if (op_is_lost(sound, &damage)) {
+            op_result_file_release(&file);
+            return fetch_anew(a, &damage, err);
+        }
+        if (sound) {
+            rc = sound;
+            *err = damage;
+        }
+        /* Whose a batch is that was adopted by time and count, its results tell. */
+        enum op_owner owner = OP_OWNER_US;
+        if (!rc && a->batch.provisional)
+            rc = file_owner(a, &file, &owner, err);
+        if (!rc && owner == OP_OWNER_OTHER) {
             rc = op_batch_disown(a->work, &a->batch, err);
             op_result_file_release(&file);
             return rc;
         }
         if (!rc) {
-            a->batch.provisional = false;
+            a->batch.provisional = owner == OP_OWNER_UNKNOWN;
             rc = apply_part(a, &file, err);
         }
         op_result_file_release(&file);

@@ -106,7 +106,7 @@ enum op_rc op_step_deliver(struct op_work *work, bool *ret_worked, struct op_err
     (void)err;
     struct op_engine *engine = work->engine;
     int64_t now = op_engine_now(engine);
-    if (now < work->deliver_due_ms) {
+    if (!op_engine_is_due(engine, work->deliver_due_ms, now)) {
         op_engine_due(engine, work->deliver_due_ms);
         return OP_OK;
     }

@@ -311,45 +311,64 @@ static enum op_rc digest_member(struct op_digest *d, struct op_entry *entry,
     return check_answer(d, entry, result, line, chunk, err);
 }
 
+/* Parsed and found to be of this batch; else *ret_why says what is wrong with it. */
+static bool decode_line(struct op_digest *d, const struct op_line *raw,
+                        struct op_result *ret_result, int64_t *ret_id, struct op_err *ret_why)
+{
+    struct op_json root;
+    op_buf_clear(&d->scratch);
+    *ret_result = (struct op_result){0};
+    if (op_json_parse(d->parser, raw->ptr, raw->len, true, &root, ret_why) ||
+        d->work->lane->provider->decode_result(root, &d->scratch, ret_result, ret_why))
+        return false;
+    if (op_custom_id_parse(ret_result->custom_id, op_ledger_tag(d->work->engine->ledger),
+                           d->batch.nonce, ret_id) &&
+        *ret_id >= d->batch.request_lo && *ret_id <= d->batch.request_hi)
+        return true;
+    op_err_set(ret_why, OP_INVAL, "its custom_id is not one of this batch");
+    return false;
+}
+
+static bool is_late(enum op_result_class class_)
+{
+    return class_ == OP_RESULT_ERRORED || class_ == OP_RESULT_EXPIRED ||
+           class_ == OP_RESULT_CANCELED;
+}
+
 static enum op_rc digest_line(struct op_digest *d, const struct op_line *raw,
                               struct op_entry *entry, struct op_chunk *chunk,
                               struct op_err *err)
 {
+    entry->part = chunk->part;
     entry->offset = raw->offset;
     entry->len = (int64_t)raw->len;
     if (raw->oversize) {
         quarantine(chunk, entry, "the line is too long to be read; it is kept as it came");
         return OP_OK;
     }
-    struct op_str line = {raw->ptr, raw->len};
-    struct op_json root;
     struct op_err bad = OP_ERR_INIT;
-    struct op_result result = {0};
-    op_buf_clear(&d->scratch);
-    if (op_json_parse(d->parser, line.ptr, line.len, true, &root, &bad) ||
-        d->work->lane->provider->decode_result(root, &d->scratch, &result, &bad)) {
-        quarantine(chunk, entry, bad.msg);
-        return OP_OK;
-    }
+    struct op_result result;
     int64_t id = 0;
-    if (!op_custom_id_parse(result.custom_id, op_ledger_tag(d->work->engine->ledger),
-                            d->batch.nonce, &id) ||
-        id < d->batch.request_lo || id > d->batch.request_hi) {
-        quarantine(chunk, entry, "its custom_id is not one of this batch");
+    if (!decode_line(d, raw, &result, &id, &bad)) {
+        quarantine(chunk, entry, bad.msg);
         return OP_OK;
     }
     size_t at = 0;
     const struct op_member *member = find_member(d, id, &at);
+    entry->class_ = result.class_;
     if (!member || d->seen[at]) {
         entry->kind = OP_ENTRY_AGAIN;
         entry->member.request_id = id;
-        entry->class_ = result.class_;
+        return OP_OK;
+    }
+    entry->member = *member;
+    if (is_late(result.class_)) {
+        entry->kind = OP_ENTRY_LATE;
         return OP_OK;
     }
     d->seen[at] = 1;
     entry->kind = OP_ENTRY_RESULT;
-    entry->member = *member;
-    return digest_member(d, entry, &result, line, chunk, err);
+    return digest_member(d, entry, &result, (struct op_str){raw->ptr, raw->len}, chunk, err);
 }
 
 static void mark_frames(const struct op_work *work, struct op_chunk *chunk)
@@ -385,6 +404,43 @@ enum op_rc op_digest_chunk(struct op_digest *d, struct op_ordered *lines,
         chunk->count++;
         mark_frames(d->work, chunk);
     }
+    return OP_OK;
+}
+
+bool op_digest_late_class(struct op_digest *d, const struct op_line *line, int64_t *ret_request,
+                          enum op_result_class *ret)
+{
+    struct op_err bad = OP_ERR_INIT;
+    struct op_result result;
+    if (line->oversize || !decode_line(d, line, &result, ret_request, &bad) ||
+        !is_late(result.class_))
+        return false;
+    *ret = result.class_;
+    return true;
+}
+
+enum op_rc op_digest_late(struct op_digest *d, const struct op_member *member, int64_t part,
+                          const struct op_line *line, struct op_chunk *chunk,
+                          struct op_err *err)
+{
+    struct op_entry *entry = &chunk->entries[chunk->count];
+    *entry = (struct op_entry){.kind = OP_ENTRY_RESULT,
+                               .member = *member,
+                               .part = part,
+                               .offset = line->offset,
+                               .len = (int64_t)line->len};
+    struct op_result result;
+    int64_t id = 0;
+    struct op_err bad = OP_ERR_INIT;
+    mark_frames(d->work, chunk);
+    if (!decode_line(d, line, &result, &id, &bad) || id != member->request_id)
+        return op_fail(err, OP_IO, "a result line can no longer be read: %s", bad.msg);
+    enum op_rc rc =
+        digest_member(d, entry, &result, (struct op_str){line->ptr, line->len}, chunk, err);
+    if (rc)
+        return rc;
+    chunk->count++;
+    mark_frames(d->work, chunk);
     return OP_OK;
 }
 

@@ -23,8 +23,9 @@
 #define OP_RESULT_LINE_MAX (256 * 1024 * 1024)
 
 enum op_entry_kind {
-    OP_ENTRY_RESULT,     /* first result of a member that had none */
-    OP_ENTRY_AGAIN,      /* of a request of this batch that already has one */
+    OP_ENTRY_RESULT, /* first result of a member that had none */
+    OP_ENTRY_LATE,   /* no answer for a member: counts when the batch is complete (late.h) */
+    OP_ENTRY_AGAIN,  /* of a request of this batch that already has one */
     OP_ENTRY_QUARANTINE, /* not a result line of this batch */
 };
 
@@ -36,7 +37,7 @@ struct op_entry {
     bool valid;
     bool mended;
     bool by_schema; /* the violations are of the schema, else of checks */
-    int64_t offset, len;
+    int64_t part, offset, len;
     int64_t microusd;
     bool priced;
     struct op_usage usage;
@@ -76,6 +77,15 @@ void op_chunk_free(const struct op_work *work, struct op_chunk *chunk);
 /* Fills an empty chunk with the next lines. */
 OP_MUST_CHECK enum op_rc op_digest_chunk(struct op_digest *digest, struct op_ordered *lines,
                                          struct op_chunk *chunk, struct op_err *err);
+
+/* The class of a line of this batch that says there is no answer; false: it is none such. */
+bool op_digest_late_class(struct op_digest *digest, const struct op_line *line,
+                          int64_t *ret_request, enum op_result_class *ret);
+/* Such a line at last taken as its member's result. */
+OP_MUST_CHECK enum op_rc op_digest_late(struct op_digest *digest,
+                                        const struct op_member *member, int64_t part,
+                                        const struct op_line *line, struct op_chunk *chunk,
+                                        struct op_err *err);
 
 /* The rows of one result that is final without being good (failed, refused, absent, ...): line ptr
  * NULL for ABSENT. Appended to frames and rows. */

@@ -57,8 +57,8 @@ static enum op_rc doubt_one(void *arg, const struct op_batch *found, struct op_e
     struct op_engine *engine = arg;
     struct op_batch batch = *found;
     batch.due_ms = 0;
-    if (batch.last_try_ms < batch.intent_ms)
-        batch.last_try_ms = op_engine_now(engine);
+    batch.last_try_ms =
+        0; /* in server time nobody knows; reconcile.c takes the first listing's */
     enum op_rc rc =
         op_ledger_batch_go(engine->ledger, &batch, OP_BATCH_AMBIGUOUS,
                            "the process ended while the create was being sent", err);
@@ -106,6 +106,8 @@ enum op_rc op_engine_open(const struct op_engine_options *options, struct op_eng
     }
     if (!rc && !options->read_only)
         rc = recover_sends(engine, err);
+    if (!rc && !options->read_only && engine->ledger)
+        rc = op_engine_doubt_announced(engine, err);
     if (!rc && !options->read_only && engine->ledger)
         rc = op_engine_leftovers(engine, err);
     if (rc)
@@ -274,7 +276,9 @@ static enum op_rc is_reached(struct op_engine *engine, int64_t job, enum op_unti
 static enum op_rc hurry_batch(void *arg, const struct op_batch *found, struct op_err *err)
 {
     struct op_engine *engine = arg;
-    if (found->due_ms <= op_engine_now(engine))
+    /* Results that were short get their hour to come in, however often `recover` is typed. */
+    bool refetch = found->state == OP_BATCH_ENDED && found->fetches > 0;
+    if (refetch || found->due_ms <= op_engine_now(engine))
         return OP_OK;
     struct op_batch batch = *found;
     batch.due_ms = 0;
@@ -393,6 +397,8 @@ struct retry_walk {
 static enum op_rc retry_one(void *arg, const struct op_request *found, struct op_err *err)
 {
     struct retry_walk *walk = arg;
+    if (!found->record_id)
+        return OP_OK; /* the stub that warmed a cache is nobody's */
     struct op_request request = *found;
     request.batch_id = 0;
     request.reask = OP_REASK_SAME;
@@ -400,6 +406,10 @@ static enum op_rc retry_one(void *arg, const struct op_request *found, struct op
     request.reason = reason;
     enum op_rc rc =
         op_ledger_request_go(walk->engine->ledger, &request, 0, OP_REQUEST_NEW, err);
+    /* What waited for an identical request waits for it again, and is not bought beside it. */
+    request.state = OP_REQUEST_NEW;
+    if (!rc && request.same_as)
+        rc = op_ledger_request_go(walk->engine->ledger, &request, 0, OP_REQUEST_WAITING, err);
     if (!rc)
         walk->count++;
     return rc;

@@ -168,7 +168,7 @@ enum op_rc op_lane_is_paused(struct op_engine *engine, const struct op_lane *lan
     enum op_rc rc = op_ledger_lanes(engine->ledger, find_lane, &state, err);
     if (rc)
         return rc;
-    *ret = state.until_ms > op_engine_now(engine);
+    *ret = !op_engine_is_due(engine, state.until_ms, op_engine_now(engine));
     if (*ret)
         op_engine_due(engine, state.until_ms);
     return OP_OK;

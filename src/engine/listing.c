@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "engine/listing.h"
 
+#include "base/json.h"
 #include "base/json_out.h"
 #include "base/mem.h"
 
@@ -15,15 +16,28 @@ struct page {
 static void take(void *arg, const struct op_remote_batch *batch)
 {
     struct page *page = arg;
-    if (batch->created_ms >= 0 && batch->created_ms < page->since_ms) {
-        page->reached_old = true;
+    /* The last entry of a page decides: one date that is off must not end the listing early. */
+    page->reached_old = batch->created_ms >= 0 && batch->created_ms < page->since_ms;
+    if (page->reached_old)
         return;
-    }
     struct op_listing *l = page->listing;
     /* Grown by half: a page is a thousand entries of some two kilobytes. */
     if (l->count % 64 == 0)
         l->batches = op_mem_realloc(l->batches, (l->count + 64) * sizeof(*l->batches));
     l->batches[l->count++] = *batch;
+}
+
+static enum op_rc take_date(struct page *page, const struct op_http_reply *reply,
+                            struct op_err *err)
+{
+    int64_t date = op_http_date_ms(reply);
+    if (date <= 0)
+        return op_fail_as(err, OP_REMOTE, OP_DISP_RETRY,
+                          "the reply carries no Date (does a proxy take it out?)");
+    page->listing->server_ms = date;
+    if (page->since_ms < 0)
+        page->since_ms += date;
+    return OP_OK;
 }
 
 static enum op_rc read_page(struct op_engine *engine, const struct op_lane *lane,
@@ -36,10 +50,8 @@ static enum op_rc read_page(struct op_engine *engine, const struct op_lane *lane
     enum op_rc rc = lane->provider->list(lane, cursor, PAGE, &x, err);
     if (!rc)
         rc = op_lane_exchange(engine, lane, &x, NULL, NULL, &reply, err);
-    if (!rc && !page->listing->server_ms) {
-        int64_t date = op_http_date_ms(&reply);
-        page->listing->server_ms = date >= 0 ? date : op_engine_now(engine);
-    }
+    if (!rc && !page->listing->server_ms)
+        rc = take_date(page, &reply, err);
     if (!rc)
         rc = lane->provider->decode_list(&reply, take, page, next, err);
     op_http_reply_release(&reply);
@@ -74,12 +86,24 @@ void op_listing_release(struct op_listing *listing)
     *listing = (struct op_listing){0};
 }
 
-void op_baseline_write(const struct op_listing *listing, struct op_buf *out)
+int64_t op_batch_sender(const struct op_batch *batch)
+{
+    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
+    const char *text = batch->baseline ? batch->baseline : "";
+    struct op_json root;
+    struct op_err ignored = OP_ERR_INIT;
+    if (op_json_parse(parser, text, strlen(text), false, &root, &ignored))
+        return batch->lane_id;
+    return op_json_int(op_json_get(root, "lane"), batch->lane_id);
+}
+
+void op_baseline_write(const struct op_listing *listing, int64_t lane_id, struct op_buf *out)
 {
     struct op_json_out o;
     op_json_out_init(&o, out, 0);
     op_json_out_object(&o);
     op_json_out_kv_int(&o, "server_ms", listing->server_ms);
+    op_json_out_kv_int(&o, "lane", lane_id);
     op_json_out_name(&o, "ids");
     op_json_out_array(&o);
     for (size_t i = 0; i < listing->count; i++)

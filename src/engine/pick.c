@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/mem.h"
+#include "base/time.h"
 #include "engine/work.h"
 
 struct pick {
@@ -8,12 +9,23 @@ struct pick {
     int64_t id;
 };
 
+/* Nothing is ever put off by more than this, so a later time was written by a clock that has been
+ * set back since. Waiting for it could take years, and trying early does no harm. */
+#define FURTHEST_MS OP_HOUR_MS
+
+bool op_engine_is_due(const struct op_engine *engine, int64_t due_ms, int64_t now_ms)
+{
+    int64_t furthest =
+        engine->options.poll_ms > FURTHEST_MS ? engine->options.poll_ms : FURTHEST_MS;
+    return due_ms <= now_ms || due_ms - now_ms > furthest;
+}
+
 /* The walk goes on after the first hit only to learn the earliest due time of the others. */
 static enum op_rc look(void *arg, const struct op_batch *batch, struct op_err *err)
 {
     (void)err;
     struct pick *pick = arg;
-    bool due = batch->due_ms <= pick->now_ms;
+    bool due = op_engine_is_due(pick->engine, batch->due_ms, pick->now_ms);
     if (due && !pick->id)
         pick->id = batch->id;
     else if (!due)

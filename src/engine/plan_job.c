@@ -18,6 +18,8 @@ struct planning {
     int64_t round_first_record; /* keys of earlier rounds may come again */
     int64_t round_first_request;
     struct op_job_counts counts;
+    int64_t looked_job; /* and whether its requests may be waited for */
+    bool looked_firm;
     bool primed[64];
 };
 
@@ -78,6 +80,25 @@ static enum op_rc plan_record(void *arg, const struct op_walk_record *record,
     return rc;
 }
 
+/* Requests of a plan that was never finished are wiped when it is made again: nobody may wait for
+ * one. Answers come from few jobs, so the last one looked at is remembered. */
+static enum op_rc is_firm(struct planning *p, int64_t job_id, bool *ret, struct op_err *err)
+{
+    enum op_rc rc = OP_OK;
+    if (job_id == p->work->job.id) {
+        *ret = true;
+        return OP_OK;
+    }
+    if (job_id != p->looked_job) {
+        OP_CLEANUP(op_job_release) struct op_job job = {0};
+        rc = op_ledger_job_get(p->work->engine->ledger, job_id, &job, err);
+        p->looked_job = rc ? 0 : job_id;
+        p->looked_firm = !rc && job.state != OP_JOB_PLANNING;
+    }
+    *ret = p->looked_firm;
+    return rc;
+}
+
 /* Who already asked this: *ret_same stays 0 when nobody did, or in vain. A stale index entry (its
  * planning was wiped) shows by its hash. What a later round asks again, the answers given before it
  * have left out: only requests of the round itself count then. */
@@ -103,9 +124,13 @@ static enum op_rc find_same(struct planning *p, const uint8_t hash[OP_HASH_LEN],
         found.state == OP_REQUEST_CANCELED)
         return OP_OK;
     int64_t same = found.same_as ? found.same_as : found.id;
-    if (p->work->job.round <= 1 || same >= p->round_first_request)
+    if (p->work->job.round > 1 && same < p->round_first_request)
+        return OP_OK;
+    bool firm = false;
+    rc = is_firm(p, found.job_id, &firm, err);
+    if (!rc && firm)
         *ret_same = same;
-    return OP_OK;
+    return rc;
 }
 
 /* A stub that asks for one token of answer: it writes the prompt cache the others will read. */

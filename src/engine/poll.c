@@ -3,12 +3,15 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "core/retry.h"
+#include "engine/listing.h"
 #include "engine/work.h"
 
 /* A batch the provider does not know is given up only after this long and so many answers: the 404
  * is often transient, and a wrong key says 404 too (reference/reliability.md section 2). */
 #define VANISH_MS    (24 * OP_HOUR_MS)
 #define VANISH_TRIES 3
+/* created_at may be off by an hour (core/reconcile.h). */
+#define LOOK_BACK_MS (2 * OP_HOUR_MS)
 
 static enum op_rc ask(struct op_work *work, const struct op_batch *batch, bool cancel,
                       struct op_remote_batch *ret, int64_t *ret_hint_ms, struct op_err *err)
@@ -34,6 +37,26 @@ static enum op_rc ask(struct op_work *work, const struct op_batch *batch, bool c
     return rc;
 }
 
+/* A 404 is the word of whoever was asked: another account knows nothing of this batch, and a list
+ * that has it contradicts the 404. *ret_gone only when neither is so. */
+static enum op_rc is_gone(struct op_work *work, const struct op_batch *batch, bool *ret_gone,
+                          struct op_err *err)
+{
+    *ret_gone = false;
+    if (op_batch_sender(batch) != work->lane->id)
+        return OP_OK;
+    struct op_listing listing = {0};
+    enum op_rc rc = op_listing_read(work->engine, work->lane, batch->accepted_ms - LOOK_BACK_MS,
+                                    &listing, err);
+    bool listed = false;
+    for (size_t i = 0; !rc && i < listing.count; i++)
+        listed = listed || !strcmp(listing.batches[i].id, batch->provider_id);
+    op_listing_release(&listing);
+    /* Results that are 404 while the batch is listed are gone; so is a batch that is not listed. */
+    *ret_gone = !rc && (!listed || batch->state == OP_BATCH_ENDED);
+    return rc;
+}
+
 enum op_rc op_batch_missing(struct op_work *work, struct op_batch *batch,
                             const struct op_err *why, struct op_err *err)
 {
@@ -41,6 +64,12 @@ enum op_rc op_batch_missing(struct op_work *work, struct op_batch *batch,
     if (!batch->missing_since_ms)
         batch->missing_since_ms = now;
     if (batch->tries + 1 < VANISH_TRIES || now - batch->missing_since_ms < VANISH_MS)
+        return op_batch_later(work, batch, why, err);
+    bool gone = false;
+    struct op_err unknown = OP_ERR_INIT;
+    if (is_gone(work, batch, &gone, &unknown))
+        return op_batch_later(work, batch, &unknown, err);
+    if (!gone)
         return op_batch_later(work, batch, why, err);
     op_log(OP_EVENT_BATCH_VANISHED, OP_F("batch", batch->id),
            OP_T("provider_id", batch->provider_id));
@@ -109,7 +138,8 @@ static enum op_rc find_cancel(void *arg, const struct op_batch *batch, struct op
 {
     (void)err;
     struct cancel_pick *pick = arg;
-    if (batch->cancel_wanted && !batch->cancel_sent && !pick->id)
+    /* One adopted without proof may be somebody else's: it is left to end by itself. */
+    if (batch->cancel_wanted && !batch->cancel_sent && !batch->provisional && !pick->id)
         pick->id = batch->id;
     return OP_OK;
 }
@@ -125,7 +155,7 @@ static enum op_rc send_cancel(struct op_work *work, bool *ret_worked, struct op_
         return rc;
     OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
     rc = op_ledger_batch_get(work->engine->ledger, pick.id, &batch, err);
-    if (rc || batch.due_ms > op_engine_now(work->engine))
+    if (rc || !op_engine_is_due(work->engine, batch.due_ms, op_engine_now(work->engine)))
         return rc;
     *ret_worked = true;
     struct op_remote_batch remote = {0};

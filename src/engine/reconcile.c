@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/reconcile.h"
 
+#include <fcntl.h>
+#include <stdio.h>
+
 #include "base/json.h"
 #include "base/json_out.h"
 #include "base/log.h"
@@ -12,9 +15,12 @@
 #include "engine/work.h"
 
 /* How far before the intent a listing has to reach (reference/reliability.md 3.4). */
-#define LOOK_BACK_MS OP_HOUR_MS
-/* A first result line longer than this proves nothing about its owner. */
-#define FIRST_LINE_MAX (4 * 1024 * 1024)
+#define LOOK_BACK_MS (2 * OP_HOUR_MS)
+/* In another account's list something must be known from this long before the intent. */
+#define KNOWN_MS (48 * OP_HOUR_MS)
+/* So much of a candidate's results is read to see whose they are. */
+#define SAMPLE_MAX   (4 * 1024 * 1024)
+#define SAMPLE_LINES 64
 
 static void read_baseline(const char *json, struct op_map *ret)
 {
@@ -46,6 +52,7 @@ static void extend_baseline(struct op_batch *batch, const char *id)
     op_json_out_init(&o, &text, 0);
     op_json_out_object(&o);
     op_json_out_kv_int(&o, "server_ms", batch->intent_ms);
+    op_json_out_kv_int(&o, "lane", op_batch_sender(batch));
     op_json_out_name(&o, "ids");
     op_json_out_array(&o);
     for (size_t i = 0; i < ids.count; i++)
@@ -62,7 +69,20 @@ struct candidates {
     struct op_listed_batch *listed;
     const struct op_remote_batch **remote;
     size_t count;
+    size_t known; /* listed ones that were there before, or that the same lane sent */
 };
+
+static enum op_rc count_owner(struct op_work *work, const struct op_batch *batch, int64_t owner,
+                              struct candidates *ret, struct op_err *err)
+{
+    int64_t sender = op_batch_sender(batch);
+    if (sender == work->lane->id)
+        return OP_OK;
+    OP_CLEANUP(op_batch_release) struct op_batch other = {0};
+    enum op_rc rc = op_ledger_batch_get(work->engine->ledger, owner, &other, err);
+    ret->known += !rc && op_batch_sender(&other) == sender;
+    return rc;
+}
 
 static enum op_rc find_candidates(struct op_work *work, const struct op_batch *batch,
                                   const struct op_listing *listing, struct candidates *ret,
@@ -76,11 +96,15 @@ static enum op_rc find_candidates(struct op_work *work, const struct op_batch *b
     for (size_t i = 0; !rc && i < listing->count; i++) {
         const struct op_remote_batch *r = &listing->batches[i];
         int64_t owner = 0;
-        if (op_map_get(&known, op_str_from(r->id), NULL))
+        if (op_map_get(&known, op_str_from(r->id), NULL)) {
+            ret->known++;
             continue;
+        }
         rc = op_ledger_batch_find(work->engine->ledger, r->id, &owner, err);
-        if (!rc)
-            continue; /* another batch of ours */
+        if (!rc) { /* another batch of ours */
+            rc = count_owner(work, batch, owner, ret, err);
+            continue;
+        }
         if (rc != OP_NOTFOUND || err->rc)
             break;
         rc = OP_OK;
@@ -115,66 +139,121 @@ static enum op_rc adopt(struct op_work *work, struct op_batch *batch,
     return rc;
 }
 
-struct first_line {
+/* --- whose results are these? ---------------------------------------------------------------- */
+
+struct sample {
     struct op_buf text;
-    bool complete;
+    int lines;
+    bool full; /* enough was read; there may be more */
 };
 
-static enum op_rc keep_first_line(void *arg, const void *ptr, size_t len, struct op_err *err)
+static enum op_rc take_sample(void *arg, const void *ptr, size_t len, struct op_err *err)
 {
-    struct first_line *line = arg;
-    const char *newline = memchr(ptr, '\n', len);
-    op_buf_add(&line->text, ptr, newline ? (size_t)(newline - (const char *)ptr) : len);
-    line->complete = newline != NULL || line->text.failed;
-    if (line->complete)
-        return op_fail(err, OP_STOPPED, "the first line is enough");
-    return OP_OK;
+    struct sample *sample = arg;
+    size_t room = SAMPLE_MAX - sample->text.len;
+    op_buf_add(&sample->text, ptr, len < room ? len : room);
+    const char *at = ptr, *end = at + len;
+    while ((at = memchr(at, '\n', (size_t)(end - at)))) {
+        sample->lines++;
+        at++;
+    }
+    sample->full = len >= room || sample->lines >= SAMPLE_LINES;
+    return sample->full ? op_fail(err, OP_STOPPED, "that is enough") : OP_OK;
 }
 
-/* Whether a result line carries an id of this very batch. */
-static bool line_is_ours(struct op_work *work, const struct op_batch *batch, struct op_str line)
+/* A line that can be read and carries an id, whoever's. */
+static bool names_an_owner(struct op_work *work, struct op_str line)
 {
     OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     struct op_json root;
     struct op_err err = OP_ERR_INIT;
     struct op_result result;
     struct op_buf scratch;
-    op_buf_init(&scratch, FIRST_LINE_MAX);
-    int64_t id = 0;
-    bool ours = !op_json_parse(parser, line.ptr, line.len, true, &root, &err) &&
-                !work->lane->provider->decode_result(root, &scratch, &result, &err) &&
-                op_custom_id_parse(result.custom_id, op_ledger_tag(work->engine->ledger),
-                                   batch->nonce, &id);
+    op_buf_init(&scratch, SAMPLE_MAX);
+    bool named = line.len > 0 &&
+                 !op_json_parse(parser, line.ptr, line.len, true, &root, &err) &&
+                 !work->lane->provider->decode_result(root, &scratch, &result, &err) &&
+                 result.custom_id.len > 0;
     op_buf_release(&scratch);
-    return ours;
+    return named;
 }
 
-/* Reads the first result line of an ended candidate: the proof. */
+/* The nonce is 40 random bits, made for this batch: anywhere in the text it is ours, even in a line
+ * that is damaged. Ids of others are the only thing that tells it is not; damage alone tells nothing. */
+static enum op_owner owner_of(struct op_work *work, const struct op_batch *batch,
+                              const struct sample *sample)
+{
+    char ours[OP_CUSTOM_ID_MAX];
+    int len = snprintf(ours, sizeof(ours), "%s-%s-", op_ledger_tag(work->engine->ledger),
+                       batch->nonce);
+    struct op_str rest = op_buf_str(&sample->text);
+    if (rest.len && memmem(rest.ptr, rest.len, ours, (size_t)len))
+        return OP_OWNER_US;
+    while (rest.len) {
+        OP_CLEANUP(op_buf_release) struct op_buf line = {0};
+        op_buf_init(&line, SAMPLE_MAX + 1);
+        op_buf_add_str(&line, op_str_cut(&rest, '\n'));
+        if (names_an_owner(work, op_buf_str(&line)))
+            return OP_OWNER_OTHER;
+    }
+    return OP_OWNER_UNKNOWN;
+}
+
+enum op_rc op_batch_owner(struct op_work *work, const struct op_batch *batch, const char *path,
+                          enum op_owner *ret, struct op_err *err)
+{
+    struct op_env *env = work->engine->env;
+    struct sample sample = {0};
+    op_buf_init(&sample.text, SAMPLE_MAX);
+    int fd = env->ops->open(env, path, O_RDONLY | O_NOFOLLOW, 0);
+    if (fd < 0)
+        return op_fail(err, OP_IO, "cannot open %s: %s", path, strerror(-fd));
+    enum { BLOCK = 64 * 1024 };
+    OP_CLEANUP(op_mem_freep) char *block = op_mem_alloc(BLOCK);
+    struct op_err enough = OP_ERR_INIT;
+    ssize_t n = 1;
+    for (int64_t at = 0; n > 0; at += n) {
+        n = env->ops->pread(env, fd, block, BLOCK, at);
+        if (n > 0 && take_sample(&sample, block, (size_t)n, &enough))
+            break;
+    }
+    (void)env->ops->close(env, fd);
+    if (n >= 0)
+        *ret = owner_of(work, batch, &sample);
+    op_buf_release(&sample.text);
+    return n < 0 ? op_fail(err, OP_IO, "cannot read %s: %s", path, strerror((int)-n)) : OP_OK;
+}
+
+/* Reads the beginning of an ended candidate's results: the proof. */
 static enum op_rc prove(struct op_work *work, struct op_batch *batch,
                         const struct op_remote_batch *remote, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
-    struct first_line line = {0};
-    op_buf_init(&line.text, FIRST_LINE_MAX);
+    struct sample sample = {0};
+    op_buf_init(&sample.text, SAMPLE_MAX);
     struct op_exchange x = {0};
     struct op_http_reply reply;
     op_http_reply_init(&reply);
     struct op_err why = OP_ERR_INIT;
     enum op_rc rc = work->lane->provider->results(work->lane, remote, 0, &x, &why);
     if (!rc)
-        rc = op_lane_exchange(engine, work->lane, &x, keep_first_line, &line, &reply, &why);
-    if (rc && !line.complete) {
-        rc = op_batch_later(work, batch, &why, err);
-    } else if (line_is_ours(work, batch, op_buf_str(&line.text))) {
+        rc = op_lane_exchange(engine, work->lane, &x, take_sample, &sample, &reply, &why);
+    enum op_owner owner = owner_of(work, batch, &sample);
+    if (owner == OP_OWNER_US) {
         rc = adopt(work, batch, remote, true, err);
-    } else {
+    } else if (owner == OP_OWNER_OTHER && (!rc || sample.full)) {
         extend_baseline(batch, remote->id);
         batch->due_ms = 0;
         rc = op_ledger_batch_save(engine->ledger, batch, err);
+    } else {
+        if (!why.rc)
+            op_err_set_as(&why, OP_REMOTE, OP_DISP_RETRY,
+                          "the results of %s do not tell whose they are", remote->id);
+        rc = op_batch_later(work, batch, &why, err);
     }
     op_http_reply_release(&reply);
     op_exchange_release(&x);
-    op_buf_release(&line.text);
+    op_buf_release(&sample.text);
     return rc;
 }
 
@@ -203,12 +282,26 @@ static enum op_rc wait_more(struct op_work *work, struct op_batch *batch,
     return op_ledger_batch_save(engine->ledger, batch, err);
 }
 
+/* Absence from another account's list is no evidence. A rotated key of the same workspace shows by
+ * a batch that is known; without one the operator has to come back with the key that sent it. */
+static const char other_account[] =
+    "it was sent with another key or to another address, and nothing this account lists was there "
+    "then: its fate is held open until the key and address that sent it are back";
+
 static enum op_rc decide(struct op_work *work, struct op_batch *batch,
                          const struct op_listing *listing, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
     struct candidates found = {0};
     enum op_rc rc = find_candidates(work, batch, listing, &found, err);
+    bool same = op_batch_sender(batch) == work->lane->id || found.known > 0;
+    if (!batch->last_try_ms)
+        batch->last_try_ms = listing->server_ms; /* it ended before this listing, if not when */
+    if (!same && strcmp(batch->evidence ? batch->evidence : "", other_account) != 0) {
+        op_log(OP_EVENT_NOTE, OP_F("batch", batch->id), OP_T("problem", other_account));
+        op_mem_free(batch->evidence);
+        batch->evidence = op_mem_strdup(other_account);
+    }
     struct op_reconcile_case c = {
         .count = batch->count,
         .tag = work->lane->provider->has_tags ? batch->nonce : "",
@@ -216,8 +309,8 @@ static enum op_rc decide(struct op_work *work, struct op_batch *batch,
         .last_try_ms = batch->last_try_ms,
         .now_ms = listing->server_ms,
         .first_clean_ms = batch->first_clean_ms,
-        .exclusive = engine->options.exclusive,
-        .hold = engine->options.strict,
+        .exclusive = engine->options.exclusive && same,
+        .hold = engine->options.strict || !same,
     };
     size_t at = 0;
     if (!rc) {
@@ -245,6 +338,15 @@ static enum op_rc decide(struct op_work *work, struct op_batch *batch,
     return rc;
 }
 
+static int64_t listing_start(const struct op_work *work, const struct op_batch *batch)
+{
+    /* Without an intent (a backup from before the send) it may be as old as results are kept. */
+    if (batch->intent_ms <= 0)
+        return -work->lane->provider->limits.keep_ms;
+    bool same = op_batch_sender(batch) == work->lane->id;
+    return batch->intent_ms - (same ? LOOK_BACK_MS : KNOWN_MS);
+}
+
 enum op_rc op_step_reconcile(struct op_work *work, bool *ret_worked, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
@@ -257,7 +359,7 @@ enum op_rc op_step_reconcile(struct op_work *work, bool *ret_worked, struct op_e
     OP_FAULT(engine, "reconcile.before");
     struct op_listing listing = {0};
     struct op_err why = OP_ERR_INIT;
-    rc = op_listing_read(engine, work->lane, batch.intent_ms - LOOK_BACK_MS, &listing, &why);
+    rc = op_listing_read(engine, work->lane, listing_start(work, &batch), &listing, &why);
     if (rc == OP_STOPPED)
         return op_fail(err, OP_STOPPED, "%s", why.msg);
     if (rc)
@@ -269,14 +371,6 @@ enum op_rc op_step_reconcile(struct op_work *work, bool *ret_worked, struct op_e
     if (!rc)
         *ret_worked = true;
     return rc;
-}
-
-bool op_batch_line_is_ours(struct op_work *work, const struct op_batch *batch,
-                           struct op_str custom_id)
-{
-    int64_t id = 0;
-    return op_custom_id_parse(custom_id, op_ledger_tag(work->engine->ledger), batch->nonce,
-                              &id);
 }
 
 enum op_rc op_batch_disown(struct op_work *work, struct op_batch *batch, struct op_err *err)

@@ -17,6 +17,8 @@ struct repack {
     struct op_json_parser *line_parser;
     struct op_buf params, amended, text, line, scratch;
     int64_t count;
+    int64_t sound_batch; /* its payload file was hashed and is as it was built */
+    int64_t failed;      /* requests whose text is lost */
 };
 
 static enum op_rc commit_packed(struct repack *r, struct op_err *err)
@@ -26,7 +28,9 @@ static enum op_rc commit_packed(struct repack *r, struct op_err *err)
     enum op_rc rc = op_packer_close(&r->packer, err);
     if (rc)
         return rc;
-    struct op_job_counts delta = {.reserved_microusd = r->packer.reserved_microusd - before};
+    struct op_job_counts delta = {.reserved_microusd = r->packer.reserved_microusd - before,
+                                  .failed = r->failed};
+    r->failed = 0;
     rc = op_ledger_job_count(engine->ledger, r->work->job.id, &delta, err);
     if (!rc)
         rc = op_ledger_commit(engine->ledger, err);
@@ -57,8 +61,13 @@ static enum op_rc read_params(struct repack *r, const struct op_payload_ref *ref
     OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
     enum op_rc rc = op_ledger_batch_get(engine->ledger, ref->batch_id, &batch, err);
     op_buf_clear(&r->params);
-    if (!rc)
+    /* What goes out again must be what was asked: a payload is hashed before it is used again. */
+    if (!rc && ref->batch_id != r->sound_batch)
+        rc = op_spool_verify(engine->spool, batch.file, batch.bytes, batch.sha256, err);
+    if (!rc) {
+        r->sound_batch = ref->batch_id;
         rc = op_spool_read(engine->spool, batch.file, ref->offset, ref->len, &r->params, err);
+    }
     return rc;
 }
 
@@ -176,6 +185,13 @@ static enum op_rc find_buyer(struct repack *r, const struct op_request *request,
     if (!rc && memcmp(found.hash, request->hash, OP_HASH_LEN) == 0 && !found.same_as &&
         (found.state == OP_REQUEST_NEW || found.state == OP_REQUEST_PACKED))
         *ret = found.id;
+    if (rc || !*ret || found.job_id == request->job_id)
+        return rc;
+    /* A plan that is not finished may be wiped yet. */
+    OP_CLEANUP(op_job_release) struct op_job job = {0};
+    rc = op_ledger_job_get(ledger, found.job_id, &job, err);
+    if (!rc && job.state == OP_JOB_PLANNING)
+        *ret = 0;
     return rc;
 }
 
@@ -191,6 +207,23 @@ static enum op_rc wait_for(struct repack *r, const struct op_request *found, int
     return op_ledger_request_go(r->work->engine->ledger, &request, 0, OP_REQUEST_WAITING, err);
 }
 
+/* The text of a request is lost with its payload file: it can only fail, and be planned anew by the
+ * next run. */
+static enum op_rc fail_one(struct repack *r, const struct op_request *found,
+                           const struct op_err *lost, struct op_err *err)
+{
+    struct op_ledger *ledger = r->work->engine->ledger;
+    struct op_request request = *found;
+    OP_CLEANUP(op_mem_freep) char *reason = op_mem_printf("its text is lost: %s", lost->msg);
+    request.reason = reason;
+    op_log(OP_EVENT_REQUEST_FAILED, OP_F("request", found->id), OP_T("why", reason));
+    r->failed += found->record_id != 0;
+    r->count++;
+    enum op_rc rc = op_ledger_note_add(ledger, found->job_id, 0, found->id, "error",
+                                       op_str_from(reason), err);
+    return rc ? rc : op_ledger_request_go(ledger, &request, 0, OP_REQUEST_FAILED, err);
+}
+
 static enum op_rc repack_one(void *arg, const struct op_request *found, struct op_err *err)
 {
     struct repack *r = arg;
@@ -201,9 +234,15 @@ static enum op_rc repack_one(void *arg, const struct op_request *found, struct o
     enum op_rc rc = find_buyer(r, found, &buyer, err);
     if (rc || buyer)
         return rc ? rc : wait_for(r, found, buyer, err);
+    struct op_err lost = OP_ERR_INIT;
     rc = find_payload(r, found, &ref, err);
-    if (!rc)
-        rc = read_params(r, &ref, err);
+    if (!rc) {
+        rc = read_params(r, &ref, &lost);
+        if (op_is_lost(rc, &lost))
+            return fail_one(r, found, &lost, err);
+        if (rc)
+            *err = lost;
+    }
     if (!rc)
         rc = amend(r, found, &params, err);
     if (!rc && op_packer_is_full(&r->packer, found->id, params.len)) {

@@ -40,21 +40,45 @@ static enum op_rc load_answer(struct reuse *r, const struct op_request *primary,
     return rc;
 }
 
+/* The answer was there and is lost from the spool: it has to be bought again, and that is said. */
+static enum op_rc ask_anew(struct reuse *r, const struct op_request *request,
+                           const struct op_err *lost, struct op_err *err)
+{
+    struct op_request moved = *request;
+    OP_CLEANUP(op_mem_freep)
+    char *reason = op_mem_printf("the answer of an identical request is lost: %s", lost->msg);
+    moved.reason = reason;
+    op_log(OP_EVENT_REQUEST_REASKED, OP_F("request", request->id), OP_T("why", reason));
+    enum op_rc rc = op_ledger_note_add(r->work->engine->ledger, request->job_id, 0, request->id,
+                                       "error", op_str_from(reason), err);
+    return rc ? rc
+              : op_ledger_request_go(r->work->engine->ledger, &moved, 0, OP_REQUEST_NEW, err);
+}
+
 static enum op_rc take_answer(struct reuse *r, const struct op_request *request,
                               const struct op_request *primary, struct op_err *err)
 {
     struct op_engine *engine = r->work->engine;
-    enum op_rc rc = load_answer(r, primary, err);
-    if (rc)
+    struct op_err lost = OP_ERR_INIT;
+    enum op_rc rc = load_answer(r, primary, &lost);
+    if (op_is_lost(rc, &lost))
+        return ask_anew(r, request, &lost, err);
+    if (rc) {
+        *err = lost;
         return rc;
+    }
     struct op_member member = {.request_id = request->id,
                                .record_id = request->record_id,
                                .name = request->name,
                                .buy_no = request->buy_no};
     size_t at = r->chunk->count;
-    rc = op_digest_reuse(r->digest, &member, op_buf_str(&r->line), r->chunk, err);
-    if (rc)
+    rc = op_digest_reuse(r->digest, &member, op_buf_str(&r->line), r->chunk, &lost);
+    if (rc == OP_INVAL)
+        return ask_anew(r, request, &lost, err);
+    if (rc) {
+        *err = lost;
         return rc;
+    }
     const struct op_entry *entry = &r->chunk->entries[at];
     struct op_request moved = *request;
     if (!entry->valid) {

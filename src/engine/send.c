@@ -33,7 +33,7 @@ static int64_t read_body(void *arg, int64_t offset, void *ptr, size_t room)
     return n < 0 ? -1 : n;
 }
 
-static enum op_rc write_manifest(struct sending *s, struct op_err *err)
+static enum op_rc write_manifest(struct sending *s, bool withdrawn, struct op_err *err)
 {
     struct op_engine *engine = s->work->engine;
     struct op_buf line;
@@ -47,6 +47,8 @@ static enum op_rc write_manifest(struct sending *s, struct op_err *err)
     op_json_out_kv_text(&o, "sha256", s->batch->sha256);
     op_json_out_kv_int(&o, "count", s->batch->count);
     op_json_out_kv_text(&o, "provider", s->work->lane->provider->name);
+    if (withdrawn)
+        op_json_out_kv_bool(&o, "withdrawn", true);
     op_json_out_end_object(&o);
     enum op_rc rc = op_manifest_add(engine->spool, line.ptr, err);
     op_buf_release(&line);
@@ -63,10 +65,16 @@ static enum op_rc gate(void *arg, struct op_err *err)
     struct sending *s = arg;
     struct op_engine *engine = s->work->engine;
     OP_FAULT(engine, "send.gate.before");
-    enum op_rc rc = write_manifest(s, err);
-    if (!rc)
-        rc = op_ledger_batch_go(engine->ledger, s->batch, OP_BATCH_SENDING, "", err);
+    enum op_rc rc = write_manifest(s, false, err);
+    if (rc)
+        return rc;
+    rc = op_ledger_batch_go(engine->ledger, s->batch, OP_BATCH_SENDING, "", err);
     OP_FAULT(engine, "send.gate.after");
+    /* Announced, and provably not sent. If this cannot be written either, the next start takes the
+     * announcement at its word and looks for the batch in the account before it sends it. */
+    struct op_err ignored = OP_ERR_INIT;
+    if (rc && write_manifest(s, true, &ignored))
+        op_log(OP_EVENT_NOTE, OP_F("batch", s->batch->id), OP_T("problem", ignored.msg));
     return rc;
 }
 
@@ -95,13 +103,12 @@ static enum op_rc store_baseline(struct op_work *work, struct op_batch *batch,
         return OP_OK;
     }
     struct op_listing listing = {0};
-    enum op_rc rc = op_listing_read(work->engine, work->lane,
-                                    op_engine_now(work->engine) - BASELINE_MS, &listing, err);
+    enum op_rc rc = op_listing_read(work->engine, work->lane, -BASELINE_MS, &listing, err);
     if (rc)
         return rc;
     struct op_buf text;
     op_buf_init(&text, 64 * 1024 * 1024);
-    op_baseline_write(&listing, &text);
+    op_baseline_write(&listing, work->lane->id, &text);
     batch->intent_ms = listing.server_ms;
     op_mem_free(batch->baseline);
     batch->baseline = op_buf_take(&text);
@@ -167,10 +174,9 @@ static enum op_rc ambiguous(struct op_work *work, struct op_batch *batch,
                             struct op_err *err)
 {
     struct op_engine *engine = work->engine;
+    /* Server time or nothing: reconcile.c puts the first listing's time where there was no Date. */
     int64_t date = op_http_date_ms(reply);
-    batch->last_try_ms = date >= 0 ? date : op_engine_now(engine);
-    if (batch->last_try_ms < batch->intent_ms)
-        batch->last_try_ms = batch->intent_ms;
+    batch->last_try_ms = date > batch->intent_ms ? date : 0;
     batch->due_ms = op_engine_now(engine) + OP_SECOND_MS;
     op_log(OP_EVENT_BATCH_AMBIGUOUS, OP_F("batch", batch->id), OP_T("why", why->msg));
     return op_work_move(work, batch, OP_BATCH_AMBIGUOUS, why->msg, err);
@@ -251,24 +257,28 @@ static enum op_rc send_batch(struct op_work *work, struct op_batch *batch, struc
 
 struct lane_use {
     const struct op_work *work;
-    bool in_doubt;
+    int64_t in_doubt; /* the job whose create is; 0 none */
     bool priming;
+    int64_t prime; /* the first of the job's stubs that is not sent yet; 0 none */
 };
 
 static enum op_rc see_use(void *arg, const struct op_batch *batch, struct op_err *err)
 {
     (void)err;
     struct lane_use *use = arg;
-    if (batch->lane_id == use->work->lane->id &&
-        (batch->state == OP_BATCH_SENDING || batch->state == OP_BATCH_AMBIGUOUS))
-        use->in_doubt = true;
-    if (batch->job_id == use->work->job.id && batch->prime)
-        use->priming = true;
+    if ((batch->state == OP_BATCH_SENDING || batch->state == OP_BATCH_AMBIGUOUS) &&
+        op_batch_sender(batch) == use->work->lane->id)
+        use->in_doubt = batch->job_id;
+    if (batch->job_id != use->work->job.id || !batch->prime)
+        return OP_OK;
+    use->priming = true;
+    if (batch->state == OP_BATCH_BUILT && !use->prime)
+        use->prime = batch->id;
     return OP_OK;
 }
 
 /* Looks over everything that is not settled: whether the lane is taken by a doubtful create, and
- * whether the job's prompt cache is still being warmed. */
+ * whether the job's prompt caches are still being warmed. */
 static enum op_rc lane_use(struct op_work *work, struct lane_use *ret, struct op_err *err)
 {
     struct op_batch_filter filter = {
@@ -278,6 +288,15 @@ static enum op_rc lane_use(struct op_work *work, struct lane_use *ret, struct op
                   OP_STATE_BIT(OP_BATCH_FETCHED)};
     *ret = (struct lane_use){.work = work};
     return op_ledger_batches(work->engine->ledger, &filter, see_use, ret, err);
+}
+
+static enum op_rc capped(struct op_work *work, const char *reason, struct op_err *err)
+{
+    const struct op_job *job = &work->job;
+    if (!strcmp(job->reason ? job->reason : "", reason))
+        return OP_OK;
+    op_log(OP_EVENT_JOB_CAPPED, OP_F("job", job->id), OP_T("why", reason));
+    return op_ledger_job_reason(work->engine->ledger, job->id, reason, err);
 }
 
 /* True when the cap forbids it; said once, in the job's reason. */
@@ -290,6 +309,14 @@ static enum op_rc over_cap(struct op_work *work, const struct op_batch *batch, b
         return OP_OK;
     int64_t in_flight = 0;
     enum op_rc rc = op_work_in_flight(work, &in_flight, err);
+    if (!rc && !op_price_find(&work->engine->prices->list, work->lane->provider->name,
+                              batch->model, 0)) {
+        *ret = true;
+        return capped(work,
+                      "the cost cap cannot be kept: the price list has no price for the model; "
+                      "add one (--prices) or leave out --max-cost",
+                      err);
+    }
     if (rc || job->counts.spent_microusd + in_flight + batch->reserved_microusd <=
                   job->max_cost_microusd)
         return rc;
@@ -301,10 +328,7 @@ static enum op_rc over_cap(struct op_work *work, const struct op_batch *batch, b
              (long long)batch->id, (double)batch->reserved_microusd / 1e6,
              (double)(job->counts.spent_microusd + in_flight) / 1e6,
              (double)job->max_cost_microusd / 1e6);
-    if (!strcmp(job->reason ? job->reason : "", reason))
-        return OP_OK;
-    op_log(OP_EVENT_JOB_CAPPED, OP_F("job", job->id), OP_T("why", reason));
-    return op_ledger_job_reason(work->engine->ledger, job->id, reason, err);
+    return capped(work, reason, err);
 }
 
 /* What must hold before a byte is sent. *ret_go false: not now. */
@@ -320,17 +344,29 @@ static enum op_rc may_send(struct op_work *work, struct op_batch *batch, bool *r
                        OP_STR_ARG(why));
     struct lane_use use;
     enum op_rc rc = lane_use(work, &use, err);
-    if (rc || (use.in_doubt && work->lane->provider->lane_is_serial) ||
-        (use.priming && !batch->prime))
+    if (!rc && use.in_doubt && work->lane->provider->lane_is_serial) {
+        /* Whoever's create it is: this job cannot go on before it is cleared up. */
+        if (use.in_doubt != work->job.id)
+            work->waits_for_job = use.in_doubt;
+        return OP_OK;
+    }
+    /* Stubs first, wherever planning has put them. */
+    if (!rc && use.prime && use.prime != batch->id) {
+        op_batch_release(batch);
+        rc = op_ledger_batch_get(engine->ledger, use.prime, batch, err);
+    }
+    if (rc || (use.priming && !batch->prime))
         return rc;
+    if (!op_engine_is_due(engine, batch->due_ms, op_engine_now(engine))) {
+        op_engine_due(engine, batch->due_ms);
+        return OP_OK;
+    }
     rc = op_lane_is_paused(engine, work->lane, &paused, err);
     if (!rc && !paused)
         rc = over_cap(work, batch, &capped, err);
     if (rc || paused || capped)
         return rc;
-    rc = op_spool_verify(engine->spool, batch->file, batch->bytes, batch->sha256, err);
-    if (!rc)
-        rc = check_room(work, batch, err);
+    rc = check_room(work, batch, err);
     if (!rc)
         *ret_go = true;
     return rc;
@@ -338,7 +374,8 @@ static enum op_rc may_send(struct op_work *work, struct op_batch *batch, bool *r
 
 enum op_rc op_step_send(struct op_work *work, bool *ret_worked, struct op_err *err)
 {
-    if (op_engine_stopped(work->engine))
+    struct op_engine *engine = work->engine;
+    if (op_engine_stopped(engine))
         return OP_OK;
     OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
     enum op_rc rc = op_batch_pick(work, OP_STATE_BIT(OP_BATCH_BUILT), &batch, err);
@@ -355,6 +392,17 @@ enum op_rc op_step_send(struct op_work *work, bool *ret_worked, struct op_err *e
     rc = may_send(work, &batch, &go, err);
     if (!rc && !go)
         return OP_OK;
+    if (!rc) {
+        struct op_err lost = OP_ERR_INIT;
+        rc = op_spool_verify(engine->spool, batch.file, batch.bytes, batch.sha256, &lost);
+        if (op_is_lost(rc, &lost)) {
+            /* Its bytes cannot be had again from here: these requests fail, the others go on. */
+            *ret_worked = true;
+            return op_work_fail_batch(work, &batch, OP_BATCH_DROPPED, lost.msg, err);
+        }
+        if (rc)
+            *err = lost;
+    }
     struct op_err why = OP_ERR_INIT;
     if (!rc)
         rc = store_baseline(work, &batch, &why);

@@ -134,9 +134,11 @@ OP_MUST_CHECK enum op_rc op_batch_later(struct op_work *work, struct op_batch *b
 /* poll.c: the provider says it has no such batch, or no results of it (any more). */
 OP_MUST_CHECK enum op_rc op_batch_missing(struct op_work *work, struct op_batch *batch,
                                           const struct op_err *why, struct op_err *err);
-/* reconcile.c: proof and disproof of a provisional adoption, by the first result line. */
-bool op_batch_line_is_ours(struct op_work *work, const struct op_batch *batch,
-                           struct op_str custom_id);
+/* reconcile.c: proof and disproof of a provisional adoption, by the ids in a result file. */
+enum op_owner { OP_OWNER_UNKNOWN, OP_OWNER_US, OP_OWNER_OTHER };
+OP_MUST_CHECK enum op_rc op_batch_owner(struct op_work *work, const struct op_batch *batch,
+                                        const char *path, enum op_owner *ret,
+                                        struct op_err *err);
 OP_MUST_CHECK enum op_rc op_batch_disown(struct op_work *work, struct op_batch *batch,
                                          struct op_err *err);
 OP_MUST_CHECK enum op_rc op_work_job_go(struct op_work *work, enum op_job_state to,
@@ -171,7 +173,20 @@ OP_MUST_CHECK enum op_rc op_engine_leftovers(struct op_engine *engine, struct op
 
 void op_engine_lanes_free(struct op_engine *engine);
 
-/* pick.c: the first batch of the work in one of the states that is due. OP_NOTFOUND: none. */
+/* A file of the spool is not there, or not what was written. A disk that fails to read (an errno)
+ * is another matter: it may answer next time. */
+static inline bool op_is_lost(enum op_rc rc, const struct op_err *err)
+{
+    return rc == OP_NOTFOUND || (rc != OP_OK && rc != OP_STOPPED && err->native == 0);
+}
+
+/* announced.c: what the manifest announces and the ledger has not sent becomes doubtful. */
+OP_MUST_CHECK enum op_rc op_engine_doubt_announced(struct op_engine *engine,
+                                                   struct op_err *err);
+
+/* pick.c: due_ms has come; or it lies further ahead than anything is put off. */
+bool op_engine_is_due(const struct op_engine *engine, int64_t due_ms, int64_t now_ms);
+/* The first batch of the work in one of the states that is due. OP_NOTFOUND: none. */
 OP_MUST_CHECK enum op_rc op_batch_pick(struct op_work *work, uint32_t states,
                                        struct op_batch *ret, struct op_err *err);
 

@@ -105,37 +105,86 @@ static void take_line(struct op_json root, const char *uuid, struct op_witness *
     }
 }
 
-enum op_rc op_manifest_witness(struct op_env *env, const char *dir, const char *uuid,
-                               int64_t offset, struct op_witness *ret, struct op_err *err)
+typedef enum op_rc (*line_fn)(void *arg, struct op_json root, struct op_err *err);
+
+/* Calls fn for each line that can be read; *ret_size is where the last one ended. */
+static enum op_rc each_line(struct op_env *env, const char *dir, int64_t offset, line_fn fn,
+                            void *arg, int64_t *ret_size, struct op_err *err)
 {
     OP_CLEANUP(op_mem_freep) char *path = op_io_join(dir, OP_MANIFEST_FILE);
     OP_CLEANUP(op_lines_closep) struct op_lines *lines = NULL;
     OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
-    struct op_witness witness = {.size = offset};
     struct op_err opening = OP_ERR_INIT;
     enum op_rc rc = op_lines_open(env, path, offset, LINE_MAX_BYTES, &lines, &opening);
-    if (rc == OP_NOTFOUND) {
-        *ret = (struct op_witness){0};
-        return OP_OK;
-    }
-    if (rc) {
-        *err = opening;
+    if (rc == OP_NOTFOUND)
         return rc;
-    }
-    for (;;) {
+    if (rc)
+        *err = opening;
+    while (!rc) {
         struct op_line line;
         rc = op_lines_next(lines, &line, err);
-        if (rc == OP_NOTFOUND)
-            break;
         if (rc)
-            return rc;
-        witness.size = line.end;
+            break;
+        *ret_size = line.end;
         struct op_json root;
         struct op_err ignored = OP_ERR_INIT;
         if (!line.oversize &&
             op_json_parse(parser, line.ptr, line.len, true, &root, &ignored) == OP_OK)
-            take_line(root, uuid, &witness);
+            rc = fn(arg, root, err);
     }
-    *ret = witness;
+    return rc == OP_NOTFOUND && !err->rc ? OP_OK : rc;
+}
+
+struct witnessing {
+    const char *uuid;
+    struct op_witness witness;
+};
+
+static enum op_rc witness_line(void *arg, struct op_json root, struct op_err *err)
+{
+    (void)err;
+    struct witnessing *w = arg;
+    take_line(root, w->uuid, &w->witness);
     return OP_OK;
+}
+
+enum op_rc op_manifest_witness(struct op_env *env, const char *dir, const char *uuid,
+                               int64_t offset, struct op_witness *ret, struct op_err *err)
+{
+    struct witnessing w = {.uuid = uuid, .witness = {.size = offset}};
+    enum op_rc rc = each_line(env, dir, offset, witness_line, &w, &w.witness.size, err);
+    if (rc == OP_NOTFOUND && !err->rc) {
+        *ret = (struct op_witness){0};
+        return OP_OK;
+    }
+    if (!rc)
+        *ret = w.witness;
+    return rc;
+}
+
+struct walking {
+    const char *uuid;
+    op_manifest_fn fn;
+    void *arg;
+};
+
+static enum op_rc walk_line(void *arg, struct op_json root, struct op_err *err)
+{
+    struct walking *w = arg;
+    char nonce[OP_NONCE_LEN + 1];
+    int64_t batch = op_json_int(op_json_get(root, "batch"), 0);
+    if (batch <= 0 || !op_str_is(op_json_str(op_json_get(root, "ledger")), w->uuid))
+        return OP_OK;
+    copy_text(op_json_str(op_json_get(root, "nonce")), nonce, sizeof(nonce));
+    bool withdrawn = op_json_bool(op_json_get(root, "withdrawn"), false);
+    return w->fn(w->arg, batch, nonce, withdrawn, err);
+}
+
+enum op_rc op_manifest_walk(struct op_env *env, const char *dir, const char *uuid,
+                            op_manifest_fn fn, void *arg, struct op_err *err)
+{
+    struct walking w = {uuid, fn, arg};
+    int64_t size = 0;
+    enum op_rc rc = each_line(env, dir, 0, walk_line, &w, &size, err);
+    return rc == OP_NOTFOUND && !err->rc ? OP_OK : rc;
 }

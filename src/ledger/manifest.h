@@ -27,6 +27,13 @@ struct op_witness {
     int64_t size;    /* bytes read so far, from the start of the file */
 };
 
+/* Every batch of this ledger that the manifest announces and does not take back, in its order;
+ * one may come more than once. A missing file is an empty one. */
+typedef enum op_rc (*op_manifest_fn)(void *arg, int64_t batch_id, const char *nonce,
+                                     bool withdrawn, struct op_err *err);
+OP_MUST_CHECK enum op_rc op_manifest_walk(struct op_env *env, const char *dir, const char *uuid,
+                                          op_manifest_fn fn, void *arg, struct op_err *err);
+
 /* Reads from byte offset on. A missing file is no witness at all (all zero). */
 OP_MUST_CHECK enum op_rc op_manifest_witness(struct op_env *env, const char *dir,
                                              const char *uuid, int64_t offset,

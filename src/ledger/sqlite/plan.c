@@ -115,7 +115,8 @@ static const struct deletion {
      " (SELECT id FROM request WHERE id >= ?2 AND job_id = ?1)"},
     {OP_SQ_RESET_ASKED, FROM_REQUEST,
      "DELETE FROM asked WHERE request_id >= ?2 AND hash IN"
-     " (SELECT hash FROM request WHERE id >= ?2 AND job_id = ?1)"},
+     " (SELECT hash FROM request WHERE id >= ?2 AND job_id = ?1)"
+     " AND ?1 = (SELECT job_id FROM request WHERE id = asked.request_id)"},
     {OP_SQ_RESET_NOTES, FROM_REQUEST,
      "DELETE FROM note WHERE job_id = ?1 AND request_id >= ?2"},
     {OP_SQ_RESET_REQUESTS, FROM_REQUEST, "DELETE FROM request WHERE id >= ?2 AND +job_id = ?1"},

@@ -22,10 +22,11 @@
 #define MINUTE 60000LL
 #define T0     1700000000000LL /* the connection was over */
 #define N      5000
+#define SKEW   (65 * MINUTE) /* created_at and Date come from different machines */
 
 /* What one listed batch may be like. CREATED is relative to T0; the send began a minute before. */
-static const int64_t created[] = {-24 * 60 * MINUTE,  -MINUTE - 5001,    -MINUTE - 5000, 0,
-                                  30 * MINUTE + 5000, 30 * MINUTE + 5001};
+static const int64_t created[] = {-24 * 60 * MINUTE,  -MINUTE - SKEW - 1,    -MINUTE - SKEW, 0,
+                                  30 * MINUTE + SKEW, 30 * MINUTE + SKEW + 1};
 static const int64_t counts[] = {N, N - 1, -1};
 static const char *const tags[] = {"", "op-led001-mzxw6ytb", "op-led001-aaaaaaaa"};
 
@@ -69,8 +70,8 @@ static bool could_be_ours(const struct op_reconcile_case *c, const struct op_lis
 {
     if (c->tag[0])
         return strcmp(b->tag, c->tag) == 0;
-    return (b->count == c->count || b->count == -1) && b->created_ms >= T0 - MINUTE - 5000 &&
-           b->created_ms <= T0 + 30 * MINUTE + 5000;
+    return (b->count == c->count || b->count == -1) && b->created_ms >= T0 - MINUTE - SKEW &&
+           b->created_ms <= T0 + 30 * MINUTE + SKEW;
 }
 
 static void check(const struct op_reconcile_case *c, const struct op_listed_batch *listed,
