@@ -72,7 +72,7 @@ static enum op_rc check_plan(struct check *check, const struct op_params *params
     /* Nothing is sent over this lane: it only says whose form the requests have. */
     char url[] = "http://127.0.0.1:9", none[] = "";
     struct op_lane lane = {
-        .provider = provider, .base_url = url, .key = none, .version = none, .emulated = true};
+        .provider = provider, .base_url = url, .key = none, .emulated = true};
     struct op_plan_options options = {.model = check->args->model,
                                       .limit = check->args->limit,
                                       .no_cache = check->args->no_cache,

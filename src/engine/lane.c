@@ -19,7 +19,8 @@ static void lane_free(struct op_lane *lane)
     if (lane->key)
         explicit_bzero(lane->key, strlen(lane->key));
     op_mem_free(lane->key);
-    op_mem_free(lane->version);
+    for (size_t i = 0; i < OP_LANE_EXTRAS; i++)
+        op_mem_free(lane->extras[i]);
     op_mem_free(lane);
 }
 
@@ -64,8 +65,10 @@ static enum op_rc lane_settings(struct op_engine *engine, struct op_lane *lane, 
                                 struct op_err *err)
 {
     const struct op_provider_ops *provider = lane->provider;
-    lane->version =
-        op_mem_strdup(env_value("ANTHROPIC_VERSION") ? getenv("ANTHROPIC_VERSION") : "");
+    for (size_t i = 0; i < OP_LANE_EXTRAS; i++) {
+        const char *value = env_value(provider->extra_env[i]);
+        lane->extras[i] = op_mem_strdup(value ? value : "");
+    }
     if (lane->emulated) {
         if (need_key && !engine->options.emulator_url)
             return op_fail(err, OP_INVAL,
@@ -76,8 +79,14 @@ static enum op_rc lane_settings(struct op_engine *engine, struct op_lane *lane, 
         return OP_OK;
     }
     const char *url = env_value(provider->url_env);
+    if (!url && !provider->default_url)
+        return op_fail_as(err, OP_INVAL, OP_DISP_FATAL,
+                          "%s has no address of its own: set the environment variable %s",
+                          provider->name, provider->url_env);
     lane->base_url = trimmed_url(url ? url : provider->default_url);
     const char *key = env_value(provider->key_env);
+    if (!key)
+        key = env_value(provider->key_env_2);
     if (!key && need_key)
         return op_fail_as(err, OP_INVAL, OP_DISP_FATAL,
                           "no key for %s: set the environment variable %s (or try it without "

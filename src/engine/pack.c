@@ -12,6 +12,8 @@
 void op_packer_init(struct op_packer *packer, struct op_work *work)
 {
     *packer = (struct op_packer){.work = work};
+    work->lane->provider->framing(work->lane, work->lane->provider->endpoints[0],
+                                  &packer->framing);
     op_buf_init(&packer->custom_id, OP_CUSTOM_ID_MAX + 1);
 }
 
@@ -34,7 +36,7 @@ void op_packer_release(struct op_packer *packer)
 static size_t line_len(const struct op_packer *packer, int64_t request_id, size_t params_len)
 {
     struct op_work *work = packer->work;
-    const struct op_batch_framing *f = &work->lane->provider->framing;
+    const struct op_batch_framing *f = &packer->framing;
     char id[OP_CUSTOM_ID_MAX + 1];
     char nonce[OP_NONCE_LEN + 1];
     op_nonce_format((const uint8_t[5]){0}, nonce); /* all are of one length */
@@ -47,7 +49,7 @@ bool op_packer_is_full(const struct op_packer *packer, int64_t request_id, size_
 {
     if (!packer->open)
         return false;
-    const struct op_batch_framing *f = &packer->work->lane->provider->framing;
+    const struct op_batch_framing *f = &packer->framing;
     size_t more =
         strlen(f->separator) + line_len(packer, request_id, params_len) + strlen(f->tail);
     return packer->batch.count >= packer->max_requests ||
@@ -56,7 +58,7 @@ bool op_packer_is_full(const struct op_packer *packer, int64_t request_id, size_
 
 int64_t op_packer_alone(const struct op_packer *packer, int64_t request_id, size_t params_len)
 {
-    const struct op_batch_framing *f = &packer->work->lane->provider->framing;
+    const struct op_batch_framing *f = &packer->framing;
     return (int64_t)(strlen(f->head) + line_len(packer, request_id, params_len) +
                      strlen(f->tail));
 }
@@ -123,7 +125,7 @@ static enum op_rc begin_batch(struct op_packer *packer, struct op_err *err)
     uint8_t random[5];
     engine->env->ops->random(engine->env, random, sizeof(random));
     op_nonce_format(random, packer->batch.nonce);
-    const char *head = work->lane->provider->framing.head;
+    const char *head = packer->framing.head;
     return write_text(packer, head, strlen(head), err);
 }
 
@@ -166,7 +168,7 @@ enum op_rc op_packer_add(struct op_packer *packer, int64_t request_id, int name,
     enum op_rc rc = packer->open ? OP_OK : begin_batch(packer, err);
     if (rc)
         return rc;
-    const struct op_batch_framing *f = &work->lane->provider->framing;
+    const struct op_batch_framing *f = &packer->framing;
     struct op_batch *batch = &packer->batch;
     char id[OP_CUSTOM_ID_MAX + 1];
     op_custom_id_format(op_ledger_tag(work->engine->ledger), batch->nonce, request_id, id);
@@ -205,7 +207,7 @@ enum op_rc op_packer_close(struct op_packer *packer, struct op_err *err)
         return OP_OK;
     struct op_engine *engine = packer->work->engine;
     struct op_batch *batch = &packer->batch;
-    const char *tail = packer->work->lane->provider->framing.tail;
+    const char *tail = packer->framing.tail;
     enum op_rc rc = write_text(packer, tail, strlen(tail), err);
     if (rc)
         return rc;

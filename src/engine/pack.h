@@ -16,6 +16,7 @@
 
 struct op_packer {
     struct op_work *work;
+    struct op_batch_framing framing;
     bool open;
     struct op_spool_file file;
     struct op_batch batch;

@@ -229,7 +229,15 @@ static enum op_rc send_batch(struct op_work *work, struct op_batch *batch, struc
     struct op_exchange x = {0};
     struct op_http_reply reply;
     op_http_reply_init(&reply);
-    enum op_rc rc = work->lane->provider->create(work->lane, &x, err);
+    const struct op_create what = {
+        .tag = batch->nonce,
+        .file_id = "",
+        .model = batch->model,
+        .sha256 = batch->sha256,
+        .count = batch->count,
+        .bytes = batch->bytes,
+    };
+    enum op_rc rc = work->lane->provider->create(work->lane, &what, &x, err);
     if (!rc) {
         struct op_http_request request = {
             .method = x.method,

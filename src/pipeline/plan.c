@@ -31,7 +31,8 @@ static void list_providers(struct op_buf *list)
 {
     const struct op_provider_ops *const *all = op_providers();
     for (size_t i = 0; all[i]; i++)
-        op_buf_addf(list, "%s%s (%s...)", i ? ", " : "", all[i]->name, all[i]->model_prefix);
+        op_buf_addf(list, "%s%s (%s...)", i ? ", " : "", all[i]->name,
+                    all[i]->model_prefixes[0]);
 }
 
 static enum op_rc provider_of(const struct op_request_def *request, const char *name,

@@ -57,6 +57,63 @@ enum op_rc op_params_form_finish(struct op_params_form *form, const char *file,
     return OP_OK;
 }
 
+/* --- slots a provider has no use for -------------------------------------------------------- */
+
+enum op_rc op_no_upload_begin(const struct op_lane *lane, const struct op_create *what,
+                              struct op_exchange *ret, struct op_err *err)
+{
+    (void)lane, (void)what, (void)ret, (void)err;
+    return OP_NOTFOUND;
+}
+
+static enum op_rc no_files(struct op_err *err)
+{
+    return op_fail(err, OP_INVAL, "this provider takes no files");
+}
+
+enum op_rc op_no_upload(const struct op_lane *lane, const struct op_create *what,
+                        const struct op_http_reply *begun, struct op_exchange *ret,
+                        struct op_err *err)
+{
+    (void)lane, (void)what, (void)begun, (void)ret;
+    return no_files(err);
+}
+
+enum op_rc op_no_decode_upload(const struct op_http_reply *reply, struct op_remote_file *ret,
+                               struct op_err *err)
+{
+    (void)reply, (void)ret;
+    return no_files(err);
+}
+
+enum op_rc op_no_files(const struct op_lane *lane, const char *cursor, struct op_exchange *ret,
+                       struct op_err *err)
+{
+    (void)lane, (void)cursor, (void)ret;
+    return no_files(err);
+}
+
+enum op_rc op_no_decode_files(const struct op_http_reply *reply,
+                              void (*fn)(void *arg, const struct op_remote_file *file),
+                              void *arg, char next_cursor[256], struct op_err *err)
+{
+    (void)reply, (void)fn, (void)arg, (void)next_cursor;
+    return no_files(err);
+}
+
+enum op_rc op_no_remove_file(const struct op_lane *lane, const char *file_id,
+                             struct op_exchange *ret, struct op_err *err)
+{
+    (void)lane, (void)file_id, (void)ret;
+    return no_files(err);
+}
+
+enum op_rc op_no_unfold(struct op_json document, struct op_buf *ret_lines, struct op_err *err)
+{
+    (void)document, (void)ret_lines;
+    return op_fail(err, OP_INVAL, "this provider's results are lines");
+}
+
 /* --- URLs ----------------------------------------------------------------------------------- */
 
 void op_url_add_escaped(struct op_buf *url, const char *text)

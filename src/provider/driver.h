@@ -32,6 +32,26 @@ void op_params_form_hole(struct op_params_form *form, enum op_prompt_hole hole);
 OP_MUST_CHECK enum op_rc op_params_form_finish(struct op_params_form *form, const char *file,
                                                struct op_err *err);
 
+/* --- slots a provider has no use for -------------------------------------------------------- */
+
+/* OP_NOTFOUND, err untouched: there is nothing to begin with. */
+enum op_rc op_no_upload_begin(const struct op_lane *lane, const struct op_create *what,
+                              struct op_exchange *ret, struct op_err *err);
+/* The others are never called (has_upload false, no document): OP_INVAL says so. */
+enum op_rc op_no_upload(const struct op_lane *lane, const struct op_create *what,
+                        const struct op_http_reply *begun, struct op_exchange *ret,
+                        struct op_err *err);
+enum op_rc op_no_decode_upload(const struct op_http_reply *reply, struct op_remote_file *ret,
+                               struct op_err *err);
+enum op_rc op_no_files(const struct op_lane *lane, const char *cursor, struct op_exchange *ret,
+                       struct op_err *err);
+enum op_rc op_no_decode_files(const struct op_http_reply *reply,
+                              void (*fn)(void *arg, const struct op_remote_file *file),
+                              void *arg, char next_cursor[256], struct op_err *err);
+enum op_rc op_no_remove_file(const struct op_lane *lane, const char *file_id,
+                             struct op_exchange *ret, struct op_err *err);
+enum op_rc op_no_unfold(struct op_json document, struct op_buf *ret_lines, struct op_err *err);
+
 /* --- URLs ----------------------------------------------------------------------------------- */
 
 /* Appends text with everything but RFC 3986's unreserved characters percent-encoded. */

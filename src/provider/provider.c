@@ -16,6 +16,7 @@ void op_exchange_init(struct op_exchange *x)
     op_buf_init(&x->url, URL_MAX);
     op_buf_init(&x->store, STORE_MAX);
     op_buf_init(&x->body, BODY_MAX);
+    op_buf_init(&x->tail, STORE_MAX);
 }
 
 void op_exchange_release(struct op_exchange *x)
@@ -23,6 +24,7 @@ void op_exchange_release(struct op_exchange *x)
     op_buf_release(&x->url);
     op_buf_release(&x->store);
     op_buf_release(&x->body);
+    op_buf_release(&x->tail);
     *x = (struct op_exchange){0};
 }
 

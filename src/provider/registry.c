@@ -26,12 +26,15 @@ const struct op_provider_ops *op_provider_find(const char *name)
 const struct op_provider_ops *op_provider_for_model(const char *model)
 {
     const struct op_provider_ops *best = NULL;
+    size_t longest = 0;
     for (size_t i = 0; providers[i]; i++) {
-        const char *prefix = providers[i]->model_prefix;
-        if (!op_str_starts(op_str_from(model), prefix))
-            continue;
-        if (!best || strlen(prefix) > strlen(best->model_prefix))
+        for (const char *const *prefix = providers[i]->model_prefixes; *prefix; prefix++) {
+            size_t len = strlen(*prefix);
+            if (len <= longest || !op_str_starts(op_str_from(model), *prefix))
+                continue;
+            longest = len;
             best = providers[i];
+        }
     }
     return best;
 }

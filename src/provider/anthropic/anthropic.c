@@ -8,14 +8,15 @@
 #include "base/time.h"
 #include "provider/driver.h"
 
-#define BATCHES_PATH "/v1/messages/batches"
-#define LIST_MAX     1000
+#define BATCHES_PATH  "/v1/messages/batches"
+#define MESSAGES_PATH "/v1/messages"
+#define LIST_MAX      1000
 
 enum op_rc op_anthropic_version(const struct op_lane *lane, const char **ret,
                                 struct op_err *err)
 {
     const char *version =
-        lane->version && *lane->version ? lane->version : OP_ANTHROPIC_VERSION;
+        lane->extras[0] && *lane->extras[0] ? lane->extras[0] : OP_ANTHROPIC_VERSION;
     if (strcmp(version, OP_ANTHROPIC_VERSION) != 0 &&
         strcmp(version, OP_ANTHROPIC_VERSION_OLD) != 0)
         return op_fail(err, OP_INVAL,
@@ -51,8 +52,9 @@ static enum op_rc add_headers(const struct op_lane *lane, struct op_exchange *x,
 }
 
 /* Begins an exchange with base + path + [/id] + tail; on failure nothing is left to release. */
-static enum op_rc begin(const struct op_lane *lane, const char *method, const char *id,
-                        const char *tail, struct op_exchange *ret, struct op_err *err)
+static enum op_rc begin_at(const struct op_lane *lane, const char *method, const char *path,
+                           const char *id, const char *tail, struct op_exchange *ret,
+                           struct op_err *err)
 {
     if (id && !op_provider_id_ok(op_str_from(id)))
         return op_fail(err, OP_INVAL, "'%.80s' is no id of a batch at Anthropic", id);
@@ -60,7 +62,7 @@ static enum op_rc begin(const struct op_lane *lane, const char *method, const ch
     op_exchange_init(&x);
     x.method = method;
     op_buf_addz(&x.url, lane->base_url);
-    op_buf_addz(&x.url, BATCHES_PATH);
+    op_buf_addz(&x.url, path);
     if (id) {
         op_buf_addc(&x.url, '/');
         op_url_add_escaped(&x.url, id);
@@ -76,14 +78,53 @@ static enum op_rc begin(const struct op_lane *lane, const char *method, const ch
     return OP_OK;
 }
 
-static enum op_rc anthropic_create(const struct op_lane *lane, struct op_exchange *ret,
-                                   struct op_err *err)
+static enum op_rc begin(const struct op_lane *lane, const char *method, const char *id,
+                        const char *tail, struct op_exchange *ret, struct op_err *err)
+{
+    return begin_at(lane, method, BATCHES_PATH, id, tail, ret, err);
+}
+
+static enum op_rc begin_post(const struct op_lane *lane, const char *path,
+                             struct op_exchange *ret, struct op_err *err)
 {
     struct op_exchange x;
-    enum op_rc rc = begin(lane, "POST", NULL, "", &x, err);
+    enum op_rc rc = begin_at(lane, "POST", path, NULL, "", &x, err);
     if (rc)
         return rc;
     rc = op_exchange_header(&x, "content-type", "application/json", err);
+    if (rc) {
+        op_exchange_release(&x);
+        return rc;
+    }
+    *ret = x;
+    return OP_OK;
+}
+
+static enum op_rc anthropic_create(const struct op_lane *lane, const struct op_create *what,
+                                   struct op_exchange *ret, struct op_err *err)
+{
+    (void)what; /* the API takes no tag */
+    enum op_rc rc = begin_post(lane, BATCHES_PATH, ret, err);
+    if (!rc)
+        ret->with_file = true;
+    return rc;
+}
+
+/* The params of a batch line are the body of a single message. */
+static enum op_rc anthropic_ask(const struct op_lane *lane, const char *model,
+                                const char *endpoint, const char *tier, struct op_str params,
+                                struct op_exchange *ret, struct op_err *err)
+{
+    (void)model;
+    (void)endpoint;
+    if (tier)
+        return op_fail(err, OP_INVAL, "Anthropic has no service tier '%s' for offpeak", tier);
+    struct op_exchange x;
+    enum op_rc rc = begin_post(lane, MESSAGES_PATH, &x, err);
+    if (rc)
+        return rc;
+    op_buf_add_str(&x.body, params);
+    rc = op_buf_finish(&x.body, "the body of a request", err);
     if (rc) {
         op_exchange_release(&x);
         return rc;
@@ -141,13 +182,33 @@ static enum op_rc anthropic_results(const struct op_lane *lane,
     return OP_OK;
 }
 
+static void anthropic_framing(const struct op_lane *lane, const char *endpoint,
+                              struct op_batch_framing *ret)
+{
+    (void)lane;
+    (void)endpoint;
+    *ret = (struct op_batch_framing){
+        .head = "{\"requests\":[",
+        .before = "{\"custom_id\":\"",
+        .between = "\",\"params\":",
+        .after = "}",
+        .separator = ",\n",
+        .tail = "]}",
+    };
+}
+
+static const char *const prefixes[] = {"claude-", NULL};
+static const char *const endpoints[] = {"messages", NULL};
+
 const struct op_provider_ops op_provider_anthropic = {
     .name = "anthropic",
     .key_env = "ANTHROPIC_API_KEY",
     .url_env = "ANTHROPIC_BASE_URL",
+    .extra_env = {"ANTHROPIC_VERSION"},
     .default_url = "https://api.anthropic.com",
     .default_model = "claude-haiku-5-5",
-    .model_prefix = "claude-",
+    .model_prefixes = prefixes,
+    .endpoints = endpoints,
     .limits =
         {
             .max_requests = 100000,
@@ -158,18 +219,12 @@ const struct op_provider_ops op_provider_anthropic = {
             .window_ms = OP_DAY_MS,
             .keep_ms = 29 * OP_DAY_MS,
         },
-    .framing =
-        {
-            .head = "{\"requests\":[",
-            .before = "{\"custom_id\":\"",
-            .between = "\",\"params\":",
-            .after = "}",
-            .separator = ",\n",
-            .tail = "]}",
-        },
     .has_tags = false,
     .has_upload = false,
+    .one_model = false,
     .lane_is_serial = true,
+    .has_batch = true,
+    .framing = anthropic_framing,
     .params = op_anthropic_params,
     .split_line = op_anthropic_split_line,
     .amend = op_anthropic_amend,
@@ -177,10 +232,19 @@ const struct op_provider_ops op_provider_anthropic = {
     .get = anthropic_get,
     .list = anthropic_list,
     .cancel = anthropic_cancel,
+    .upload_begin = op_no_upload_begin,
+    .upload = op_no_upload,
+    .decode_upload = op_no_decode_upload,
+    .files = op_no_files,
+    .decode_files = op_no_decode_files,
+    .remove_file = op_no_remove_file,
     .results = anthropic_results,
     .decode_create = op_anthropic_decode_create,
     .decode_batch = op_anthropic_decode_batch,
     .decode_list = op_anthropic_decode_list,
     .decode_result = op_anthropic_decode_result,
+    .unfold = op_no_unfold,
     .decode_error = op_anthropic_decode_error,
+    .ask = anthropic_ask,
+    .fold = op_anthropic_fold,
 };

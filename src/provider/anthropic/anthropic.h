@@ -70,6 +70,10 @@ enum op_rc op_anthropic_decode_error(const struct op_http_reply *reply, struct o
 enum op_rc op_anthropic_decode_result(struct op_json line, struct op_buf *scratch,
                                       struct op_result *ret, struct op_err *err);
 
+/* A message, or the API's refusal of one, as a line of a result file. */
+enum op_rc op_anthropic_fold(struct op_str custom_id, const struct op_http_reply *reply,
+                             struct op_buf *ret_line, struct op_err *err);
+
 /* One error as the API describes it, in a reply or in a result line. */
 struct op_anthropic_fault {
     struct op_str type, code, message; /* ptr NULL when not given */

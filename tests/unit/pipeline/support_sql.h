@@ -59,7 +59,7 @@ static inline enum op_rc world_plan(struct world *w, const char *yaml, struct op
     w->lane = (struct op_lane){.provider = op_provider_find("anthropic"),
                                .base_url = (char *)(uintptr_t) "http://127.0.0.1:1",
                                .key = (char *)(uintptr_t) "k",
-                               .version = (char *)(uintptr_t) "2026-10-21"};
+                               .extras = {(char *)(uintptr_t) "2026-10-21"}};
     const char *given[8] = {w->dir};
     struct op_plan_options options = {
         .cwd = w->dir, .work_dir = w->dir, .no_cache = w->no_cache, .limit = w->limit};

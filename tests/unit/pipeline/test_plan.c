@@ -41,7 +41,7 @@ static enum op_rc open_plan(struct fixture *f, const char *yaml, const char *con
     f->lane = (struct op_lane){.provider = op_provider_find("anthropic"),
                                .base_url = (char *)(uintptr_t) "http://127.0.0.1:1",
                                .key = (char *)(uintptr_t) "k",
-                               .version = (char *)(uintptr_t) "2026-10-21"};
+                               .extras = {(char *)(uintptr_t) "2026-10-21"}};
     f->scratch = op_compose_scratch_new();
     f->parser = op_json_parser_new();
     op_buf_init(&f->out, 64 * 1024 * 1024);

@@ -16,7 +16,7 @@ static struct op_lane lane_of(const char *version)
     char *copy = versions[strcmp(version, OP_ANTHROPIC_VERSION_OLD) == 0];
     snprintf(copy, sizeof(versions[0]), "%s", version);
     return (struct op_lane){
-        .provider = &op_provider_anthropic, .base_url = url, .key = key, .version = copy};
+        .provider = &op_provider_anthropic, .base_url = url, .key = key, .extras = {copy}};
 }
 
 static struct op_request_settings settings_of(const char *model)
@@ -260,6 +260,8 @@ static void check_exchange(struct op_exchange *x, const char *method, const char
 
 #define BASE "http://127.0.0.1:8012/pre/v1/messages/batches"
 
+static const struct op_create what = {.tag = "t", .file_id = ""};
+
 static void test_exchanges(void **state)
 {
     (void)state;
@@ -267,12 +269,13 @@ static void test_exchanges(void **state)
     struct op_err err = OP_ERR_INIT;
     struct op_lane lane = lane_of("2026-10-21");
     struct op_exchange x;
-    assert_int_equal(ops->create(&lane, &x, &err), OP_OK);
+    assert_int_equal(ops->create(&lane, &what, &x, &err), OP_OK);
     assert_string_equal(header(&x, "anthropic-version"), "2026-10-21");
     assert_string_equal(header(&x, "Authorization"), "Bearer sk-ant-k");
     assert_string_equal(header(&x, "content-type"), "application/json");
     assert_string_equal(header(&x, "x-api-key"), "");
     assert_int_equal(x.header_count, 3);
+    assert_true(x.with_file);
     check_exchange(&x, "POST", BASE);
     assert_int_equal(ops->get(&lane, "msgbatch_1", &x, &err), OP_OK);
     assert_int_equal(x.header_count, 2);
@@ -287,7 +290,7 @@ static void test_exchanges(void **state)
     check_exchange(&x, "GET", BASE "?limit=1000&after_id=msgbatch_9");
 
     lane = lane_of("2023-06-01");
-    assert_int_equal(ops->create(&lane, &x, &err), OP_OK);
+    assert_int_equal(ops->create(&lane, &what, &x, &err), OP_OK);
     assert_string_equal(header(&x, "anthropic-version"), "2023-06-01");
     assert_string_equal(header(&x, "x-api-key"), "sk-ant-k");
     assert_string_equal(header(&x, "Authorization"), "");
@@ -311,15 +314,15 @@ static void test_bad_exchanges(void **state)
     }
     struct op_err err = OP_ERR_INIT;
     lane.key = NULL;
-    assert_int_equal(ops->create(&lane, &x, &err), OP_INVAL);
+    assert_int_equal(ops->create(&lane, &what, &x, &err), OP_INVAL);
     assert_mentions(err.msg, "ANTHROPIC_API_KEY");
     err = OP_ERR_INIT;
     char bad_key[] = "k\n";
     lane.key = bad_key;
-    assert_int_equal(ops->create(&lane, &x, &err), OP_INVAL);
+    assert_int_equal(ops->create(&lane, &what, &x, &err), OP_INVAL);
     err = OP_ERR_INIT;
     lane = lane_of("2024-01-01");
-    assert_int_equal(ops->create(&lane, &x, &err), OP_INVAL);
+    assert_int_equal(ops->create(&lane, &what, &x, &err), OP_INVAL);
     assert_mentions(err.msg, "2024-01-01");
 }
 
@@ -355,7 +358,9 @@ static void test_results(void **state)
 static void test_framing(void **state)
 {
     (void)state;
-    const struct op_batch_framing *f = &op_provider_anthropic.framing;
+    struct op_batch_framing framing;
+    const struct op_batch_framing *f = &framing;
+    op_provider_anthropic.framing(NULL, "messages", &framing);
     OP_CLEANUP(op_buf_release) struct op_buf body;
     op_buf_init(&body, 10000);
     op_buf_addz(&body, f->head);

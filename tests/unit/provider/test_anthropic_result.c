@@ -364,6 +364,55 @@ static void test_garbage_types(void **state)
     assert_true(refused > 10 && refused < changed / 3);
 }
 
+/* Oracle: a message, or a refusal of one, reads the same as the line that says it in a batch. */
+static void test_fold(void **state)
+{
+    (void)state;
+    static const struct {
+        int status;
+        const char *body;
+        enum op_rc rc;
+        const char *line; /* or what the message mentions */
+        enum op_disp disp;
+    } cases[] = {
+        {200, "{\"type\":\"message\",\n \"content\":[]}", OP_OK,
+         "{\"custom_id\":\"id-1\",\"result\":{\"type\":\"succeeded\",\"message\":"
+         "{\"type\":\"message\",\"content\":[]}}}",
+         OP_DISP_FATAL},
+        {400,
+         "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"m\"}}",
+         OP_OK,
+         "{\"custom_id\":\"id-1\",\"result\":{\"type\":\"errored\",\"error\":{\"type\":\"error\","
+         "\"error\":{\"type\":\"invalid_request_error\",\"message\":\"m\"}}}}",
+         OP_DISP_FATAL},
+        {529,
+         "{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"busy\"}}",
+         OP_REMOTE, "busy", OP_DISP_RETRY},
+        {401,
+         "{\"type\":\"error\",\"error\":{\"type\":\"authentication_error\",\"message\":\"who\"}}",
+         OP_REMOTE, "who", OP_DISP_PAUSE},
+        {200, "<html>", OP_REMOTE, "not JSON", OP_DISP_AMBIGUOUS},
+    };
+    for (size_t i = 0; i < OP_COUNT(cases); i++) {
+        struct op_http_reply reply;
+        op_http_reply_init(&reply);
+        reply.status = cases[i].status;
+        op_buf_addz(&reply.body, cases[i].body);
+        OP_CLEANUP(op_buf_release) struct op_buf line;
+        op_buf_init(&line, 4096);
+        struct op_err err = OP_ERR_INIT;
+        assert_int_equal(op_provider_anthropic.fold(OP_STR("id-1"), &reply, &line, &err),
+                         cases[i].rc);
+        if (cases[i].rc == OP_OK) {
+            assert_string_equal(line.ptr, cases[i].line);
+        } else {
+            assert_mentions(err.msg, cases[i].line);
+            assert_int_equal(err.disp, cases[i].disp);
+        }
+        op_http_reply_release(&reply);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -374,6 +423,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_other, set_up_scratch, tear_down_scratch),
         cmocka_unit_test_setup_teardown(test_no_result_line, set_up_scratch, tear_down_scratch),
         cmocka_unit_test_setup_teardown(test_garbage_types, set_up_scratch, tear_down_scratch),
+        cmocka_unit_test(test_fold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
