@@ -164,6 +164,13 @@ static int real_fsync(struct op_env *env, int fd)
     return result(fsync(fd));
 }
 
+static void real_writeback(struct op_env *env, int fd, int64_t offset, int64_t len)
+{
+    (void)env;
+    /* An error here is an error of fsync's, which is asked in any case. */
+    (void)sync_file_range(fd, offset, len, SYNC_FILE_RANGE_WRITE);
+}
+
 static int real_truncate(struct op_env *env, int fd, int64_t len)
 {
     (void)env;
@@ -310,6 +317,7 @@ static const struct op_env_ops real_ops = {
     .write = real_write,
     .pwrite = real_pwrite,
     .fsync = real_fsync,
+    .writeback = real_writeback,
     .truncate = real_truncate,
     .size = real_size,
     .rename = real_rename,

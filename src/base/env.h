@@ -34,6 +34,9 @@ struct op_env_ops {
     ssize_t (*write)(struct op_env *env, int fd, const void *ptr, size_t len);
     ssize_t (*pwrite)(struct op_env *env, int fd, const void *ptr, size_t len, int64_t offset);
     int (*fsync)(struct op_env *env, int fd);
+    /* Begins to write this part out, so that a later fsync has less to wait for. A hint: it proves
+     * nothing and cannot fail. */
+    void (*writeback)(struct op_env *env, int fd, int64_t offset, int64_t len);
     int (*truncate)(struct op_env *env, int fd, int64_t len);
     int64_t (*size)(struct op_env *env, int fd);
     int (*rename)(struct op_env *env, const char *from, const char *to, bool replace);

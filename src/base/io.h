@@ -45,6 +45,7 @@ struct op_writer {
     char *block; /* one block of OP_WRITER_BLOCK bytes */
     size_t used;
     int64_t total;               /* bytes accepted so far */
+    int64_t written, begun;      /* private: bytes written, and begun to be written out */
     struct op_sha256 *sha;       /* NULL: no hash wanted */
     bool background;             /* see op_writer_background */
     struct op_writer_hand *hand; /* private; NULL: none */
@@ -55,8 +56,8 @@ struct op_writer {
 /* Creates path exclusively (O_EXCL, mode 0600). */
 OP_MUST_CHECK enum op_rc op_writer_open(struct op_writer *w, struct op_env *env,
                                         const char *path, bool hash, struct op_err *err);
-/* From the first full block on, hashing and writing are done by a thread of the writer's own, one
- * block behind. A failure is then reported by a later add, or by close. */
+/* From the first full block on, hashing and writing are done by a thread of the writer's own, some
+ * blocks behind. A failure is then reported by a later add, or by close. */
 void op_writer_background(struct op_writer *w);
 OP_MUST_CHECK enum op_rc op_writer_add(struct op_writer *w, const void *ptr, size_t len,
                                        struct op_err *err);

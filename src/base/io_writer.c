@@ -33,6 +33,10 @@ enum op_rc op_writer_open(struct op_writer *w, struct op_env *env, const char *p
     return OP_OK;
 }
 
+/* Written out so far behind the writing, a batch file of 255 MB is nearly on the disk when it is
+ * closed; without that its fsync would hold everything up for as long as writing it took. */
+#define WRITEBACK_BYTES (8 * 1024 * 1024)
+
 static enum op_rc writer_put(struct op_writer *w, const void *ptr, size_t len,
                              struct op_err *err)
 {
@@ -42,19 +46,32 @@ static enum op_rc writer_put(struct op_writer *w, const void *ptr, size_t len,
         op_sha256_add(w->sha, ptr, len);
     enum op_rc rc = op_io_write_all(w->env, w->fd, ptr, len, w->path, err);
     w->failed = rc != OP_OK;
+    w->written += (int64_t)len;
+    if (!rc && w->written - w->begun >= WRITEBACK_BYTES) {
+        w->env->ops->writeback(w->env, w->fd, w->begun, w->written - w->begun);
+        w->begun = w->written;
+    }
     return rc;
 }
 
-/* The other block and the thread that hashes and writes it, while the caller fills the next. */
+/* Blocks between the caller and the thread that hashes and writes: enough that a pause of the disk
+ * does not reach the caller at once. */
+#define HAND_BLOCKS 4
+
 struct op_writer_hand {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t turned;
     struct op_writer *writer;
-    char *block;
-    size_t used; /* bytes of block still to be written; 0: idle */
+    struct {
+        char *block;
+        size_t used;
+    } full[HAND_BLOCKS]; /* oldest first; the first is being written */
+    size_t full_count;
+    char *spare[HAND_BLOCKS];
+    size_t spare_count;
     bool stop;
-    struct op_err err; /* first failure; read while idle */
+    struct op_err err; /* first failure; read while nothing is full */
 };
 
 static void *hand_write(void *arg)
@@ -62,18 +79,33 @@ static void *hand_write(void *arg)
     struct op_writer_hand *hand = arg;
     pthread_mutex_lock(&hand->lock);
     while (!hand->stop) {
-        if (hand->used == 0) {
+        if (hand->full_count == 0) {
             pthread_cond_wait(&hand->turned, &hand->lock);
             continue;
         }
+        char *block = hand->full[0].block;
+        size_t used = hand->full[0].used;
         pthread_mutex_unlock(&hand->lock);
-        (void)writer_put(hand->writer, hand->block, hand->used, &hand->err);
+        struct op_err err = OP_ERR_INIT;
+        enum op_rc rc = writer_put(hand->writer, block, used, &err);
         pthread_mutex_lock(&hand->lock);
-        hand->used = 0;
+        if (rc && !hand->err.rc)
+            hand->err = err;
+        memmove(hand->full, hand->full + 1, --hand->full_count * sizeof(hand->full[0]));
+        hand->spare[hand->spare_count++] = block;
         pthread_cond_broadcast(&hand->turned);
     }
     pthread_mutex_unlock(&hand->lock);
     return NULL;
+}
+
+static void hand_free(struct op_writer_hand *hand)
+{
+    for (size_t i = 0; i < hand->spare_count; i++)
+        op_mem_free(hand->spare[i]);
+    pthread_mutex_destroy(&hand->lock);
+    pthread_cond_destroy(&hand->turned);
+    op_mem_free(hand);
 }
 
 /* Begun with the first full block, so that a small file never costs a thread. */
@@ -81,30 +113,32 @@ static void hand_start(struct op_writer *w)
 {
     struct op_writer_hand *hand = op_mem_alloc(sizeof(*hand));
     hand->writer = w;
-    hand->block = op_mem_alloc(OP_WRITER_BLOCK);
+    while (hand->spare_count < HAND_BLOCKS)
+        hand->spare[hand->spare_count++] = op_mem_alloc(OP_WRITER_BLOCK);
     pthread_mutex_init(&hand->lock, NULL);
     pthread_cond_init(&hand->turned, NULL);
     if (pthread_create(&hand->thread, NULL, hand_write, hand) != 0) {
-        op_mem_free(hand->block);
-        op_mem_free(hand);
+        hand_free(hand);
         w->background = false;
         return;
     }
     w->hand = hand;
 }
 
-static enum op_rc hand_wait(struct op_writer *w, struct op_err *err)
+/* Until at most so many blocks are still to be written. */
+static enum op_rc hand_wait(struct op_writer *w, size_t at_most, struct op_err *err)
 {
     struct op_writer_hand *hand = w->hand;
     if (!hand)
         return OP_OK;
     pthread_mutex_lock(&hand->lock);
-    while (hand->used > 0)
+    while (hand->full_count > at_most)
         pthread_cond_wait(&hand->turned, &hand->lock);
-    pthread_mutex_unlock(&hand->lock);
-    if (hand->err.rc)
+    enum op_rc rc = hand->err.rc;
+    if (rc)
         *err = hand->err;
-    return hand->err.rc;
+    pthread_mutex_unlock(&hand->lock);
+    return rc;
 }
 
 static void hand_stop(struct op_writer *w)
@@ -113,16 +147,13 @@ static void hand_stop(struct op_writer *w)
     if (!hand)
         return;
     struct op_err ignored = OP_ERR_INIT;
-    (void)hand_wait(w, &ignored);
+    (void)hand_wait(w, 0, &ignored);
     pthread_mutex_lock(&hand->lock);
     hand->stop = true;
     pthread_cond_broadcast(&hand->turned);
     pthread_mutex_unlock(&hand->lock);
     pthread_join(hand->thread, NULL);
-    pthread_mutex_destroy(&hand->lock);
-    pthread_cond_destroy(&hand->turned);
-    op_mem_free(hand->block);
-    op_mem_free(hand);
+    hand_free(hand);
     w->hand = NULL;
 }
 
@@ -134,15 +165,14 @@ static enum op_rc writer_flush(struct op_writer *w, struct op_err *err)
         hand_start(w);
     if (!w->hand)
         return writer_put(w, w->block, used, err);
-    enum op_rc rc = hand_wait(w, err);
+    enum op_rc rc = hand_wait(w, HAND_BLOCKS - 1, err);
     if (rc || used == 0)
         return rc;
     struct op_writer_hand *hand = w->hand;
-    char *full = w->block;
-    w->block = hand->block;
     pthread_mutex_lock(&hand->lock);
-    hand->block = full;
-    hand->used = used;
+    hand->full[hand->full_count].block = w->block;
+    hand->full[hand->full_count++].used = used;
+    w->block = hand->spare[--hand->spare_count];
     pthread_cond_broadcast(&hand->turned);
     pthread_mutex_unlock(&hand->lock);
     return OP_OK;
@@ -172,7 +202,7 @@ enum op_rc op_writer_add(struct op_writer *w, const void *ptr, size_t len, struc
         }
         size_t direct = len - len % OP_WRITER_BLOCK;
         if (direct > 0) {
-            enum op_rc rc = hand_wait(w, err);
+            enum op_rc rc = hand_wait(w, 0, err);
             if (!rc)
                 rc = writer_put(w, at, direct, err);
             if (rc)
@@ -193,7 +223,7 @@ enum op_rc op_writer_close(struct op_writer *w, bool sync, uint8_t *ret_sha256,
     uint8_t digest[OP_SHA256_LEN];
     enum op_rc rc = writer_flush(w, err);
     if (!rc)
-        rc = hand_wait(w, err);
+        rc = hand_wait(w, 0, err);
     hand_stop(w);
     if (!rc && w->sha)
         op_sha256_end(w->sha, digest);
