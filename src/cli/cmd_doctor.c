@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <curl/curl.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -18,6 +17,7 @@
 #include "cli/table.h"
 #include "cli/text.h"
 #include "engine/work.h"
+#include "net/libcurl.h"
 #include "pipeline/prices.h"
 
 #define TEXT_MAX      (16 * 1024 * 1024)
@@ -66,14 +66,24 @@ static void check(struct doctor *d, const char *name, enum verdict verdict, cons
 
 /* --- what the program stands on ----------------------------------------------------------- */
 
-static void check_versions(struct doctor *d)
+static void check_libcurl(struct doctor *d)
 {
+    struct op_err err = OP_ERR_INIT;
+    if (op_libcurl_load(&err)) {
+        check(d, "libcurl", PROBLEM, "%s", err.msg);
+        return;
+    }
     const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
-    int sqlite = sqlite3_libversion_number();
-    check(d, "offpeak", GOOD, "%s", OP_VERSION);
     check(d, "libcurl", curl->version_num < CURL_OLDEST ? PROBLEM : GOOD, "%s, %s%s",
           curl->version, curl->ssl_version ? curl->ssl_version : "without TLS",
-          curl->version_num < CURL_OLDEST ? ": too old, 7.80 or later is needed" : "");
+          curl->version_num < CURL_OLDEST ? ": too old, 7.88 or later is needed" : "");
+}
+
+static void check_versions(struct doctor *d)
+{
+    int sqlite = sqlite3_libversion_number();
+    check(d, "offpeak", GOOD, "%s", OP_VERSION);
+    check_libcurl(d);
     /* 3.52.0 was withdrawn by its authors. The WAL-reset defect of 3.7 to 3.51.2 does not
      * concern us: the ledger is not in WAL mode. */
     bool bad = sqlite < SQLITE_OLDEST || sqlite == 3052000;

@@ -2,7 +2,6 @@
 #include "emulator/emulator.h"
 
 #include <errno.h>
-#include <microhttpd.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "base/mem.h"
 #include "emulator/api.h"
 #include "emulator/http.h"
+#include "emulator/libmicrohttpd.h"
 #include "emulator/state.h"
 
 #define BODY_DEFAULT_MAX ((size_t)32 * 1024 * 1024)
@@ -392,6 +392,8 @@ enum op_rc op_emulator_start(const struct op_emulator_options *options,
                              struct op_emulator **ret, struct op_err *err)
 {
     enum op_rc rc = check_options(options, err);
+    if (!rc)
+        rc = op_libmicrohttpd_load(err);
     if (rc)
         return rc;
     OP_CLEANUP(op_emulator_stopp) struct op_emulator *em = emulator_new(options);

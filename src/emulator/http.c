@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <microhttpd.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -12,6 +11,7 @@
 #include "base/io.h"
 #include "base/mem.h"
 #include "emulator/api.h"
+#include "emulator/libmicrohttpd.h"
 #include "emulator/state.h"
 
 struct op_str op_emu_call_header(const struct op_emu_call *call, const char *name)

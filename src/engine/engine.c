@@ -100,7 +100,8 @@ enum op_rc op_engine_open(const struct op_engine_options *options, struct op_eng
     if (rc)
         return rc;
     engine->http = options->http;
-    if (!engine->http) {
+    /* Nothing goes over the network where nothing may be written down. */
+    if (!engine->http && engine->ledger && !options->read_only) {
         rc = op_http_curl_open(engine->env, stop_requested, engine, &engine->http, err);
         engine->own_http = true;
     }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <curl/curl.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include "base/mem.h"
 #include "net/address.h"
 #include "net/http.h"
+#include "net/libcurl.h"
 
 #define CONNECT_MS  (10 * 1000L)
 #define EXCHANGE_MS (15 * 60 * 1000LL)
@@ -581,6 +581,9 @@ enum op_rc op_http_curl_open(struct op_env *env, bool (*stop)(void *), void *sto
                              struct op_http **ret, struct op_err *err)
 {
     (void)env; /* a transfer's clock and files are libcurl's own; tests replace the vtable */
+    enum op_rc rc = op_libcurl_load(err);
+    if (rc)
+        return rc;
     CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
     if (code != CURLE_OK)
         return op_fail(err, OP_IO, "libcurl cannot be started: %s", curl_easy_strerror(code));
