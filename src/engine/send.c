@@ -7,8 +7,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "core/retry.h"
-#include "engine/listing.h"
-#include "engine/work.h"
+#include "engine/orphan.h"
 
 /* The list must reach back further than any create of ours can still be in doubt: a batch lives at
  * most 24 h, so two days (reference/reliability.md 3.2.1). */
@@ -95,8 +94,9 @@ static enum op_rc check_room(struct op_work *work, const struct op_batch *batch,
     return op_spool_headroom(work->engine->spool, total, err);
 }
 
+/* *ret_adopted: the list holds what this batch, or another, was to buy again. */
 static enum op_rc store_baseline(struct op_work *work, struct op_batch *batch,
-                                 struct op_err *err)
+                                 bool *ret_adopted, struct op_err *err)
 {
     if (work->lane->provider->has_tags) {
         batch->intent_ms = op_engine_now(work->engine);
@@ -104,8 +104,12 @@ static enum op_rc store_baseline(struct op_work *work, struct op_batch *batch,
     }
     struct op_listing listing = {0};
     enum op_rc rc = op_listing_read(work->engine, work->lane, -BASELINE_MS, &listing, err);
-    if (rc)
+    if (!rc)
+        rc = op_sweep_before_send(work, &listing, ret_adopted, err);
+    if (rc || *ret_adopted) {
+        op_listing_release(&listing);
         return rc;
+    }
     struct op_buf text;
     op_buf_init(&text, 64 * 1024 * 1024);
     op_baseline_write(&listing, work->lane->id, &text);
@@ -404,8 +408,9 @@ enum op_rc op_step_send(struct op_work *work, bool *ret_worked, struct op_err *e
             *err = lost;
     }
     struct op_err why = OP_ERR_INIT;
+    bool adopted = false;
     if (!rc)
-        rc = store_baseline(work, &batch, &why);
+        rc = store_baseline(work, &batch, &adopted, &why);
     if (rc && why.rc) {
         /* No list, no send: without a baseline a doubtful create could not be told apart. */
         if (why.disp == OP_DISP_PAUSE)
@@ -415,7 +420,8 @@ enum op_rc op_step_send(struct op_work *work, bool *ret_worked, struct op_err *e
     }
     if (rc)
         return op_err_wrap(err, "batch-%lld is not sent", (long long)batch.id);
-    rc = send_batch(work, &batch, err);
+    if (!adopted)
+        rc = send_batch(work, &batch, err);
     if (!rc)
         *ret_worked = true;
     return rc;

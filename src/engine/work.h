@@ -114,6 +114,10 @@ OP_MUST_CHECK enum op_rc op_work_move(struct op_work *work, struct op_batch *bat
 OP_MUST_CHECK enum op_rc op_work_move_unpack(struct op_work *work, struct op_batch *batch,
                                              enum op_batch_state to, const char *evidence,
                                              bool bought, struct op_err *err);
+/* The same inside the caller's transaction. */
+OP_MUST_CHECK enum op_rc op_work_unpack_inside(struct op_work *work, struct op_batch *batch,
+                                               enum op_batch_state to, const char *evidence,
+                                               bool bought, struct op_err *err);
 /* settle.c: the batch will never be bought, and neither will its requests: they fail, or are
  * canceled, with it. */
 OP_MUST_CHECK enum op_rc op_work_fail_batch(struct op_work *work, struct op_batch *batch,
