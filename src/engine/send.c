@@ -303,6 +303,17 @@ static enum op_rc capped(struct op_work *work, const char *reason, struct op_err
     return op_ledger_job_reason(work->engine->ledger, job->id, reason, err);
 }
 
+/* A batch may hold requests of every model of the job, so one that has no price is enough. */
+static const char *model_without_price(const struct op_work *work)
+{
+    for (size_t i = 0; i < work->def.request_count; i++) {
+        const char *model = work->plan->requests[i].model;
+        if (!op_price_find(&work->engine->prices->list, work->lane->provider->name, model, 0))
+            return model;
+    }
+    return NULL;
+}
+
 /* True when the cap forbids it; said once, in the job's reason. */
 static enum op_rc over_cap(struct op_work *work, const struct op_batch *batch, bool *ret,
                            struct op_err *err)
@@ -312,20 +323,22 @@ static enum op_rc over_cap(struct op_work *work, const struct op_batch *batch, b
     if (!job->max_cost_microusd)
         return OP_OK;
     int64_t in_flight = 0;
+    char reason[300];
     enum op_rc rc = op_work_in_flight(work, &in_flight, err);
-    if (!rc && !op_price_find(&work->engine->prices->list, work->lane->provider->name,
-                              batch->model, 0)) {
+    const char *unpriced = rc ? NULL : model_without_price(work);
+    if (unpriced) {
         *ret = true;
-        return capped(work,
-                      "the cost cap cannot be kept: the price list has no price for the model; "
-                      "add one (--prices) or leave out --max-cost",
-                      err);
+        snprintf(
+            reason, sizeof(reason),
+            "the cost cap cannot be kept: the price list has no price for the model %.100s; "
+            "add one (--prices) or leave out --max-cost",
+            unpriced);
+        return capped(work, reason, err);
     }
     if (rc || job->counts.spent_microusd + in_flight + batch->reserved_microusd <=
                   job->max_cost_microusd)
         return rc;
     *ret = true;
-    char reason[200];
     snprintf(reason, sizeof(reason),
              "the cost cap: batch-%lld may cost %.6f USD, %.6f of %.6f are spent or in flight; "
              "raise it with --max-cost",

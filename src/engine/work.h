@@ -148,6 +148,11 @@ OP_MUST_CHECK enum op_rc op_batch_disown(struct op_work *work, struct op_batch *
 OP_MUST_CHECK enum op_rc op_work_job_go(struct op_work *work, enum op_job_state to,
                                         const char *reason, struct op_err *err);
 
+/* finish.c: the request failed, and a later round has asked the same of its record with success. */
+OP_MUST_CHECK enum op_rc op_request_is_superseded(struct op_ledger *ledger,
+                                                  const struct op_request *request, bool *ret,
+                                                  struct op_err *err);
+
 /* The steps. Each does at most one thing and says so in *ret_worked. */
 typedef enum op_rc (*op_step_fn)(struct op_work *work, bool *ret_worked, struct op_err *err);
 OP_MUST_CHECK enum op_rc op_step_plan(struct op_work *work, bool *ret_worked,
