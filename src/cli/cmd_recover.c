@@ -33,10 +33,8 @@ static enum op_rc sweep(struct op_session *session, struct op_err *err)
                        OP_STR_FMT "; nothing is sent until you have looked: `offpeak recover "
                                   "--trust` lists what the account holds and goes on",
                        OP_STR_ARG(why));
-    if (!suspect && !session->args->trust)
-        return OP_OK;
     enum op_rc rc = op_ledger_lanes(ledger, load_lane, session, err);
-    return rc ? rc : op_engine_sweep(session->engine, err);
+    return rc ? rc : op_engine_sweep(session->engine, session->args->trust, err);
 }
 
 static enum op_rc retry(struct op_session *session, const struct op_job_list *jobs,

@@ -28,6 +28,11 @@ static const uint32_t batch_moves[OP_BATCH_STATE_COUNT] = {
     /* Back to ENDED: what was fetched is short of our own set of ids, so it is fetched again. */
     [OP_BATCH_FETCHED] = BATCH(APPLIED) | BATCH(QUARANTINED) | BATCH(AMBIGUOUS) | BATCH(ENDED),
     [OP_BATCH_APPLIED] = BATCH(SEALED),
+    /* What was given up turned out to be bought: its results carry its nonce (engine/orphan.c). It
+     * is taken back, never sent. */
+    [OP_BATCH_REJECTED] = BATCH(ACCEPTED),
+    [OP_BATCH_UNSENT] = BATCH(ACCEPTED),
+    [OP_BATCH_VANISHED] = BATCH(ACCEPTED),
 };
 
 /* DONE has no way out: an answer that was paid for is never thrown away, buying anew makes a new

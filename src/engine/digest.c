@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "engine/digest.h"
 
+#include <stdio.h>
+
 #include "base/json.h"
 #include "base/json_out.h"
 #include "base/mem.h"
@@ -169,9 +171,14 @@ static void price(struct op_digest *d, const struct op_result *result, struct op
         return;
     entry->usage = result->usage;
     const struct op_plan_request *request = &d->work->plan->requests[entry->member.name];
+    /* Lines that came ready name a model each: what the provider says it was, is what it cost. */
+    char model[128];
+    bool told = d->work->def.requests[entry->member.name].raw && result->model.len &&
+                result->model.len < sizeof(model);
+    snprintf(model, sizeof(model), OP_STR_FMT, OP_STR_ARG(result->model));
     const struct op_price *row =
         op_price_find(&d->work->engine->prices->list, d->work->lane->provider->name,
-                      request->model, op_usage_prompt(&result->usage));
+                      told ? model : request->model, op_usage_prompt(&result->usage));
     if (row)
         entry->microusd = op_price_cost(row, true, &result->usage);
     entry->priced = row != NULL;

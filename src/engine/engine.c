@@ -400,13 +400,16 @@ static enum op_rc retry_one(void *arg, const struct op_request *found, struct op
     struct retry_walk *walk = arg;
     if (!found->record_id)
         return OP_OK; /* the stub that warmed a cache is nobody's */
+    bool superseded = false;
+    enum op_rc rc = op_request_is_superseded(walk->engine->ledger, found, &superseded, err);
+    if (rc || superseded)
+        return rc;
     struct op_request request = *found;
     request.batch_id = 0;
     request.reask = OP_REASK_SAME;
     char reason[] = "asked again by the operator";
     request.reason = reason;
-    enum op_rc rc =
-        op_ledger_request_go(walk->engine->ledger, &request, 0, OP_REQUEST_NEW, err);
+    rc = op_ledger_request_go(walk->engine->ledger, &request, 0, OP_REQUEST_NEW, err);
     /* What waited for an identical request waits for it again, and is not bought beside it. */
     request.state = OP_REQUEST_NEW;
     if (!rc && request.same_as)

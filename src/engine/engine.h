@@ -112,9 +112,13 @@ OP_MUST_CHECK enum op_rc op_engine_cancel(struct op_engine *engine, int64_t job,
 /* Makes failed requests of a job new again. */
 OP_MUST_CHECK enum op_rc op_engine_retry_failed(struct op_engine *engine, int64_t job,
                                                 int64_t *ret_count, struct op_err *err);
-/* Lists what the account holds that the ledger does not know, and adopts what carries our ids; said
- * through the log. Clears the ledger's suspicion when everything is accounted for. */
-OP_MUST_CHECK enum op_rc op_engine_sweep(struct op_engine *engine, struct op_err *err);
+/* Looks for batches of ours among what the accounts of the loaded lanes hold, that the ledger does
+ * not count on: adopts those whose requests are all still to be bought, keeps the results of the
+ * others in the spool (orphan.c); said through the log. Without trust only what may be a batch
+ * that was given up is looked at, and nothing is listed when there is none. With it everything, and
+ * the ledger's suspicion is cleared. */
+OP_MUST_CHECK enum op_rc op_engine_sweep(struct op_engine *engine, bool trust,
+                                         struct op_err *err);
 
 /* The compiled plan of a job, for show: loads it from its frozen definition. */
 OP_MUST_CHECK enum op_rc op_engine_work(struct op_engine *engine, int64_t job,

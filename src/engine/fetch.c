@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+#include "engine/fetch.h"
+
 #include <stdio.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
-#include "engine/work.h"
 
 static enum op_rc to_spool(void *arg, const void *ptr, size_t len, struct op_err *err)
 {
@@ -12,32 +13,26 @@ static enum op_rc to_spool(void *arg, const void *ptr, size_t len, struct op_err
     return op_writer_add(&file->writer, ptr, len, err);
 }
 
-/* One result file, raw, durable before a byte of it is looked at (R3, reference 3.7.1).
- * OP_NOTFOUND with err untouched: the batch has no such part. */
-static enum op_rc fetch_part(struct op_work *work, const struct op_batch *batch,
-                             const struct op_remote_batch *remote, int part, int64_t number,
+/* OP_NOTFOUND with err untouched: the batch has no such part. */
+static enum op_rc fetch_part(struct op_engine *engine, const struct op_lane *lane,
+                             const struct op_remote_batch *remote, int part, const char *name,
                              struct op_result_file *ret, struct op_err *err)
 {
-    struct op_engine *engine = work->engine;
     struct op_exchange x = {0};
     struct op_http_reply reply;
     op_http_reply_init(&reply);
     struct op_spool_file file = {0};
     bool begun = false;
-    enum op_rc rc = work->lane->provider->results(work->lane, remote, part, &x, err);
+    enum op_rc rc = lane->provider->results(lane, remote, part, &x, err);
     if (!rc)
         rc = op_spool_begin(engine->spool, "result", &file, err);
     begun = !rc;
     if (!rc)
-        rc = op_lane_exchange(engine, work->lane, &x, to_spool, &file, &reply, err);
+        rc = op_lane_exchange(engine, lane, &x, to_spool, &file, &reply, err);
     OP_FAULT(engine, "fetch.part");
-    if (!rc) {
-        OP_CLEANUP(op_mem_freep)
-        char *prefix = op_mem_printf("%lld-%lld", (long long)batch->id, (long long)number);
-        *ret = (struct op_result_file){.batch_id = batch->id, .part = number};
-        rc = op_spool_commit(engine->spool, &file, prefix, ".jsonl", &ret->file, ret->sha256,
+    if (!rc)
+        rc = op_spool_commit(engine->spool, &file, name, ".jsonl", &ret->file, ret->sha256,
                              &ret->bytes, err);
-    }
     if (begun)
         op_spool_abort(engine->spool, &file);
     op_http_reply_release(&reply);
@@ -45,13 +40,12 @@ static enum op_rc fetch_part(struct op_work *work, const struct op_batch *batch,
     return rc;
 }
 
-static enum op_rc count_parts(struct op_work *work, const struct op_batch *batch,
-                              int64_t *ret_next, struct op_err *err)
+enum op_rc op_parts_count(struct op_engine *engine, int64_t batch_id, int64_t from,
+                          int64_t *ret_next, struct op_err *err)
 {
-    for (int64_t part = batch->apply_part;; part++) {
+    for (int64_t part = from;; part++) {
         struct op_result_file file = {0};
-        enum op_rc rc =
-            op_ledger_result_file_get(work->engine->ledger, batch->id, part, &file, err);
+        enum op_rc rc = op_ledger_result_file_get(engine->ledger, batch_id, part, &file, err);
         op_result_file_release(&file);
         if (rc == OP_NOTFOUND) {
             op_err_clear(err);
@@ -63,27 +57,23 @@ static enum op_rc count_parts(struct op_work *work, const struct op_batch *batch
     }
 }
 
-struct parts {
-    struct op_result_file *files;
-    size_t count;
-};
-
-static void parts_release(struct parts *parts)
+void op_parts_release(struct op_parts *parts)
 {
     for (size_t i = 0; i < parts->count; i++)
         op_result_file_release(&parts->files[i]);
     op_mem_free(parts->files);
+    *parts = (struct op_parts){0};
 }
 
-static enum op_rc fetch_all(struct op_work *work, struct op_batch *batch, int64_t first,
-                            struct parts *ret, struct op_err *err)
+enum op_rc op_parts_fetch(struct op_engine *engine, const struct op_lane *lane,
+                          const struct op_remote_batch *remote, const char *prefix,
+                          int64_t first, struct op_parts *ret, struct op_err *err)
 {
-    struct op_remote_batch remote = {.state = OP_REMOTE_ENDED, .total = -1};
-    snprintf(remote.id, sizeof(remote.id), "%s", batch->provider_id);
-    snprintf(remote.results_url, sizeof(remote.results_url), "%s", batch->results_url);
     for (int part = 0;; part++) {
-        struct op_result_file file = {0};
-        enum op_rc rc = fetch_part(work, batch, &remote, part, first + part, &file, err);
+        struct op_result_file file = {.part = first + part};
+        OP_CLEANUP(op_mem_freep)
+        char *name = op_mem_printf("%s-%lld", prefix, (long long)file.part);
+        enum op_rc rc = fetch_part(engine, lane, remote, part, name, &file, err);
         if (rc == OP_NOTFOUND && !err->rc)
             return OP_OK;
         if (rc)
@@ -93,8 +83,21 @@ static enum op_rc fetch_all(struct op_work *work, struct op_batch *batch, int64_
     }
 }
 
+static enum op_rc fetch_all(struct op_work *work, const struct op_batch *batch, int64_t first,
+                            struct op_parts *ret, struct op_err *err)
+{
+    struct op_remote_batch remote = {.state = OP_REMOTE_ENDED, .total = -1};
+    snprintf(remote.id, sizeof(remote.id), "%s", batch->provider_id);
+    snprintf(remote.results_url, sizeof(remote.results_url), "%s", batch->results_url);
+    OP_CLEANUP(op_mem_freep) char *prefix = op_mem_printf("%lld", (long long)batch->id);
+    enum op_rc rc = op_parts_fetch(work->engine, work->lane, &remote, prefix, first, ret, err);
+    for (size_t i = 0; i < ret->count; i++)
+        ret->files[i].batch_id = batch->id;
+    return rc;
+}
+
 static enum op_rc commit_fetch(struct op_work *work, struct op_batch *batch,
-                               const struct parts *parts, int64_t first, struct op_err *err)
+                               const struct op_parts *parts, int64_t first, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
     enum op_rc rc = op_ledger_begin(engine->ledger, err);
@@ -137,10 +140,10 @@ enum op_rc op_step_fetch(struct op_work *work, bool *ret_worked, struct op_err *
         return rc;
     *ret_worked = true;
     int64_t first = 0;
-    rc = count_parts(work, &batch, &first, err);
+    rc = op_parts_count(engine, batch.id, batch.apply_part, &first, err);
     if (rc)
         return rc;
-    struct parts parts = {0};
+    struct op_parts parts = {0};
     struct op_err why = OP_ERR_INIT;
     rc = fetch_all(work, &batch, first, &parts, &why);
     OP_FAULT(engine, "fetch.renamed");
@@ -156,6 +159,6 @@ enum op_rc op_step_fetch(struct op_work *work, bool *ret_worked, struct op_err *
     } else {
         rc = commit_fetch(work, &batch, &parts, first, err);
     }
-    parts_release(&parts);
+    op_parts_release(&parts);
     return rc;
 }

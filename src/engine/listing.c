@@ -111,3 +111,44 @@ void op_baseline_write(const struct op_listing *listing, int64_t lane_id, struct
     op_json_out_end_array(&o);
     op_json_out_end_object(&o);
 }
+
+void op_baseline_read(const char *json, struct op_map *ret)
+{
+    if (!json || !json[0])
+        return;
+    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
+    struct op_json root;
+    struct op_err err = OP_ERR_INIT;
+    if (op_json_parse(parser, json, strlen(json), false, &root, &err))
+        return;
+    struct op_json_iter it = op_json_iter(op_json_get(root, "ids"));
+    while (op_json_next(&it)) {
+        struct op_str id = op_json_str(it.value);
+        if (id.ptr)
+            op_map_add(ret, id, 1, NULL);
+    }
+}
+
+void op_baseline_extend(struct op_batch *batch, const char *id)
+{
+    struct op_map ids = {0};
+    op_baseline_read(batch->baseline, &ids);
+    op_map_add(&ids, op_str_from(id), 1, NULL);
+    struct op_buf text;
+    op_buf_init(&text, 64 * 1024 * 1024);
+    struct op_json_out o;
+    op_json_out_init(&o, &text, 0);
+    op_json_out_object(&o);
+    op_json_out_kv_int(&o, "server_ms", batch->intent_ms);
+    op_json_out_kv_int(&o, "lane", op_batch_sender(batch));
+    op_json_out_name(&o, "ids");
+    op_json_out_array(&o);
+    for (size_t i = 0; i < ids.count; i++)
+        op_json_out_str(&o, (struct op_str){ids.entries[i].key, ids.entries[i].len});
+    op_json_out_end_array(&o);
+    op_json_out_end_object(&o);
+    op_mem_free(batch->baseline);
+    batch->baseline = op_buf_take(&text);
+    op_buf_release(&text);
+    op_map_release(&ids);
+}

@@ -160,6 +160,18 @@ bool op_request_cost(struct op_work *work, int name, int64_t tokens, bool batch_
     return true;
 }
 
+/* A batch may ask several models: their names, in the order they came. */
+static void note_model(struct op_batch *batch, const char *model)
+{
+    if (!batch->model) {
+        batch->model = op_mem_strdup(model);
+    } else if (!strstr(batch->model, model)) {
+        char *both = op_mem_printf("%s, %s", batch->model, model);
+        op_mem_free(batch->model);
+        batch->model = both;
+    }
+}
+
 enum op_rc op_packer_add(struct op_packer *packer, int64_t request_id, int name,
                          struct op_str params, int64_t tokens, struct op_payload_ref *ret,
                          struct op_err *err)
@@ -188,10 +200,9 @@ enum op_rc op_packer_add(struct op_packer *packer, int64_t request_id, int name,
     if (rc)
         return rc;
     *ret = (struct op_payload_ref){batch->id, at, (int64_t)params.len};
-    if (!batch->count) {
+    if (!batch->count)
         batch->request_lo = request_id;
-        batch->model = op_mem_strdup(work->plan->requests[name].model);
-    }
+    note_model(batch, work->plan->requests[name].model);
     batch->request_hi = request_id > batch->request_hi ? request_id : batch->request_hi;
     batch->request_lo = request_id < batch->request_lo ? request_id : batch->request_lo;
     batch->count++;

@@ -22,49 +22,6 @@
 #define SAMPLE_MAX   (4 * 1024 * 1024)
 #define SAMPLE_LINES 64
 
-static void read_baseline(const char *json, struct op_map *ret)
-{
-    if (!json || !json[0])
-        return;
-    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
-    struct op_json root;
-    struct op_err err = OP_ERR_INIT;
-    if (op_json_parse(parser, json, strlen(json), false, &root, &err))
-        return;
-    struct op_json_iter it = op_json_iter(op_json_get(root, "ids"));
-    while (op_json_next(&it)) {
-        struct op_str id = op_json_str(it.value);
-        if (id.ptr)
-            op_map_add(ret, id, 1, NULL);
-    }
-}
-
-/* A candidate that turned out to be somebody else's joins the baseline, so that it is never looked
- * at again for this batch. */
-static void extend_baseline(struct op_batch *batch, const char *id)
-{
-    struct op_map ids = {0};
-    read_baseline(batch->baseline, &ids);
-    op_map_add(&ids, op_str_from(id), 1, NULL);
-    struct op_buf text;
-    op_buf_init(&text, 64 * 1024 * 1024);
-    struct op_json_out o;
-    op_json_out_init(&o, &text, 0);
-    op_json_out_object(&o);
-    op_json_out_kv_int(&o, "server_ms", batch->intent_ms);
-    op_json_out_kv_int(&o, "lane", op_batch_sender(batch));
-    op_json_out_name(&o, "ids");
-    op_json_out_array(&o);
-    for (size_t i = 0; i < ids.count; i++)
-        op_json_out_str(&o, (struct op_str){ids.entries[i].key, ids.entries[i].len});
-    op_json_out_end_array(&o);
-    op_json_out_end_object(&o);
-    op_mem_free(batch->baseline);
-    batch->baseline = op_buf_take(&text);
-    op_buf_release(&text);
-    op_map_release(&ids);
-}
-
 struct candidates {
     struct op_listed_batch *listed;
     const struct op_remote_batch **remote;
@@ -89,7 +46,7 @@ static enum op_rc find_candidates(struct op_work *work, const struct op_batch *b
                                   struct op_err *err)
 {
     struct op_map known = {0};
-    read_baseline(batch->baseline, &known);
+    op_baseline_read(batch->baseline, &known);
     ret->listed = op_mem_array(listing->count + 1, sizeof(*ret->listed));
     ret->remote = op_mem_array(listing->count + 1, sizeof(const struct op_remote_batch *));
     enum op_rc rc = OP_OK;
@@ -242,7 +199,7 @@ static enum op_rc prove(struct op_work *work, struct op_batch *batch,
     if (owner == OP_OWNER_US) {
         rc = adopt(work, batch, remote, true, err);
     } else if (owner == OP_OWNER_OTHER && (!rc || sample.full)) {
-        extend_baseline(batch, remote->id);
+        op_baseline_extend(batch, remote->id);
         batch->due_ms = 0;
         rc = op_ledger_batch_save(engine->ledger, batch, err);
     } else {
@@ -375,7 +332,7 @@ enum op_rc op_step_reconcile(struct op_work *work, bool *ret_worked, struct op_e
 
 enum op_rc op_batch_disown(struct op_work *work, struct op_batch *batch, struct op_err *err)
 {
-    extend_baseline(batch, batch->provider_id);
+    op_baseline_extend(batch, batch->provider_id);
     op_mem_free(batch->provider_id);
     batch->provider_id = op_mem_strdup("");
     batch->provisional = false;

@@ -7,8 +7,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "core/retry.h"
-#include "engine/listing.h"
-#include "engine/work.h"
+#include "engine/orphan.h"
 
 /* The list must reach back further than any create of ours can still be in doubt: a batch lives at
  * most 24 h, so two days (reference/reliability.md 3.2.1). */
@@ -95,8 +94,9 @@ static enum op_rc check_room(struct op_work *work, const struct op_batch *batch,
     return op_spool_headroom(work->engine->spool, total, err);
 }
 
+/* *ret_adopted: the list holds what this batch, or another, was to buy again. */
 static enum op_rc store_baseline(struct op_work *work, struct op_batch *batch,
-                                 struct op_err *err)
+                                 bool *ret_adopted, struct op_err *err)
 {
     if (work->lane->provider->has_tags) {
         batch->intent_ms = op_engine_now(work->engine);
@@ -104,8 +104,12 @@ static enum op_rc store_baseline(struct op_work *work, struct op_batch *batch,
     }
     struct op_listing listing = {0};
     enum op_rc rc = op_listing_read(work->engine, work->lane, -BASELINE_MS, &listing, err);
-    if (rc)
+    if (!rc)
+        rc = op_sweep_before_send(work, &listing, ret_adopted, err);
+    if (rc || *ret_adopted) {
+        op_listing_release(&listing);
         return rc;
+    }
     struct op_buf text;
     op_buf_init(&text, 64 * 1024 * 1024);
     op_baseline_write(&listing, work->lane->id, &text);
@@ -307,6 +311,17 @@ static enum op_rc capped(struct op_work *work, const char *reason, struct op_err
     return op_ledger_job_reason(work->engine->ledger, job->id, reason, err);
 }
 
+/* A batch may hold requests of every model of the job, so one that has no price is enough. */
+static const char *model_without_price(const struct op_work *work)
+{
+    for (size_t i = 0; i < work->def.request_count; i++) {
+        const char *model = work->plan->requests[i].model;
+        if (!op_price_find(&work->engine->prices->list, work->lane->provider->name, model, 0))
+            return model;
+    }
+    return NULL;
+}
+
 /* True when the cap forbids it; said once, in the job's reason. */
 static enum op_rc over_cap(struct op_work *work, const struct op_batch *batch, bool *ret,
                            struct op_err *err)
@@ -316,20 +331,22 @@ static enum op_rc over_cap(struct op_work *work, const struct op_batch *batch, b
     if (!job->max_cost_microusd)
         return OP_OK;
     int64_t in_flight = 0;
+    char reason[300];
     enum op_rc rc = op_work_in_flight(work, &in_flight, err);
-    if (!rc && !op_price_find(&work->engine->prices->list, work->lane->provider->name,
-                              batch->model, 0)) {
+    const char *unpriced = rc ? NULL : model_without_price(work);
+    if (unpriced) {
         *ret = true;
-        return capped(work,
-                      "the cost cap cannot be kept: the price list has no price for the model; "
-                      "add one (--prices) or leave out --max-cost",
-                      err);
+        snprintf(
+            reason, sizeof(reason),
+            "the cost cap cannot be kept: the price list has no price for the model %.100s; "
+            "add one (--prices) or leave out --max-cost",
+            unpriced);
+        return capped(work, reason, err);
     }
     if (rc || job->counts.spent_microusd + in_flight + batch->reserved_microusd <=
                   job->max_cost_microusd)
         return rc;
     *ret = true;
-    char reason[200];
     snprintf(reason, sizeof(reason),
              "the cost cap: batch-%lld may cost %.6f USD, %.6f of %.6f are spent or in flight; "
              "raise it with --max-cost",
@@ -412,8 +429,9 @@ enum op_rc op_step_send(struct op_work *work, bool *ret_worked, struct op_err *e
             *err = lost;
     }
     struct op_err why = OP_ERR_INIT;
+    bool adopted = false;
     if (!rc)
-        rc = store_baseline(work, &batch, &why);
+        rc = store_baseline(work, &batch, &adopted, &why);
     if (rc && why.rc) {
         /* No list, no send: without a baseline a doubtful create could not be told apart. */
         if (why.disp == OP_DISP_PAUSE)
@@ -423,7 +441,8 @@ enum op_rc op_step_send(struct op_work *work, bool *ret_worked, struct op_err *e
     }
     if (rc)
         return op_err_wrap(err, "batch-%lld is not sent", (long long)batch.id);
-    rc = send_batch(work, &batch, err);
+    if (!adopted)
+        rc = send_batch(work, &batch, err);
     if (!rc)
         *ret_worked = true;
     return rc;

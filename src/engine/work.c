@@ -357,23 +357,31 @@ enum op_rc op_work_move(struct op_work *work, struct op_batch *batch, enum op_ba
     return close_transaction(work, move_inside(work, batch, to, evidence, err), err);
 }
 
+enum op_rc op_work_unpack_inside(struct op_work *work, struct op_batch *batch,
+                                 enum op_batch_state to, const char *evidence, bool bought,
+                                 struct op_err *err)
+{
+    struct op_ledger *ledger = work->engine->ledger;
+    enum op_rc rc = move_inside(work, batch, to, evidence, err);
+    int64_t count = 0;
+    if (!rc)
+        rc = op_ledger_batch_unpack(ledger, batch->id, OP_REASK_SAME, bought, evidence, &count,
+                                    err);
+    if (!rc && bought) {
+        struct op_job_counts delta = {.reasked = count};
+        rc = op_ledger_job_count(ledger, work->job.id, &delta, err);
+    }
+    return rc;
+}
+
 enum op_rc op_work_move_unpack(struct op_work *work, struct op_batch *batch,
                                enum op_batch_state to, const char *evidence, bool bought,
                                struct op_err *err)
 {
-    struct op_engine *engine = work->engine;
-    enum op_rc rc = op_ledger_begin(engine->ledger, err);
+    enum op_rc rc = op_ledger_begin(work->engine->ledger, err);
     if (rc)
         return rc;
-    rc = move_inside(work, batch, to, evidence, err);
-    int64_t count = 0;
-    if (!rc)
-        rc = op_ledger_batch_unpack(engine->ledger, batch->id, OP_REASK_SAME, bought, evidence,
-                                    &count, err);
-    if (!rc && bought) {
-        struct op_job_counts delta = {.reasked = count};
-        rc = op_ledger_job_count(engine->ledger, work->job.id, &delta, err);
-    }
+    rc = op_work_unpack_inside(work, batch, to, evidence, bought, err);
     return close_transaction(work, rc, err);
 }
 

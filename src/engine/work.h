@@ -114,6 +114,10 @@ OP_MUST_CHECK enum op_rc op_work_move(struct op_work *work, struct op_batch *bat
 OP_MUST_CHECK enum op_rc op_work_move_unpack(struct op_work *work, struct op_batch *batch,
                                              enum op_batch_state to, const char *evidence,
                                              bool bought, struct op_err *err);
+/* The same inside the caller's transaction. */
+OP_MUST_CHECK enum op_rc op_work_unpack_inside(struct op_work *work, struct op_batch *batch,
+                                               enum op_batch_state to, const char *evidence,
+                                               bool bought, struct op_err *err);
 /* settle.c: the batch will never be bought, and neither will its requests: they fail, or are
  * canceled, with it. */
 OP_MUST_CHECK enum op_rc op_work_fail_batch(struct op_work *work, struct op_batch *batch,
@@ -143,6 +147,11 @@ OP_MUST_CHECK enum op_rc op_batch_disown(struct op_work *work, struct op_batch *
                                          struct op_err *err);
 OP_MUST_CHECK enum op_rc op_work_job_go(struct op_work *work, enum op_job_state to,
                                         const char *reason, struct op_err *err);
+
+/* finish.c: the request failed, and a later round has asked the same of its record with success. */
+OP_MUST_CHECK enum op_rc op_request_is_superseded(struct op_ledger *ledger,
+                                                  const struct op_request *request, bool *ret,
+                                                  struct op_err *err);
 
 /* The steps. Each does at most one thing and says so in *ret_worked. */
 typedef enum op_rc (*op_step_fn)(struct op_work *work, bool *ret_worked, struct op_err *err);

@@ -403,11 +403,14 @@ OP_MUST_CHECK enum op_rc op_ledger_request_results(struct op_ledger *ledger, int
                                                    struct op_err *err);
 
 /* What was noticed about a request or batch, for people and for re-asking. kind: "schema",
- * "check", "warning", "error", "quarantine", "conflict". */
+ * "check", "warning", "error", "quarantine", "conflict", "orphan". */
 OP_MUST_CHECK enum op_rc op_ledger_note_add(struct op_ledger *ledger, int64_t job_id,
                                             int64_t batch_id, int64_t request_id,
                                             const char *kind, struct op_str text,
                                             struct op_err *err);
+/* Whether there is a note of this kind whose text begins so, of whatever job. Reads all of them. */
+OP_MUST_CHECK enum op_rc op_ledger_note_has(struct op_ledger *ledger, const char *kind,
+                                            const char *begins, bool *ret, struct op_err *err);
 struct op_note {
     int64_t job_id, batch_id, request_id, at_ms;
     const char *kind, *text;

@@ -131,6 +131,19 @@ def test_files_of_a_page_exist(page):
     assert missing == []
 
 
+def test_engine_page():
+    """Its two tables are the steps in their order and every fault point."""
+    page = (ROOT / "docs" / "design" / "engine.md").read_text()
+    engine = (ROOT / "src" / "engine" / "engine.c").read_text()
+    steps = engine[engine.index("running_steps[] = {"):]
+    steps = re.findall(r"op_step_(\w+)", steps[:steps.index("};")])
+    assert [row for row in re.findall(r"^\| (\w+) \|", page, re.M) if row != "step"][:len(steps)] == steps
+    points = (ROOT / "src" / "base" / "env.c").read_text()
+    points = points[points.index("fault_points[] = {"):]
+    points = re.findall(r'"([a-z.]+)"', points[:points.index("};")])
+    assert sorted(re.findall(r"^\| `([a-z]+\.[a-z.]+)` \|", page, re.M)) == sorted(points)
+
+
 def test_installed(tmp_path):
     build = pathlib.Path(OFFPEAK).parent
     if not (build / "build.ninja").exists() or not shutil.which("meson"):

@@ -168,6 +168,7 @@ def test_validate_names_every_mistake(labels):
     path.write_text(path.read_text().replace("outputs:", "outptus:").replace("about:", "abuot:", 1))
     done = labels.run("validate", "labels", expect=1)
     assert "outptus" in done.stdout and "abuot" in done.stdout and "pipeline.yaml:" in done.stdout
+    assert done.stderr == "2 mistakes\n"
     told = json.loads(labels.run("validate", "labels", "--json", expect=1).stdout)
     assert told["valid"] is False and len(told["mistakes"]) == 2
 

@@ -110,6 +110,7 @@ enum op_sq_id {
     OP_SQ_RESULT_GET,
     OP_SQ_RESULTS,
     OP_SQ_NOTE_ADD,
+    OP_SQ_NOTE_HAS,
     OP_SQ_NOTES,
     OP_SQ_NOTES_JOB,
     OP_SQ_NOTES_BATCH,
