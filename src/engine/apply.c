@@ -19,8 +19,8 @@ struct applying {
     struct op_batch batch;
     struct op_member *members;
     size_t member_count;
-    struct op_digest *digest; /* of this thread, for what is not good */
-    int64_t applied;
+    struct op_digest *digest;   /* of this thread, for what is not good */
+    struct op_result_row *rows; /* of good results that are settled together */
 };
 
 static struct op_str chunk_text(const struct op_chunk *chunk, size_t at, size_t len)
@@ -127,12 +127,9 @@ static enum op_rc apply_bad(struct applying *a, const struct op_chunk *chunk,
     return rc;
 }
 
-/* The result row decides: only a real insert moves anything else. */
-static enum op_rc apply_result(struct applying *a, const struct op_chunk *chunk,
-                               const struct op_entry *entry, struct op_verdicts *v,
-                               struct op_err *err)
+static struct op_result_row result_row(const struct applying *a, const struct op_entry *entry)
 {
-    struct op_result_row row = {
+    return (struct op_result_row){
         .batch_id = a->batch.id,
         .request_id = entry->member.request_id,
         .class_ = entry->class_,
@@ -143,6 +140,22 @@ static enum op_rc apply_result(struct applying *a, const struct op_chunk *chunk,
         .microusd = entry->microusd,
         .usage = entry->usage,
     };
+}
+
+static void add_costs(struct applying *a, const struct op_entry *entry, struct op_verdicts *v)
+{
+    v->counts.spent_microusd += entry->microusd;
+    op_usage_add(&v->counts.usage, &entry->usage);
+    a->batch.spent_microusd += entry->microusd;
+    op_usage_add(&a->batch.usage, &entry->usage);
+}
+
+/* The result row decides: only a real insert moves anything else. */
+static enum op_rc apply_result(struct applying *a, const struct op_chunk *chunk,
+                               const struct op_entry *entry, struct op_verdicts *v,
+                               struct op_err *err)
+{
+    struct op_result_row row = result_row(a, entry);
     bool inserted = false;
     enum op_rc rc = op_ledger_result_add(a->work->engine->ledger, &row, &inserted, err);
     if (rc)
@@ -150,10 +163,7 @@ static enum op_rc apply_result(struct applying *a, const struct op_chunk *chunk,
     if (!inserted)
         return op_fail(err, OP_CONFLICT, "request %lld of batch-%lld has a result already",
                        (long long)row.request_id, (long long)row.batch_id);
-    v->counts.spent_microusd += entry->microusd;
-    op_usage_add(&v->counts.usage, &entry->usage);
-    a->batch.spent_microusd += entry->microusd;
-    op_usage_add(&a->batch.usage, &entry->usage);
+    add_costs(a, entry, v);
     if (!entry->valid)
         return apply_bad(a, chunk, entry, v, err);
     a->batch.ok++;
@@ -161,24 +171,64 @@ static enum op_rc apply_result(struct applying *a, const struct op_chunk *chunk,
     return rc ? rc : warn(a, chunk, entry, v, err);
 }
 
-static enum op_rc apply_entries(struct applying *a, struct op_chunk *chunk,
+/* How many entries from this one on are good results of consecutive requests: nearly always the
+ * rest of the chunk, since lines come in the order of their requests. */
+static size_t good_run(const struct op_chunk *chunk, size_t from)
+{
+    size_t at = from;
+    int64_t id = chunk->entries[from].member.request_id;
+    while (at < chunk->count && chunk->entries[at].kind == OP_ENTRY_RESULT &&
+           chunk->entries[at].valid && chunk->entries[at].member.request_id == id) {
+        at++;
+        id++;
+    }
+    return at - from;
+}
+
+static enum op_rc apply_run(struct applying *a, const struct op_chunk *chunk, size_t from,
+                            size_t count, struct op_verdicts *v, struct op_err *err)
+{
+    const struct op_entry *entries = &chunk->entries[from];
+    for (size_t i = 0; i < count; i++)
+        a->rows[i] = result_row(a, &entries[i]);
+    enum op_rc rc = op_ledger_results_settle(a->work->engine->ledger, a->rows, count, err);
+    for (size_t i = 0; !rc && i < count; i++) {
+        add_costs(a, &entries[i], v);
+        a->batch.ok++;
+        v->counts.done += entries[i].member.record_id != 0;
+        rc = warn(a, chunk, &entries[i], v, err);
+    }
+    return rc;
+}
+
+static enum op_rc apply_entry(struct applying *a, const struct op_chunk *chunk,
+                              const struct op_entry *entry, struct op_verdicts *v,
+                              struct op_err *err)
+{
+    switch (entry->kind) {
+    case OP_ENTRY_RESULT:
+        return apply_result(a, chunk, entry, v, err);
+    case OP_ENTRY_AGAIN:
+        return apply_again(a, chunk->part, entry, err);
+    case OP_ENTRY_QUARANTINE:
+        return apply_quarantine(a, chunk, entry, err);
+    case OP_ENTRY_LATE: /* counts in complete(), if nothing better comes */
+    default:
+        return OP_OK;
+    }
+}
+
+static enum op_rc apply_entries(struct applying *a, const struct op_chunk *chunk,
                                 struct op_verdicts *v, struct op_err *err)
 {
     enum op_rc rc = OP_OK;
-    for (size_t i = 0; !rc && i < chunk->count; i++) {
-        const struct op_entry *entry = &chunk->entries[i];
-        switch (entry->kind) {
-        case OP_ENTRY_RESULT:
-            rc = apply_result(a, chunk, entry, v, err);
-            break;
-        case OP_ENTRY_LATE: /* counts in complete(), if nothing better comes */
-            break;
-        case OP_ENTRY_AGAIN:
-            rc = apply_again(a, chunk->part, entry, err);
-            break;
-        case OP_ENTRY_QUARANTINE:
-            rc = apply_quarantine(a, chunk, entry, err);
-            break;
+    for (size_t i = 0, count; !rc && i < chunk->count; i += count) {
+        count = good_run(chunk, i);
+        if (count > 1) {
+            rc = apply_run(a, chunk, i, count, v, err);
+        } else {
+            rc = apply_entry(a, chunk, &chunk->entries[i], v, err);
+            count = 1;
         }
     }
     return rc;
@@ -336,8 +386,10 @@ static enum op_rc refetch(struct applying *a, size_t missing, struct op_err *err
 static enum op_rc mark_absent(struct applying *a, const struct op_member *member,
                               struct op_verdicts *v, struct op_err *err)
 {
-    struct op_entry entry = {
-        .kind = OP_ENTRY_RESULT, .member = *member, .class_ = OP_RESULT_ABSENT};
+    struct op_entry entry = {.kind = OP_ENTRY_RESULT,
+                             .member = *member,
+                             .member_at = OP_NO_MEMBER,
+                             .class_ = OP_RESULT_ABSENT};
     struct op_result_row row = {.batch_id = a->batch.id,
                                 .request_id = member->request_id,
                                 .class_ = OP_RESULT_ABSENT,
@@ -530,14 +582,15 @@ enum op_rc op_step_apply(struct op_work *work, bool *ret_worked, struct op_err *
 {
     struct applying a = {.work = work};
     enum op_rc rc = op_batch_pick(work, OP_STATE_BIT(OP_BATCH_FETCHED), &a.batch, err);
-    if (rc == OP_NOTFOUND && !err->rc)
-        return OP_OK;
+    bool none = rc == OP_NOTFOUND && !err->rc;
     if (!rc) {
         *ret_worked = true;
+        a.rows = op_mem_array(OP_CHUNK_ENTRIES, sizeof(*a.rows));
         rc = apply_batch(&a, err);
     }
     op_digest_close(a.digest);
+    op_mem_free(a.rows);
     op_mem_free(a.members);
     op_batch_release(&a.batch);
-    return rc;
+    return none ? OP_OK : rc;
 }

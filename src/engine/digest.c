@@ -10,6 +10,11 @@
 #define TEXT_MAX      (64 * 1024 * 1024)
 #define VIOLATION_MAX (64 * 1024)
 
+/* Keys that are read from the ledger at once: lines come in the order of their requests. */
+#define KEYS_AHEAD    1024
+#define KEY_BYTES     (1024 * 1024)
+#define KEY_BYTES_MAX (KEY_BYTES + 128 * (size_t)OP_SOURCE_MAX_RECORD)
+
 struct op_digest {
     struct op_work *work;
     struct op_batch batch;
@@ -22,6 +27,9 @@ struct op_digest {
     struct op_answer_checker *checker;
     struct op_buf scratch, key, line, list, warnings, problems;
     int64_t record_id; /* of the context now set, for record_data */
+    /* keys of the records of members[keys_from, keys_from + keys_count) */
+    struct op_buf keys;
+    size_t *key_ends, keys_from, keys_count;
 };
 
 static enum op_rc fetch_record(void *arg, struct op_buf *ret, struct op_err *err)
@@ -47,6 +55,8 @@ enum op_rc op_digest_open(struct op_work *work, const struct op_batch *batch,
     d->checker = op_answer_checker_new(work->plan);
     op_buf_init(&d->scratch, TEXT_MAX);
     op_buf_init(&d->key, OP_SOURCE_MAX_RECORD);
+    op_buf_init(&d->keys, KEY_BYTES_MAX);
+    d->key_ends = op_mem_array(KEYS_AHEAD, sizeof(*d->key_ends));
     op_buf_init(&d->line, OP_RESULT_LINE_MAX);
     op_buf_init(&d->list, VIOLATION_MAX);
     op_buf_init(&d->warnings, VIOLATION_MAX);
@@ -80,6 +90,8 @@ void op_digest_close(struct op_digest *d)
     op_json_parser_free(d->parser);
     op_buf_release(&d->scratch);
     op_buf_release(&d->key);
+    op_buf_release(&d->keys);
+    op_mem_free(d->key_ends);
     op_buf_release(&d->line);
     op_buf_release(&d->list);
     op_buf_release(&d->warnings);
@@ -209,10 +221,32 @@ static void set_context(struct op_digest *d, const struct op_entry *entry,
     op_sqlenv_set(d->sql, &context);
 }
 
-static enum op_rc load_key(struct op_digest *d, int64_t record_id, struct op_err *err)
+static enum op_rc load_keys(struct op_digest *d, size_t from, struct op_err *err)
+{
+    size_t left = d->member_count - from;
+    op_buf_clear(&d->keys);
+    d->keys_count = 0;
+    d->keys_from = from;
+    return op_ledger_member_keys(d->work->engine->ledger, d->members + from,
+                                 left < KEYS_AHEAD ? left : KEYS_AHEAD, KEY_BYTES, &d->keys,
+                                 d->key_ends, &d->keys_count, err);
+}
+
+/* at: the member's place, when the others will be asked for too. */
+static enum op_rc load_key(struct op_digest *d, int64_t record_id, size_t at,
+                           struct op_err *err)
 {
     op_buf_clear(&d->key);
-    return op_ledger_record_data(d->work->engine->ledger, record_id, &d->key, NULL, err);
+    if (at == OP_NO_MEMBER)
+        return op_ledger_record_data(d->work->engine->ledger, record_id, &d->key, NULL, err);
+    if (at < d->keys_from || at >= d->keys_from + d->keys_count) {
+        enum op_rc rc = load_keys(d, at, err);
+        if (rc)
+            return rc;
+    }
+    size_t i = at - d->keys_from, begin = i ? d->key_ends[i - 1] : 0;
+    op_buf_add(&d->key, d->keys.ptr + begin, d->key_ends[i] - begin);
+    return op_buf_finish(&d->key, "the key of a record", err);
 }
 
 /* A good answer's rows; one that breaks a rule leaves the list of violations. */
@@ -310,7 +344,7 @@ static enum op_rc digest_member(struct op_digest *d, struct op_entry *entry,
         keep_problem(chunk, entry, result);
         return OP_OK;
     }
-    enum op_rc rc = load_key(d, entry->member.record_id, err);
+    enum op_rc rc = load_key(d, entry->member.record_id, entry->member_at, err);
     if (rc)
         return rc;
     if (is_raw(d, entry))
@@ -369,6 +403,7 @@ static enum op_rc digest_line(struct op_digest *d, const struct op_line *raw,
         return OP_OK;
     }
     entry->member = *member;
+    entry->member_at = at;
     if (is_late(result.class_)) {
         entry->kind = OP_ENTRY_LATE;
         return OP_OK;
@@ -402,7 +437,7 @@ enum op_rc op_digest_chunk(struct op_digest *d, struct op_ordered *lines,
         if (rc)
             return rc;
         struct op_entry *entry = &chunk->entries[chunk->count];
-        *entry = (struct op_entry){0};
+        *entry = (struct op_entry){.member_at = OP_NO_MEMBER};
         rc = digest_line(d, &line, entry, chunk, err);
         if (rc)
             return rc;
@@ -433,6 +468,7 @@ enum op_rc op_digest_late(struct op_digest *d, const struct op_member *member, i
     struct op_entry *entry = &chunk->entries[chunk->count];
     *entry = (struct op_entry){.kind = OP_ENTRY_RESULT,
                                .member = *member,
+                               .member_at = OP_NO_MEMBER,
                                .part = part,
                                .offset = line->offset,
                                .len = (int64_t)line->len};
@@ -464,7 +500,7 @@ enum op_rc op_digest_final(struct op_digest *d, const struct op_entry *entry,
     if (line.ptr && (op_json_parse(d->parser, line.ptr, line.len, false, &root, &bad) ||
                      d->work->lane->provider->decode_result(root, &d->scratch, &result, &bad)))
         return op_fail(err, OP_IO, "a result line can no longer be read: %s", bad.msg);
-    enum op_rc rc = load_key(d, entry->member.record_id, err);
+    enum op_rc rc = load_key(d, entry->member.record_id, OP_NO_MEMBER, err);
     if (rc)
         return rc;
     if (line.ptr && is_raw(d, entry))
@@ -478,7 +514,8 @@ enum op_rc op_digest_reuse(struct op_digest *d, const struct op_member *member,
                            struct op_str line, struct op_chunk *chunk, struct op_err *err)
 {
     struct op_entry *entry = &chunk->entries[chunk->count];
-    *entry = (struct op_entry){.kind = OP_ENTRY_RESULT, .member = *member};
+    *entry = (struct op_entry){
+        .kind = OP_ENTRY_RESULT, .member = *member, .member_at = OP_NO_MEMBER};
     struct op_json root;
     struct op_result result = {0};
     op_buf_clear(&d->scratch);

@@ -29,9 +29,12 @@ enum op_entry_kind {
     OP_ENTRY_QUARANTINE, /* not a result line of this batch */
 };
 
+#define OP_NO_MEMBER SIZE_MAX
+
 struct op_entry {
     enum op_entry_kind kind;
     struct op_member member; /* AGAIN: only request_id */
+    size_t member_at;        /* index in the digest's members; OP_NO_MEMBER: not of them */
     enum op_result_class class_;
     enum op_disp disp; /* of ERRORED */
     bool valid;

@@ -20,7 +20,8 @@
  *            process writes. OP_IO: SQLite's extended code in err->native; after SQLITE_FULL or
  *            IOERR the transaction is rolled back and the caller must re-read.
  *            A ledger of a newer version is OP_INVAL and is not touched.
- * Threads:   one writer thread; op_ledger_record_data may be called from apply workers meanwhile.
+ * Threads:   one writer thread; op_ledger_record_data and op_ledger_member_keys may be called from
+ *            apply workers meanwhile.
  */
 
 #include <stdbool.h>
@@ -341,6 +342,15 @@ struct op_member {
 OP_MUST_CHECK enum op_rc op_ledger_batch_members(struct op_ledger *ledger, int64_t batch_id,
                                                  struct op_member **ret, size_t *ret_count,
                                                  struct op_err *err);
+/* The keys of the records of as many of members[0..count) as max_bytes have room for, one at least:
+ * appended to keys, of the i-th up to ends[i] (nothing of a member without a record). Members
+ * follow their records' order nearly always, so this is a scan where op_ledger_record_data is a
+ * search each. */
+OP_MUST_CHECK enum op_rc op_ledger_member_keys(struct op_ledger *ledger,
+                                               const struct op_member *members, size_t count,
+                                               size_t max_bytes, struct op_buf *keys,
+                                               size_t *ends, size_t *ret_count,
+                                               struct op_err *err);
 /* Takes every PACKED request of the batch back to NEW (the batch was not bought, or will not be):
  * for REJECTED, UNSENT, DROPPED and VANISHED, in the transaction of that move and behind it. A
  * stronger reask that a request has already stays. */
@@ -392,6 +402,13 @@ struct op_result_row {
 OP_MUST_CHECK enum op_rc op_ledger_result_add(struct op_ledger *ledger,
                                               const struct op_result_row *row,
                                               bool *ret_inserted, struct op_err *err);
+/* Good results of PACKED requests with consecutive ids, all of rows[0].batch_id: the rows are added
+ * and the requests become DONE, as one by one with op_ledger_result_add and op_ledger_request_go.
+ * OP_CONFLICT when one has a result or is not packed in that batch; the transaction must be rolled
+ * back then. Hot. */
+OP_MUST_CHECK enum op_rc op_ledger_results_settle(struct op_ledger *ledger,
+                                                  const struct op_result_row *rows,
+                                                  size_t count, struct op_err *err);
 OP_MUST_CHECK enum op_rc op_ledger_result_get(struct op_ledger *ledger, int64_t batch_id,
                                               int64_t request_id, struct op_result_row *ret,
                                               struct op_err *err);
