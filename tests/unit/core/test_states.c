@@ -26,6 +26,7 @@ static const char *const batch_moves[] = {
     "accepted>vanished",   "accepted>quarantined", "accepted>ambiguous",    "ended>fetched",
     "ended>vanished",      "ended>quarantined",    "ended>ambiguous",       "fetched>applied",
     "fetched>quarantined", "fetched>ambiguous",    "fetched>ended",         "applied>sealed",
+    "accepted>rejected",
 };
 static const char *const request_moves[] = {
     "new>packed",     "new>waiting", "new>failed",       "new>canceled",    "new>done",
