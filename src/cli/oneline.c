@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/json_out.h"
 #include "base/mem.h"
+#include "pipeline/plan.h"
 #include "provider/provider.h"
 
 /* Names of the params: no column of a file is likely to be called so. */
@@ -412,7 +413,19 @@ enum op_rc op_oneline_make(const struct op_args *args, bool need_output,
 struct first_line {
     const struct op_provider_ops *provider;
     char *model;
+    const char *endpoint; /* of its url; NULL: it has none */
 };
+
+/* Framings may look at the lane, which is not known yet. */
+static const char *endpoint_of(const struct op_provider_ops *provider, struct op_json root)
+{
+    char none[] = "";
+    struct op_lane lane = {.provider = provider, .base_url = none, .key = none};
+    for (size_t i = 0; i < OP_LANE_EXTRAS; i++)
+        lane.extras[i] = none;
+    struct op_str url = op_json_str(op_json_get(root, "url"));
+    return url.ptr ? op_plan_endpoint_of(&lane, url) : NULL;
+}
 
 /* Whose form the file's first line has. */
 static enum op_rc read_first(const char *path, struct first_line *ret, struct op_err *err)
@@ -445,6 +458,7 @@ static enum op_rc read_first(const char *path, struct first_line *ret, struct op
             continue;
         struct op_str model = op_json_str(op_json_get(json, "model"));
         ret->provider = all[i];
+        ret->endpoint = endpoint_of(all[i], root);
         ret->model = model.ptr ? op_mem_strndup(model.ptr, model.len) : NULL;
         return OP_OK;
     }
@@ -498,6 +512,8 @@ enum op_rc op_oneline_raw(const struct op_args *args, bool need_output,
     op_json_out_kv_text(&out, "provider", first.provider->name);
     if (first.model)
         op_json_out_kv_text(&out, "model", first.model);
+    if (first.endpoint)
+        op_json_out_kv_text(&out, "endpoint", first.endpoint);
     op_json_out_end_object(&out);
     op_json_out_end_object(&out);
     op_mem_free(first.model);

@@ -22,8 +22,9 @@ static const uint32_t batch_moves[OP_BATCH_STATE_COUNT] = {
     [OP_BATCH_AMBIGUOUS] = BATCH(ACCEPTED) | BATCH(UNSENT) | BATCH(QUARANTINED),
     /* Back to AMBIGUOUS: a provisional adoption that the first result line disproved. It stays
      * possible until results are applied, because only result lines carry our nonce. */
-    [OP_BATCH_ACCEPTED] =
-        BATCH(ENDED) | BATCH(VANISHED) | BATCH(QUARANTINED) | BATCH(AMBIGUOUS),
+    /* To REJECTED: some providers look into the file only after they have taken the batch. */
+    [OP_BATCH_ACCEPTED] = BATCH(ENDED) | BATCH(VANISHED) | BATCH(QUARANTINED) |
+                          BATCH(AMBIGUOUS) | BATCH(REJECTED),
     [OP_BATCH_ENDED] = BATCH(FETCHED) | BATCH(VANISHED) | BATCH(QUARANTINED) | BATCH(AMBIGUOUS),
     /* Back to ENDED: what was fetched is short of our own set of ids, so it is fetched again. */
     [OP_BATCH_FETCHED] = BATCH(APPLIED) | BATCH(QUARANTINED) | BATCH(AMBIGUOUS) | BATCH(ENDED),

@@ -30,6 +30,7 @@
 #include "base/env.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "core/calibration.h"
 #include "core/custom_id.h"
 #include "core/price.h"
 #include "core/states.h"
@@ -81,6 +82,54 @@ OP_MUST_CHECK enum op_rc op_ledger_lane_pause(struct op_ledger *ledger, int64_t 
 typedef enum op_rc (*op_lane_fn)(void *arg, const struct op_lane_row *row, struct op_err *err);
 OP_MUST_CHECK enum op_rc op_ledger_lanes(struct op_ledger *ledger, op_lane_fn fn, void *arg,
                                          struct op_err *err);
+
+/* What is known of the queue of one model of a lane. */
+struct op_queue_row {
+    int64_t lane_id;
+    char *model;
+    int64_t limit_tokens; /* learned; 0: not yet (core/window.h) */
+    bool named;           /* the provider said the number */
+    int64_t learned_ms;
+    int64_t hold_until_ms; /* refused: not tried before, unless something of ours ends */
+    int64_t refusals;      /* in a row */
+    char *reason;          /* of the last refusal; "" */
+};
+void op_queue_row_release(struct op_queue_row *row);
+/* All zero, model set, when nothing was learned yet. */
+OP_MUST_CHECK enum op_rc op_ledger_queue_get(struct op_ledger *ledger, int64_t lane_id,
+                                             const char *model, struct op_queue_row *ret,
+                                             struct op_err *err);
+OP_MUST_CHECK enum op_rc op_ledger_queue_set(struct op_ledger *ledger,
+                                             const struct op_queue_row *row,
+                                             struct op_err *err);
+typedef enum op_rc (*op_queue_fn)(void *arg, const struct op_queue_row *row,
+                                  struct op_err *err);
+OP_MUST_CHECK enum op_rc op_ledger_queues(struct op_ledger *ledger, op_queue_fn fn, void *arg,
+                                          struct op_err *err);
+
+/* What is in the provider's hands. A batch holds its reservation from the move to SENDING to the
+ * one that ends it, because it is counted by its state: there is no second account of it. */
+struct op_queue_use {
+    int64_t batches, requests, tokens; /* of the model */
+    int64_t lane_batches;              /* of all models */
+    int64_t creates;                   /* since since_ms, of all models */
+    int64_t first_create_ms;           /* the earliest of those; 0 none */
+    int64_t other_job;                 /* one of them is this job's, not not_job's; 0 none */
+};
+OP_MUST_CHECK enum op_rc op_ledger_queue_use(struct op_ledger *ledger, int64_t lane_id,
+                                             const char *model, int64_t not_job,
+                                             int64_t since_ms, struct op_queue_use *ret,
+                                             struct op_err *err);
+
+/* What token estimates of a model were worth; all zero when nothing is known. */
+OP_MUST_CHECK enum op_rc op_ledger_calibration_get(struct op_ledger *ledger,
+                                                   const char *provider, const char *model,
+                                                   struct op_calibration *ret,
+                                                   struct op_err *err);
+OP_MUST_CHECK enum op_rc op_ledger_calibration_set(struct op_ledger *ledger,
+                                                   const char *provider, const char *model,
+                                                   const struct op_calibration *calibration,
+                                                   struct op_err *err);
 
 /* --- jobs --------------------------------------------------------------------------------- */
 
@@ -184,6 +233,9 @@ void op_request_release(struct op_request *request);
 int64_t op_ledger_next_record(const struct op_ledger *ledger);
 int64_t op_ledger_next_request(const struct op_ledger *ledger);
 int64_t op_ledger_next_batch(const struct op_ledger *ledger);
+/* Takes the id of the next batch away, for one that is added later: several can then be filled at
+ * once. A rollback gives it back. */
+int64_t op_ledger_take_batch(struct op_ledger *ledger);
 
 /* Removes every record, request and unsent batch that planning has added to the job in this round
  * so far, so that planning starts again. Only while the job is PLANNING. Counters are not touched:
@@ -274,11 +326,20 @@ struct op_batch {
     char *file;                     /* payload, relative to the spool */
     int64_t bytes;
     char sha256[65];
-    char *model;
-    bool prime; /* a stub that warms the prompt cache; other batches wait for it */
+    char *model;    /* of its first request, or of all (one_model) */
+    char *endpoint; /* the same */
+    int64_t tokens; /* of its prompts, estimated */
+    bool prime;     /* a stub that warms the prompt cache; other batches wait for it */
     int64_t reserved_microusd;
     /* from here on: set while it lives */
-    char *provider_id; /* "" until accepted */
+    char *file_id;          /* of its upload, at the provider; "" none */
+    int64_t uploads;        /* begun: one whose answer was lost is looked for before another */
+    int64_t uploaded_ms;    /* our clock; the provider keeps the file for a while only */
+    int64_t sent_ms;        /* our clock at the door */
+    int64_t fenced_ms;      /* server time when the input file was removed; 0: it was not */
+    char *twins;            /* provider ids of other batches that its create made, one a line */
+    int64_t extra_microusd; /* what those cost; part of spent_microusd */
+    char *provider_id;      /* "" until accepted */
     char *results_url;
     char *remote_state; /* the provider's word, for people */
     char *baseline;     /* JSON: ids listed before the send, and the server's Date */
@@ -299,8 +360,8 @@ struct op_batch {
 };
 void op_batch_release(struct op_batch *batch);
 
-/* Inserts in BUILT with its first journal entry; the id must be op_ledger_next_batch. The payload
- * file must be durable (R3). */
+/* Inserts in BUILT with its first journal entry; the id must be op_ledger_next_batch or one that was
+ * taken. The payload file must be durable (R3). */
 OP_MUST_CHECK enum op_rc op_ledger_batch_add(struct op_ledger *ledger,
                                              const struct op_batch *batch, struct op_err *err);
 OP_MUST_CHECK enum op_rc op_ledger_batch_get(struct op_ledger *ledger, int64_t id,
@@ -379,6 +440,7 @@ struct op_result_file {
     char *file;   /* relative to the spool */
     int64_t bytes;
     char sha256[65];
+    char *document; /* the reply that its lines were unfolded from, as it came; "" none */
 };
 OP_MUST_CHECK enum op_rc op_ledger_result_file_add(struct op_ledger *ledger,
                                                    const struct op_result_file *file,

@@ -77,7 +77,7 @@ static const char *const checks[] = {
     " ok + failed + absent, count) FROM batch WHERE state IN ('applied','sealed')"
     " AND ok + failed + absent <> count",
     "SELECT printf('batch %d: %d micro-dollars spent, its results say %d', id, spent_microusd, n)"
-    " FROM (SELECT b.*, " SUM_OF_RESULTS("microusd") " AS n FROM batch b)"
+    " FROM (SELECT b.*, " SUM_OF_RESULTS("microusd") " + b.extra_microusd AS n FROM batch b)"
                                                      " WHERE n <> spent_microusd",
     "SELECT printf('batch %d: its token sums are not those of its results', b.id) FROM batch b"
     " WHERE" TOKENS " <> (SELECT " TOKEN_SUMS RESULTS_OF_B ")",

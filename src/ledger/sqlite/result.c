@@ -191,6 +191,7 @@ enum op_rc op_ledger_request_results(struct op_ledger *ledger, int64_t request_i
 void op_result_file_release(struct op_result_file *file)
 {
     op_mem_free(file->file);
+    op_mem_free(file->document);
     *file = (struct op_result_file){0};
 }
 
@@ -200,8 +201,8 @@ enum op_rc op_ledger_result_file_add(struct op_ledger *ledger,
     sqlite3_stmt *stmt = NULL;
     enum op_rc rc =
         op_sq_get_write(ledger, OP_SQ_RESULT_FILE_ADD,
-                        "INSERT INTO result_file(batch_id, part, file, bytes, sha256)"
-                        " VALUES (?1, ?2, ?3, ?4, ?5)",
+                        "INSERT INTO result_file(batch_id, part, file, bytes, sha256, document)"
+                        " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                         &stmt, err);
     if (rc)
         return rc;
@@ -210,6 +211,7 @@ enum op_rc op_ledger_result_file_add(struct op_ledger *ledger,
     op_sq_text(stmt, 3, file->file);
     op_sq_int(stmt, 4, file->bytes);
     op_sq_text(stmt, 5, file->sha256);
+    op_sq_text(stmt, 6, file->document);
     return op_sq_run(ledger, stmt, "add a result file", NULL, err);
 }
 
@@ -217,10 +219,10 @@ enum op_rc op_ledger_result_file_get(struct op_ledger *ledger, int64_t batch_id,
                                      struct op_result_file *ret, struct op_err *err)
 {
     sqlite3_stmt *stmt = NULL;
-    enum op_rc rc = op_sq_get(
-        ledger, OP_SQ_RESULT_FILE_GET,
-        "SELECT file, bytes, sha256 FROM result_file WHERE batch_id = ?1 AND part = ?2", &stmt,
-        err);
+    enum op_rc rc = op_sq_get(ledger, OP_SQ_RESULT_FILE_GET,
+                              "SELECT file, bytes, sha256, document FROM result_file"
+                              " WHERE batch_id = ?1 AND part = ?2",
+                              &stmt, err);
     if (rc)
         return rc;
     op_sq_int(stmt, 1, batch_id);
@@ -235,6 +237,7 @@ enum op_rc op_ledger_result_file_get(struct op_ledger *ledger, int64_t batch_id,
             .part = part,
             .file = op_sq_dup(stmt, 0),
             .bytes = sqlite3_column_int64(stmt, 1),
+            .document = op_sq_dup(stmt, 3),
         };
         op_sq_chars(stmt, 2, ret->sha256, sizeof(ret->sha256));
     }

@@ -27,6 +27,7 @@ static const char *const batch_moves[] = {
     "ended>vanished",      "ended>quarantined",    "ended>ambiguous",       "fetched>applied",
     "fetched>quarantined", "fetched>ambiguous",    "fetched>ended",         "applied>sealed",
     "rejected>accepted",   "unsent>accepted",      "vanished>accepted",
+    "accepted>rejected",
 };
 static const char *const request_moves[] = {
     "new>packed",     "new>waiting", "new>failed",       "new>canceled",    "new>done",

@@ -144,7 +144,7 @@ static const struct damage {
     {"UPDATE batch SET apply_offset = 1001 WHERE id = 1", "up to byte 1001"},
     {"UPDATE batch SET file = '../x' WHERE id = 3", "its file ../x has a name"},
     {"UPDATE result_file SET sha256 = 'ab'", "has a name, length or hash"},
-    {"INSERT INTO result_file SELECT 70, 0, file, 1, sha256 FROM result_file",
+    {"INSERT INTO result_file SELECT 70, 0, file, 1, sha256, '' FROM result_file",
      "result files of a batch 70"},
     {"UPDATE job SET definition = 'zz'", "its definition zz is missing"},
     {"UPDATE job SET lane_id = 5", "its lane 5 is missing"},

@@ -349,38 +349,39 @@ static void a_migration_keeps_a_copy(void **state)
 {
     struct world *w = *state;
     struct op_schema_step steps[] = {op_schema_steps[0],
+                                     op_schema_steps[1],
                                      {"ALTER TABLE job ADD COLUMN extra TEXT;"},
                                      {"CREATE TABLE more(x) STRICT;"},
                                      {"ALTER TABLE job DROP COLUMN extra;"}};
-    assert_int_equal(op_schema_count, 1); /* else this test needs the later steps as well */
+    assert_int_equal(op_schema_count, 2); /* else this test needs the later steps as well */
     add_packed(w, w->job, 3);
     sqlite3 *db = open_database(w);
     int version = 0;
     assert_ok(
-        w, op_schema_migrate(db, op_env_default(), w->dir, "x", steps, 2, &version, &w->err));
-    assert_int_equal(version, 2);
+        w, op_schema_migrate(db, op_env_default(), w->dir, "x", steps, 3, &version, &w->err));
+    assert_int_equal(version, 3);
     char copy[512];
     assert_int_equal(count_copies(w->dir, copy), 1);
     sqlite3 *old = NULL;
     int64_t value = 0;
     assert_int_equal(sqlite3_open_v2(copy, &old, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
     assert_ok(w, op_sq_query_int(old, copy, "PRAGMA user_version", &value, &w->err));
-    assert_true(value == 1);
+    assert_true(value == 2);
     assert_ok(w, op_sq_query_int(old, copy, "SELECT count(*) FROM request", &value, &w->err));
     assert_true(value == 3);
     sqlite3_close(old);
-    /* Step 3 is no valid table (STRICT wants types). */
+    /* Step 4 is no valid table (STRICT wants types). */
     assert_fails(
-        w, op_schema_migrate(db, op_env_default(), w->dir, "x", steps, 4, &version, &w->err),
-        OP_IO, "version 3");
+        w, op_schema_migrate(db, op_env_default(), w->dir, "x", steps, 5, &version, &w->err),
+        OP_IO, "version 4");
     assert_ok(w, op_sq_query_int(db, "x", "PRAGMA user_version", &value, &w->err));
-    assert_true(value == 2);
-    steps[2].sql = "CREATE TABLE more(x INTEGER) STRICT;";
+    assert_true(value == 3);
+    steps[3].sql = "CREATE TABLE more(x INTEGER) STRICT;";
     assert_ok(
-        w, op_schema_migrate(db, op_env_default(), w->dir, "x", steps, 4, &version, &w->err));
-    assert_int_equal(version, 4);
+        w, op_schema_migrate(db, op_env_default(), w->dir, "x", steps, 5, &version, &w->err));
+    assert_int_equal(version, 5);
     assert_fails(
-        w, op_schema_migrate(db, op_env_default(), w->dir, "x", steps, 2, &version, &w->err),
+        w, op_schema_migrate(db, op_env_default(), w->dir, "x", steps, 3, &version, &w->err),
         OP_INVAL, "newer offpeak");
     sqlite3_close(db);
 }
@@ -398,14 +399,15 @@ static void no_copy_no_migration(void **state)
     struct op_env_ops ops = *op_env_default()->ops;
     ops.fsync = refuse_fsync;
     struct op_env env = {.ops = &ops};
-    const struct op_schema_step steps[] = {op_schema_steps[0], {"CREATE TABLE t(x INTEGER);"}};
+    const struct op_schema_step steps[] = {
+        op_schema_steps[0], op_schema_steps[1], {"CREATE TABLE t(x INTEGER);"}};
     sqlite3 *db = open_database(w);
     int version = 0;
     int64_t value = 0;
-    assert_fails(w, op_schema_migrate(db, &env, w->dir, "x", steps, 2, &version, &w->err),
+    assert_fails(w, op_schema_migrate(db, &env, w->dir, "x", steps, 3, &version, &w->err),
                  OP_IO, "copy of the ledger");
     assert_ok(w, op_sq_query_int(db, "x", "PRAGMA user_version", &value, &w->err));
-    assert_true(value == 1);
+    assert_true(value == 2);
     char copy[512];
     assert_int_equal(count_copies(w->dir, copy), 0);
     sqlite3_close(db);
