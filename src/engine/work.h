@@ -32,6 +32,7 @@ struct op_work {
     struct op_sqlenv *sql; /* opened when first needed */
     bool columns_known;
     bool fresh;
+    bool polled; /* the last step was a poll: see step_work */
     int64_t deliver_due_ms;
     int64_t
         waits_for_job; /* another job holds the identical request this one waits for; 0 none */
@@ -51,6 +52,7 @@ struct op_engine {
     size_t lane_count;
     struct op_work *works;
     int64_t due_ms;        /* earliest due time met during this step */
+    int64_t last_turn;     /* the job that stepped last, where jobs take turns */
     int64_t fetched_batch; /* its result files were written by this process, last; 0 none */
 };
 
