@@ -108,12 +108,14 @@ static enum op_rc split_raw(const struct op_plan *plan, struct op_str line,
                             struct op_str *ret_params, struct op_err *err)
 {
     struct op_json root;
+    const char *endpoint;
     if (!scratch->parser)
         scratch->parser = op_json_parser_new();
     if (!line.ptr)
         return op_fail_as(err, OP_INVAL, OP_DISP_REJECT, "the record's 'line' is NULL");
     if (op_json_parse(scratch->parser, line.ptr, line.len, false, &root, err) ||
-        plan->lane->provider->split_line(root, line, ret_custom_id, ret_params, err)) {
+        plan->lane->provider->split_line(root, line, ret_custom_id, ret_params, &endpoint,
+                                         err)) {
         err->disp = OP_DISP_REJECT;
         return op_err_wrap(err, "this line is no request in the form of %s",
                            plan->lane->provider->name);

@@ -50,14 +50,14 @@ static void test_headers(void **state)
     value[sizeof(value) - 1] = '\0';
     /* Long values make the store move; the earlier ones must still be right. */
     assert_int_equal(op_exchange_header(&x, "a", "one", &err), OP_OK);
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < OP_EXCHANGE_HEADERS - 2; i++)
         assert_int_equal(op_exchange_header(&x, "b", value, &err), OP_OK);
     assert_int_equal(op_exchange_header(&x, "c", "", &err), OP_OK);
     assert_int_equal(x.header_count, OP_EXCHANGE_HEADERS);
     assert_string_equal(x.headers[0].name, "a");
     assert_string_equal(x.headers[0].value, "one");
-    assert_string_equal(x.headers[6].value, value);
-    assert_string_equal(x.headers[7].value, "");
+    assert_string_equal(x.headers[OP_EXCHANGE_HEADERS - 2].value, value);
+    assert_string_equal(x.headers[OP_EXCHANGE_HEADERS - 1].value, "");
     assert_int_equal(op_exchange_header(&x, "d", "more", &err), OP_INVAL);
     assert_int_equal(x.header_count, OP_EXCHANGE_HEADERS);
     op_exchange_release(&x);
@@ -210,12 +210,19 @@ static void test_registry(void **state)
     (void)state;
     for (const struct op_provider_ops *const *p = op_providers(); *p; p++) {
         assert_ptr_equal(op_provider_find((*p)->name), *p);
-        assert_ptr_equal(op_provider_for_model((*p)->default_model), *p);
+        if ((*p)->default_model)
+            assert_ptr_equal(op_provider_for_model((*p)->default_model), *p);
+        assert_true((*p)->default_url || (*p)->url_env);
+        assert_non_null((*p)->endpoints[0]);
+        assert_non_null((*p)->model_prefixes);
         assert_true((*p)->limits.max_requests > 0 && (*p)->limits.max_bytes > 0);
         assert_true((*p)->params && (*p)->split_line && (*p)->create && (*p)->get);
         assert_true((*p)->list && (*p)->cancel && (*p)->results && (*p)->decode_create);
         assert_true((*p)->decode_batch && (*p)->decode_list && (*p)->decode_result);
-        assert_non_null((*p)->decode_error);
+        assert_true((*p)->framing && (*p)->amend && (*p)->unfold && (*p)->decode_error);
+        assert_true((*p)->upload_begin && (*p)->upload && (*p)->decode_upload);
+        assert_true((*p)->files && (*p)->decode_files && (*p)->remove_file);
+        assert_true((*p)->ask && (*p)->fold);
     }
     assert_string_equal(op_provider_find("anthropic")->key_env, "ANTHROPIC_API_KEY");
     assert_null(op_provider_find("nobody"));
