@@ -61,7 +61,7 @@ OP_MUST_CHECK enum op_rc op_openai_endpoint_find(const struct op_provider_ops *o
 /* openai_models.c: what a model of OpenAI is known to refuse, told by its name. NULL when nothing
  * is known against it, else how to mend it. */
 const char *op_openai_refuses_sampling(const char *model);
-const char *op_openai_refuses_effort(const char *model);
+const char *op_openai_refuses_effort(const char *model, const char *effort);
 /* Takes max_completion_tokens only; the older max_tokens is refused. */
 bool op_openai_is_reasoning(struct op_str model);
 

@@ -13,12 +13,14 @@ static const struct family {
     const char *prefix;
     bool reasons; /* takes effort, and max_completion_tokens but not max_tokens */
     bool samples; /* takes temperature and top_p */
+    bool always;  /* reasoning cannot be switched off: no effort "none" or "minimal" */
 } families[] = {
-    {"gpt-3.5", false, true},    {"gpt-4", false, true},
-    {"chatgpt-4o", false, true}, {"gpt-5", true, false},
-    {"gpt-6", true, false},      {"o1", true, false},
-    {"o3", true, false},         {"o4", true, false},
-    {"codex-", true, false},     {"text-embedding-", false, false},
+    {"gpt-3.5", false, true, false},    {"gpt-4", false, true, false},
+    {"chatgpt-4o", false, true, false}, {"gpt-5", true, false, false},
+    {"gpt-6", true, false, false},      {"gpt-6.1", true, false, true},
+    {"gpt-6.2", true, false, true},     {"o1", true, false, false},
+    {"o3", true, false, false},         {"o4", true, false, false},
+    {"codex-", true, false, false},     {"text-embedding-", false, false, false},
 };
 
 static const struct family *family_of(struct op_str model)
@@ -53,10 +55,13 @@ const char *op_openai_refuses_sampling(const char *model)
     return f->reasons ? "remove it and steer with the prompt or with effort" : "remove it";
 }
 
-const char *op_openai_refuses_effort(const char *model)
+const char *op_openai_refuses_effort(const char *model, const char *effort)
 {
     const struct family *f = family_of(op_str_from(model));
-    return f && !f->reasons ? "remove it, or choose a model that reasons" : NULL;
+    if (f && !f->reasons)
+        return "remove it, or choose a model that reasons";
+    bool least = strcmp(effort, "none") == 0 || strcmp(effort, "minimal") == 0;
+    return f && f->always && least ? "use low" : NULL;
 }
 
 bool op_openai_is_reasoning(struct op_str model)

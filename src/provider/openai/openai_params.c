@@ -70,10 +70,10 @@ static enum op_rc check_basics(const struct ask *ask, struct op_err *err)
                        "%s: 'effort' must be none, minimal, low, medium, high, xhigh or max, "
                        "not '%s'",
                        ask->place, s->effort);
-    const char *mend = s->effort ? op_openai_refuses_effort(s->model) : NULL;
+    const char *mend = s->effort ? op_openai_refuses_effort(s->model, s->effort) : NULL;
     if (mend)
-        return op_fail(err, OP_INVAL, "%s: %s refuses 'effort'; %s", ask->place, s->model,
-                       mend);
+        return op_fail(err, OP_INVAL, "%s: %s refuses 'effort' %s; %s", ask->place, s->model,
+                       s->effort, mend);
     return OP_OK;
 }
 

@@ -173,7 +173,10 @@ static void test_settings(void **state)
     check_refusal(ops, &s, "'effort' must be");
     s = settings_of("gpt-4o", NULL);
     s.effort = "low";
-    check_refusal(ops, &s, "gpt-4o refuses 'effort'");
+    check_refusal(ops, &s, "gpt-4o refuses 'effort' low");
+    s = settings_of("gpt-6.2-sol", NULL);
+    s.effort = "none";
+    check_refusal(ops, &s, "gpt-6.2-sol refuses 'effort' none; use low");
     s = settings_of("text-embedding-3-small", "embeddings");
     s.has_system = true;
     check_refusal(ops, &s, "an embedding has no 'system'");
