@@ -139,6 +139,11 @@ static const struct want errors[] = {
     {BAD_LINE("500", API_ERROR("server_error", "null", "m")), OP_RESULT_ERRORED, NULL, NULL,
      "server_error", "m", OP_DISP_RETRY},
     {BAD_LINE("503", "{}"), OP_RESULT_ERRORED, NULL, NULL, "http_error", NULL, OP_DISP_RETRY},
+    /* an answer and an error at once: no success */
+    {"{\"custom_id\":\"a\",\"response\":{\"status_code\":200,\"body\":" CHAT(
+         "stop",
+         "{\"content\":\"A\"}") "},\"error\":{\"code\":\"server_error\",\"message\":\"m\"}}",
+     OP_RESULT_ERRORED, NULL, NULL, "server_error", "m", OP_DISP_RETRY},
     /* counted as completed, and empty */
     {BAD_LINE("0", "{}"), OP_RESULT_ERRORED, NULL, NULL, "no_answer", NULL, OP_DISP_RETRY},
     {BAD_LINE("200", "{}"), OP_RESULT_ERRORED, NULL, NULL, "no_answer", NULL, OP_DISP_RETRY},
