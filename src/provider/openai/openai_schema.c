@@ -216,8 +216,8 @@ static enum op_rc check_object(struct walk *w, struct op_json schema)
     return OP_OK;
 }
 
-/* Strict mode knows no optional property: one that may be left out becomes one that may be null, and
- * such a null is taken out of the answer before it is checked (pipeline/answer.h). */
+/* Strict mode knows no optional property: one that may be left out becomes one that may be null,
+ * and such a null is taken out of the answer before it is checked (pipeline/answer.h). */
 static enum op_rc write_property(struct walk *w, struct op_json schema, struct op_str name,
                                  struct op_json value)
 {
