@@ -5,7 +5,8 @@
 /*
  * Model:     from a result's text to a checked answer. With a schema the text must be one JSON
  *            document that satisfies it; a document inside a Markdown fence or with prose around it
- *            is taken out first (and said as a warning). Without a schema any text is an answer.
+ *            is taken out first (and said as a warning). A null member that the schema does not take
+ *            counts as left out (pipeline/answer_null.h). Without a schema any text is an answer.
  * Ownership: the answer points into the checker's buffers until its next call.
  * Threads:   one checker per thread.
  */

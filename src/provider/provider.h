@@ -188,10 +188,11 @@ struct op_provider_ops {
     const char *url_env;                   /* "ANTHROPIC_BASE_URL" */
     const char *extra_env[OP_LANE_EXTRAS]; /* more settings: version, organisation; NULL none */
     const char *default_url;               /* NULL: there is none, url_env must be set */
-    const char *default_model;
-    const char *const *model_prefixes; /* models of this provider begin so: "claude-" */
-    const char *const *endpoints;      /* "responses", ...; the first is the default */
-    const struct op_dialect *dialect;  /* the driver's own; NULL none */
+    const char *default_model;             /* NULL: the user has to name one */
+    const char *const
+        *model_prefixes;          /* models of this provider begin so: "claude-"; may be none */
+    const char *const *endpoints; /* "responses", ...; the first is the default */
+    const struct op_dialect *dialect; /* the driver's own; NULL none */
     struct op_provider_limits limits;
     bool has_tags;       /* a batch can carry our tag: reconciliation is exact */
     bool has_upload;     /* the batch file is uploaded before the create, which is then small */
@@ -207,11 +208,12 @@ struct op_provider_ops {
      * goes out stripped of the keywords the provider does not take; the full one stays our check. */
     enum op_rc (*params)(const struct op_lane *lane, const struct op_request_settings *settings,
                          struct op_params_form *ret, struct op_err *err);
-    /* Reads one line of a file in the provider's own batch form: custom_id, and params as the raw
-     * slice of line. OP_INVAL says what is missing. */
+    /* Reads one line of a file in the provider's own batch form: custom_id, params as the raw slice
+     * of line, and the endpoint it goes to (one of provider->endpoints, or of a provider that
+     * speaks the same form). OP_INVAL says what is missing. */
     enum op_rc (*split_line)(struct op_json root, struct op_str line,
                              struct op_str *ret_custom_id, struct op_str *ret_params,
-                             struct op_err *err);
+                             const char **ret_endpoint, struct op_err *err);
 
     /* The params with an amendment; everything else is passed on by value. */
     enum op_rc (*amend)(struct op_json params, const struct op_amend *amend, struct op_buf *ret,
