@@ -3,10 +3,12 @@
 
 #include "base/str.h"
 #include "provider/anthropic/anthropic.h"
+#include "provider/gemini/gemini.h"
 #include "provider/provider.h"
 
 static const struct op_provider_ops *const providers[] = {
     &op_provider_anthropic,
+    &op_provider_gemini,
     NULL,
 };
 
