@@ -4,11 +4,13 @@
 #include "base/str.h"
 #include "provider/anthropic/anthropic.h"
 #include "provider/gemini/gemini.h"
+#include "provider/mistral/mistral.h"
 #include "provider/provider.h"
 
 static const struct op_provider_ops *const providers[] = {
     &op_provider_anthropic,
     &op_provider_gemini,
+    &op_provider_mistral,
     NULL,
 };
 
