@@ -12,7 +12,7 @@
 
 /* The largest page that the Files API documents (gemini.md 3); the list of batches tells none. */
 #define PAGE_MAX 100
-/* Of the names for JSON Lines that the API has taken (gemini.md 3), the one with fewest refusals. */
+/* Of the names for JSON Lines that the API has taken, the one to try first (gemini.md 3). */
 #define FILE_MIME "application/jsonl"
 
 bool op_gemini_embeds(const char *endpoint)

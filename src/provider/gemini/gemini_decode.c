@@ -19,8 +19,8 @@ enum end {
     NO_END,
 };
 
-/* The wire says BATCH_STATE_, the SDKs and part of the documentation JOB_STATE_ (gemini.md 0.2). The
- * last four belong to the shared enum of the SDKs. */
+/* The wire says BATCH_STATE_, the SDKs and part of the documentation JOB_STATE_ (gemini.md 0.2).
+ * The last four belong to the shared enum of the SDKs. */
 static enum end read_end(struct op_str name)
 {
     static const char *const families[] = {"BATCH_STATE_", "JOB_STATE_"};

@@ -22,8 +22,8 @@ struct part {
     char *pointer;
 };
 
-/* All that holds at one place of the answer. A keyword is read from the first part that has it; what
- * the others say of it is left out, which only loosens. */
+/* All that holds at one place of the answer. A keyword is read from the first part that has it;
+ * what the others say of it is left out, which only loosens. */
 struct view {
     struct part parts[PARTS_MAX];
     size_t count;
@@ -306,8 +306,8 @@ static void write_text_enum(struct walk *w, const struct view *view)
     }
 }
 
-/* Of the formats only this one does anything; others have been refused. Patterns are left out: whose
- * dialect they would be is not told. */
+/* Of the formats only this one does anything; others have been refused. Patterns are left out:
+ * whose dialect they would be is not told. */
 static void write_string(struct walk *w, const struct view *view)
 {
     write_text_enum(w, view);

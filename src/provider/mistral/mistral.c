@@ -39,8 +39,8 @@ static enum op_rc add_key(const struct op_lane *lane, struct op_exchange *x, str
     return rc;
 }
 
-/* Begins an exchange with base + path + [/id] + tail; type: of the body, NULL when there is none. On
- * failure nothing is left to release. */
+/* Begins an exchange with base + path + [/id] + tail; type: of the body, NULL when there is none.
+ * On failure nothing is left to release. */
 static enum op_rc begin(const struct op_lane *lane, const char *method, const char *path,
                         const char *id, const char *tail, const char *type,
                         struct op_exchange *ret, struct op_err *err)
