@@ -199,6 +199,8 @@ struct op_provider_ops {
     bool one_model;      /* all requests of a batch have one model and one endpoint */
     bool lane_is_serial; /* one SENDING or AMBIGUOUS batch at a time (no tags) */
     bool has_batch;      /* false: only the realtime lane */
+    /* No order of listings is promised, so that they are read to their end; false: newest first */
+    bool list_is_unordered;
 
     void (*framing)(const struct op_lane *lane, const char *endpoint,
                     struct op_batch_framing *ret);
@@ -242,6 +244,7 @@ struct op_provider_ops {
                                 struct op_err *err);
     enum op_rc (*files)(const struct op_lane *lane, const char *cursor, struct op_exchange *ret,
                         struct op_err *err); /* newest first; cursor "": first page */
+    /* next_cursor as in decode_list. */
     enum op_rc (*decode_files)(const struct op_http_reply *reply,
                                void (*fn)(void *arg, const struct op_remote_file *file),
                                void *arg, char next_cursor[256], struct op_err *err);
@@ -258,11 +261,13 @@ struct op_provider_ops {
     enum op_create_class (*decode_create)(enum op_rc transport,
                                           const struct op_http_reply *reply,
                                           struct op_remote_batch *ret, struct op_err *err);
-    /* A get or cancel reply. Non-2xx: OP_NOTFOUND for 404/410, else OP_REMOTE with disposition. */
+    /* A get or cancel reply. Non-2xx: OP_NOTFOUND for 404/410, else OP_REMOTE with disposition.
+     * A cancel may be answered without the batch: then the id is "". */
     enum op_rc (*decode_batch)(const struct op_http_reply *reply, struct op_remote_batch *ret,
                                struct op_err *err);
-    /* A page of the list: calls fn for each batch, newest first; next_cursor (256 bytes) is "" on
-     * the last page. */
+    /* A page of the list: calls fn for each batch, newest first unless list_is_unordered;
+     * next_cursor (256 bytes) holds the cursor that this page was asked with, and then the next
+     * one, "" on the last page. */
     enum op_rc (*decode_list)(const struct op_http_reply *reply,
                               void (*fn)(void *arg, const struct op_remote_batch *batch),
                               void *arg, char next_cursor[256], struct op_err *err);
