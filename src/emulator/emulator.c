@@ -19,7 +19,7 @@
 #define REPLY_MAX        ((size_t)512 * 1024 * 1024)
 #define LISTEN_DEFAULT   "127.0.0.1:0"
 
-const struct op_emu_api *const op_emu_apis[] = {&op_emu_anthropic, NULL};
+const struct op_emu_api *const op_emu_apis[] = {&op_emu_anthropic, &op_emu_openai, NULL};
 
 /* ---- shared state ---- */
 
@@ -76,12 +76,15 @@ static bool path_fits(const char *pattern, struct op_str path, struct op_str *re
     for (const char *p = pattern; *p; p++) {
         if (p[0] == '{' && p[1] == '}') {
             size_t start = at;
-            while (at < path.len && path.ptr[at] != '/')
+            while (at < path.len && path.ptr[at] != '/' && path.ptr[at] != p[2])
                 at++;
             if (at == start)
                 return false;
             *ret_id = (struct op_str){path.ptr + start, at - start};
             p++;
+        } else if (*p == '*') {
+            while (at < path.len && path.ptr[at] != '/')
+                at++;
         } else if (at >= path.len || path.ptr[at++] != *p) {
             return false;
         }
@@ -358,6 +361,8 @@ static enum op_rc open_parts(struct op_emulator *em, const struct op_emulator_op
         rc = op_emu_script_open(em->env, options->answers, &em->script, err);
     if (!rc)
         rc = op_emu_store_open(em->env, options->dir, options->seed, &em->store, err);
+    if (!rc)
+        rc = op_emu_files_open(em->env, options->dir, &em->files, err);
     if (rc)
         return rc;
     /* A folder that ran ahead of the wall clock goes on from where it was. */
@@ -365,6 +370,8 @@ static enum op_rc open_parts(struct op_emulator *em, const struct op_emulator_op
         (options->start_ms ? options->start_ms : em->env->ops->now_ms(em->env)) * 1000;
     if (op_emu_store_last_us(em->store) > start_us)
         start_us = op_emu_store_last_us(em->store);
+    if (op_emu_files_last_us(em->files) > start_us)
+        start_us = op_emu_files_last_us(em->files);
     op_emu_clock_init(&em->clock, start_us, em->speed);
     return OP_OK;
 }
@@ -441,6 +448,7 @@ void op_emulator_stop(struct op_emulator *em)
         MHD_stop_daemon(em->daemon);
     if (em->processing)
         pthread_join(em->processor, NULL);
+    op_emu_files_close(em->files);
     op_emu_store_close(em->store);
     op_emu_script_close(em->script);
     op_emu_faults_close(em->faults);

@@ -122,6 +122,17 @@ static bool apply_before(struct op_emu_call *call, const struct op_emu_rule *rul
     case OP_EMU_NOT_FOUND:
         call->api->error(call, 404, rule->type, rule->message);
         return true;
+    case OP_EMU_NO_BATCH:
+        call->api->error(call, 404, rule->type, rule->message ? rule->message : "Not found");
+        return true;
+    case OP_EMU_RATE_LIMIT:
+        call->api->rate_limit(call, rule->seconds);
+        return true;
+    case OP_EMU_ERROR_WITH_200:
+        call->api->error(call, rule->status < 0 ? 400 : (int)rule->status, rule->type,
+                         rule->message);
+        call->reply.status = 200;
+        return true;
     default:
         return false;
     }

@@ -17,6 +17,7 @@
 #include "emulator/cache.h"
 #include "emulator/clock.h"
 #include "emulator/faults.h"
+#include "emulator/files.h"
 #include "emulator/script.h"
 #include "emulator/store.h"
 
@@ -26,6 +27,7 @@ struct op_emulator {
     struct op_env *env;
     struct op_emu_clock clock;
     struct op_emu_store *store;
+    struct op_emu_files *files;
     struct op_emu_faults *faults;
     struct op_emu_script *script;
     struct op_emu_cache *cache;
