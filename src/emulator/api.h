@@ -26,6 +26,7 @@ struct op_emu_route {
     /* "/v1/messages/batches/{}": {} is one segment (up to what follows it in the pattern), handed
      * over as call->id; a * is any run of characters without a slash. */
     const char *path;
+    const char *query; /* a parameter that must be there; NULL: none */
     enum op_emu_operation on;
     void (*handle)(struct op_emu_call *call); /* the whole body has arrived */
     /* A body that is streamed: begin once, add for each piece, release always. NULL: the body is

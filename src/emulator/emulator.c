@@ -19,7 +19,8 @@
 #define REPLY_MAX        ((size_t)512 * 1024 * 1024)
 #define LISTEN_DEFAULT   "127.0.0.1:0"
 
-const struct op_emu_api *const op_emu_apis[] = {&op_emu_anthropic, &op_emu_openai, NULL};
+const struct op_emu_api *const op_emu_apis[] = {&op_emu_anthropic, &op_emu_gemini,
+                                                &op_emu_openai, NULL};
 
 /* ---- shared state ---- */
 
@@ -100,7 +101,8 @@ static bool find_route(struct op_emu_call *call, const struct op_emu_api *api)
         if (!path_fits(route->path, call->path, &id))
             continue;
         call->api = api; /* also when only the method is wrong: the error has its form */
-        if (strcmp(route->method, call->method) != 0)
+        if (strcmp(route->method, call->method) != 0 ||
+            (route->query && !op_emu_call_query(call, route->query).ptr))
             continue;
         call->route = route;
         if (id.ptr)
@@ -373,6 +375,7 @@ static enum op_rc open_parts(struct op_emulator *em, const struct op_emulator_op
     if (op_emu_files_last_us(em->files) > start_us)
         start_us = op_emu_files_last_us(em->files);
     op_emu_clock_init(&em->clock, start_us, em->speed);
+    em->resumables = op_emu_resumables_new(em->files);
     return OP_OK;
 }
 
@@ -448,6 +451,7 @@ void op_emulator_stop(struct op_emulator *em)
         MHD_stop_daemon(em->daemon);
     if (em->processing)
         pthread_join(em->processor, NULL);
+    op_emu_resumables_free(em->resumables);
     op_emu_files_close(em->files);
     op_emu_store_close(em->store);
     op_emu_script_close(em->script);

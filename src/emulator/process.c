@@ -361,7 +361,8 @@ void *op_emu_process(void *emulator)
             sleep_until(em, has_due, batch.due_us, seen);
             continue;
         }
-        if (end_batch(em, &batch, &err) && err.rc != OP_STOPPED) {
+        if (end_batch(em, &batch, &err) && err.rc != OP_STOPPED &&
+            err.rc != OP_NOTFOUND) { /* deleted meanwhile */
             op_emu_fail(em, &err);
             return NULL;
         }

@@ -18,6 +18,7 @@
 #include "emulator/clock.h"
 #include "emulator/faults.h"
 #include "emulator/files.h"
+#include "emulator/resumable.h"
 #include "emulator/script.h"
 #include "emulator/store.h"
 
@@ -28,6 +29,7 @@ struct op_emulator {
     struct op_emu_clock clock;
     struct op_emu_store *store;
     struct op_emu_files *files;
+    struct op_emu_resumables *resumables;
     struct op_emu_faults *faults;
     struct op_emu_script *script;
     struct op_emu_cache *cache;

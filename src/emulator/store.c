@@ -674,6 +674,21 @@ int64_t op_emu_store_enqueued(struct op_emu_store *store, const char *provider,
     return tokens;
 }
 
+int64_t op_emu_store_count(struct op_emu_store *store, const char *provider, int64_t since_us,
+                           bool open)
+{
+    int64_t count = 0;
+    pthread_mutex_lock(&store->lock);
+    for (size_t i = store->count; i-- > 0;) {
+        const struct op_emu_batch *batch = &store->rows[i]->batch;
+        if (!batch->deleted && batch->created_us > since_us && !(open && batch->settled) &&
+            strcmp(batch->provider, provider) == 0)
+            count++;
+    }
+    pthread_mutex_unlock(&store->lock);
+    return count;
+}
+
 static bool take_end(void *arg, struct op_emu_batch *batch)
 {
     const struct op_emu_batch *ended = arg;

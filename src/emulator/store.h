@@ -138,6 +138,9 @@ bool op_emu_store_due(struct op_emu_store *store, struct op_emu_batch *ret);
 /* Requests of unfinished batches. */
 int64_t op_emu_store_queued(struct op_emu_store *store);
 
+/* Batches of a provider created after since_us; open: unfinished ones alone. */
+int64_t op_emu_store_count(struct op_emu_store *store, const char *provider, int64_t since_us,
+                           bool open);
 /* Input tokens of the unfinished batches of a model at a provider. */
 int64_t op_emu_store_enqueued(struct op_emu_store *store, const char *provider,
                               struct op_str model);

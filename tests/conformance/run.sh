@@ -39,6 +39,10 @@ install() {
         python_sdk openai "${OPENAI_PYTHON:-}"
         node_sdk openai "${OPENAI_NODE:-}"
         ;;
+    gemini)
+        python_sdk google-genai "${GEMINI_PYTHON:-}"
+        node_sdk @google/genai "${GEMINI_NODE:-}"
+        ;;
     *)
         echo "conformance: no provider '$1'" >&2
         exit 2
@@ -86,7 +90,7 @@ speed_of() {
     esac
 }
 
-[ $# -gt 0 ] || set -- anthropic openai
+[ $# -gt 0 ] || set -- anthropic openai gemini
 failed=0
 for provider in "$@"; do
     install "$provider"
