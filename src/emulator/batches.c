@@ -69,6 +69,13 @@ enum op_emu_phase op_emu_batch_phase(const struct op_emu_batch *batch,
     return now_us < batch->full_us ? OP_EMU_RUNNING : OP_EMU_FINALIZING;
 }
 
+int64_t op_emu_batch_now(const struct op_emu_call *call, const struct op_emu_batch *batch)
+{
+    if (call->route->on == OP_EMU_ON_CREATE)
+        return batch->created_us;
+    return op_emu_clock_now(&call->emulator->clock);
+}
+
 int64_t op_emu_batch_progress(const struct op_emu_batch *batch, int64_t now_us)
 {
     int64_t passed = now_us - batch->start_us, all = batch->full_us - batch->start_us;

@@ -41,6 +41,8 @@ enum op_emu_phase op_emu_batch_phase(const struct op_emu_batch *batch,
 /* The quirks of a batch and those of this answer. */
 struct op_emu_quirks op_emu_batch_quirks(const struct op_emu_call *call,
                                          const struct op_emu_batch *batch);
+/* When this answer is about: a create tells of the batch as it was made, however long that took. */
+int64_t op_emu_batch_now(const struct op_emu_call *call, const struct op_emu_batch *batch);
 /* Requests finished so far, while it runs. */
 int64_t op_emu_batch_progress(const struct op_emu_batch *batch, int64_t now_us);
 

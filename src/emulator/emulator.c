@@ -20,7 +20,7 @@
 #define LISTEN_DEFAULT   "127.0.0.1:0"
 
 const struct op_emu_api *const op_emu_apis[] = {&op_emu_anthropic, &op_emu_gemini,
-                                                &op_emu_openai, NULL};
+                                                &op_emu_mistral, &op_emu_openai, NULL};
 
 /* ---- shared state ---- */
 

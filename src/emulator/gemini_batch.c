@@ -64,7 +64,7 @@ static struct view look_at(struct op_emu_call *call, const struct op_emu_batch *
                            struct op_json_parser *parser)
 {
     struct op_err err = OP_ERR_INIT;
-    struct view view = {.now = op_emu_clock_now(&call->emulator->clock),
+    struct view view = {.now = op_emu_batch_now(call, batch),
                         .quirks = op_emu_batch_quirks(call, batch),
                         .listed = call->route->on == OP_EMU_ON_LIST};
     if (op_json_parse(parser, batch->meta, strlen(batch->meta), false, &view.meta, &err))

@@ -51,9 +51,11 @@ struct op_openai_turn {
     int64_t id_a, id_b; /* numbers the ids are made of */
     struct op_emu_talk talk;
 
+    struct op_str
+        model; /* of the whole batch, where its lines do not say it; out: the one used */
+
     /* Out: */
     struct op_openai_problem problem;
-    struct op_str model;
 };
 void op_openai_turn_init(struct op_openai_turn *turn, struct op_emulator *emulator,
                          struct op_arena *arena);
@@ -61,8 +63,7 @@ void op_openai_turn_release(struct op_openai_turn *turn);
 /* Appends the answer's body, or sets problem and appends nothing. executed: the body was right. */
 void op_openai_answer(struct op_openai_turn *turn, struct op_buf *out, bool *ret_executed);
 
-struct op_openai_problem op_openai_check(struct op_json body, enum op_openai_kind kind,
-                                         bool mistral, struct op_arena *arena);
+struct op_openai_problem op_openai_check(const struct op_openai_turn *turn);
 /* Reads prompt, schema and limits of a body into talk. */
 void op_openai_prompt(struct op_emu_talk *talk, struct op_json body, enum op_openai_kind kind);
 

@@ -338,8 +338,10 @@ static void take_error(struct op_openai_turn *turn)
 void op_openai_answer(struct op_openai_turn *turn, struct op_buf *out, bool *ret_executed)
 {
     struct op_json_out json;
-    turn->model = op_json_str(op_json_get(turn->body, "model"));
-    turn->problem = op_openai_check(turn->body, turn->kind, turn->mistral, turn->arena);
+    struct op_str model = op_json_str(op_json_get(turn->body, "model"));
+    if (model.ptr)
+        turn->model = model;
+    turn->problem = op_openai_check(turn);
     *ret_executed = turn->problem.message == NULL;
     if (turn->problem.message)
         return;
@@ -484,13 +486,15 @@ void op_openai_realtime(struct op_emu_call *call, enum op_openai_kind kind, bool
     turn.id_b = atomic_fetch_add(&em->next_request, 1);
     turn.talk.fired = &call->fired;
     if (op_json_parse(parser, call->body.ptr, call->body.len, true, &turn.body, &err)) {
-        op_openai_refuse(call, 400, NULL, "We could not parse the JSON body of your request.");
+        call->api->error(call, 400, NULL, "We could not parse the JSON body of your request.");
         return;
     }
     op_emu_reply_begin(call, 200, "application/json");
     op_openai_answer(&turn, &call->reply.body, &executed);
     if (executed && !op_emu_talk_bill(call, &turn.talk, turn.body, turn.model))
         return;
-    if (turn.problem.message)
+    if (turn.problem.message && mistral)
+        call->api->error(call, turn.problem.status, turn.problem.type, turn.problem.message);
+    else if (turn.problem.message)
         op_openai_problem(call, &turn.problem);
 }

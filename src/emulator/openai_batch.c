@@ -161,7 +161,7 @@ static struct view look_at(struct op_emu_call *call, const struct op_emu_batch *
 {
     struct op_err err = OP_ERR_INIT;
     struct view view = {
-        .now = op_emu_clock_now(&call->emulator->clock),
+        .now = op_emu_batch_now(call, batch),
         .quirks = op_emu_batch_quirks(call, batch),
         .shows_output = true,
     };

@@ -243,10 +243,8 @@ static void check_input(struct check *check, enum op_openai_kind kind)
                INPUTS_MAX);
 }
 
-static void check_model(struct check *check)
+static void check_model(struct check *check, struct op_str name)
 {
-    struct op_json model = op_json_get(check->body, "model");
-    struct op_str name = op_json_str(model);
     if (!name.len) {
         refuse(check, NULL, NULL, "you must provide a model parameter");
         return;
@@ -260,25 +258,25 @@ static void check_model(struct check *check)
         check->problem.status = 404;
 }
 
-struct op_openai_problem op_openai_check(struct op_json body, enum op_openai_kind kind,
-                                         bool mistral, struct op_arena *arena)
+struct op_openai_problem op_openai_check(const struct op_openai_turn *turn)
 {
-    struct check check = {.body = body, .arena = arena, .mistral = mistral};
+    struct op_json body = turn->body;
+    struct check check = {.body = body, .arena = turn->arena, .mistral = turn->mistral};
     if (!op_json_is(body, OP_JSON_OBJECT)) {
         refuse(&check, NULL, NULL, "The body must be a JSON object.");
         return check.problem;
     }
-    check_model(&check);
-    check_input(&check, kind);
-    if (!mistral)
-        check_names(&check, kind);
+    check_model(&check, turn->model);
+    check_input(&check, turn->kind);
+    if (!turn->mistral)
+        check_names(&check, turn->kind);
     if (op_json_bool(op_json_get(body, "stream"), false))
         refuse(&check, NULL, "stream", "Streaming is not supported; leave 'stream' out.");
     struct op_json format = op_json_pointer(body, OP_STR("/text/format"));
-    if (kind == OP_OPENAI_RESPONSES)
+    if (turn->kind == OP_OPENAI_RESPONSES)
         check_format(&check, format, format, "text.format");
     format = op_json_get(body, "response_format");
-    if (kind == OP_OPENAI_CHAT)
+    if (turn->kind == OP_OPENAI_CHAT)
         check_format(&check, format, op_json_get(format, "json_schema"), "response_format");
     return check.problem;
 }

@@ -45,7 +45,7 @@ void op_openai_upload_begin(struct op_emu_call *call)
     upload->call = call;
     call->state = upload;
     if (!op_emu_multipart_init(&upload->form, type, &call->arena, on_file, upload))
-        op_openai_refuse(call, 400, NULL,
+        call->api->error(call, 400, NULL,
                          "The request must be multipart/form-data with a boundary.");
 }
 
@@ -82,13 +82,13 @@ static bool is_refused(struct op_emu_call *call, struct op_openai_upload *upload
     if (upload->broken)
         op_openai_disk_failed(call, &upload->failed);
     else if (upload->form.broken || !upload->form.complete)
-        op_openai_refuse(call, 400, NULL, "There was an error parsing the body.");
+        call->api->error(call, 400, NULL, "There was an error parsing the body.");
     else if (!purpose.len && !upload->form.count)
-        op_openai_refuse(call, 400, NULL, "The form is empty.");
+        call->api->error(call, 400, NULL, "The form is empty.");
     else if (!upload->filename)
-        op_openai_refuse(call, 400, "file", "Missing required parameter: 'file'.");
+        call->api->error(call, 400, NULL, "Missing required parameter: 'file'.");
     else if (upload->receiving.writer.total > OP_OPENAI_FILE_MAX)
-        op_openai_refuse(call, 400, NULL, "File is too large.");
+        call->api->error(call, 400, NULL, "File is too large.");
     else
         return false;
     return true;
@@ -111,7 +111,7 @@ bool op_openai_upload_keep(struct op_emu_call *call, const char *id, struct op_e
     struct op_openai_upload *upload = call->state;
     struct op_err err = OP_ERR_INIT;
     struct op_str purpose = op_emu_multipart_field(&upload->form, "purpose");
-    int64_t seconds = lifetime(upload, purpose);
+    int64_t seconds = call->api == &op_emu_openai ? lifetime(upload, purpose) : 0;
     if (is_refused(call, upload, purpose))
         return false;
     if (seconds < 0) {
@@ -122,7 +122,7 @@ bool op_openai_upload_keep(struct op_emu_call *call, const char *id, struct op_e
     struct op_emu_file file = {
         .provider = call->api->name,
         .name = upload->filename,
-        .purpose = purpose.ptr,
+        .purpose = purpose.ptr ? purpose.ptr : "fine-tune",
         .mime = "application/jsonl",
         .seq = op_emu_files_next_seq(call->emulator->files),
         .created_us = op_emu_clock_now(&call->emulator->clock),
@@ -268,7 +268,7 @@ bool op_openai_find_file(struct op_emu_call *call, struct op_emu_file *ret)
     if (op_emu_files_get(call->emulator->files, call->api->name, call->id, now, ret) &&
         !is_archived(call, ret) && !is_late(call, ret))
         return true;
-    op_openai_refuse(call, 404, "id",
+    call->api->error(call, 404, NULL,
                      op_arena_printf(&call->arena, "No such File object: " OP_STR_FMT,
                                      OP_STR_ARG(call->id)));
     return false;

@@ -43,6 +43,10 @@ install() {
         python_sdk google-genai "${GEMINI_PYTHON:-}"
         node_sdk @google/genai "${GEMINI_NODE:-}"
         ;;
+    mistral)
+        python_sdk mistralai "${MISTRAL_PYTHON:-}"
+        node_sdk @mistralai/mistralai "${MISTRAL_NODE:-}"
+        ;;
     *)
         echo "conformance: no provider '$1'" >&2
         exit 2
@@ -85,12 +89,12 @@ stop() {
 speed_of() {
     case $1-$2 in
     anthropic-*) echo 100 ;;
-    *-plain) echo 1000 ;;
+    *-plain) echo 300 ;;
     *) echo 20000 ;;
     esac
 }
 
-[ $# -gt 0 ] || set -- anthropic openai gemini
+[ $# -gt 0 ] || set -- anthropic openai gemini mistral
 failed=0
 for provider in "$@"; do
     install "$provider"
