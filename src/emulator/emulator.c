@@ -17,7 +17,10 @@
 
 #define BODY_DEFAULT_MAX ((size_t)32 * 1024 * 1024)
 #define REPLY_MAX        ((size_t)512 * 1024 * 1024)
-#define LISTEN_DEFAULT   "127.0.0.1:0"
+/* Cleared by libmicrohttpd before each request, so not larger than headers and a piece of a body
+ * need. */
+#define CONNECTION_MEMORY ((size_t)48 * 1024)
+#define LISTEN_DEFAULT    "127.0.0.1:0"
 
 const struct op_emu_api *const op_emu_apis[] = {&op_emu_anthropic, &op_emu_gemini,
                                                 &op_emu_mistral, &op_emu_openai, NULL};
@@ -161,6 +164,7 @@ static void call_free(struct op_emu_call *call)
         return;
     if (call->state && call->route && call->route->release)
         call->route->release(call);
+    op_emu_call_give_back(call);
     op_buf_release(&call->body);
     op_buf_release(&call->reply.body);
     op_mem_free(call->reply.file);
@@ -336,7 +340,7 @@ static enum op_rc start_threads(struct op_emulator *em, const char *listen, stru
         MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL,
         NULL, on_request, em, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED,
         on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT, 4096U,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)256 * 1024, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_END);
     if (em->daemon)
         return OP_OK;
     close(fd);
@@ -457,6 +461,8 @@ void op_emulator_stop(struct op_emulator *em)
     op_emu_script_close(em->script);
     op_emu_faults_close(em->faults);
     op_emu_cache_free(em->cache);
+    while (em->parser_count > 0)
+        op_json_parser_free(em->parsers[--em->parser_count]);
     pthread_cond_destroy(&em->changed);
     pthread_mutex_destroy(&em->lock);
     op_mem_free(em->api_key);

@@ -307,15 +307,14 @@ void op_gemini_line(struct op_emu_line *line)
 
 /* ---- realtime ---- */
 
-static bool read_body(struct op_emu_call *call, struct op_json_parser *parser,
-                      struct op_json *ret)
+static bool read_body(struct op_emu_call *call, struct op_json *ret)
 {
     struct op_err err = OP_ERR_INIT;
     if (!op_gemini_model_exists(call->id)) {
         op_gemini_no_model(call, call->id, "generateContent");
         return false;
     }
-    if (!op_json_parse(parser, call->body.ptr, call->body.len, true, ret, &err))
+    if (op_emu_call_json(call, ret, &err))
         return true;
     op_gemini_error(
         call, 400, NULL,
@@ -335,11 +334,10 @@ static void begin_turn(struct op_gemini_turn *turn, struct op_emu_call *call, bo
 
 void op_gemini_generate(struct op_emu_call *call)
 {
-    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     OP_CLEANUP(op_gemini_turn_release) struct op_gemini_turn turn;
     bool executed = false;
     begin_turn(&turn, call, false);
-    if (!read_body(call, parser, &turn.request))
+    if (!read_body(call, &turn.request))
         return;
     op_emu_reply_begin(call, 200, "application/json; charset=UTF-8");
     op_gemini_answer(&turn, &call->reply.body, &executed);
@@ -374,11 +372,10 @@ static bool bill_embeddings(struct op_emu_call *call, struct op_gemini_turn *tur
 
 void op_gemini_embed(struct op_emu_call *call)
 {
-    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     OP_CLEANUP(op_gemini_turn_release) struct op_gemini_turn turn;
     struct op_json_out out;
     begin_turn(&turn, call, true);
-    if (!read_body(call, parser, &turn.request))
+    if (!read_body(call, &turn.request))
         return;
     op_emu_reply_begin(call, 200, "application/json; charset=UTF-8");
     op_json_out_init(&out, &call->reply.body, 0);
@@ -392,12 +389,11 @@ void op_gemini_embed(struct op_emu_call *call)
 
 void op_gemini_embed_many(struct op_emu_call *call)
 {
-    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     OP_CLEANUP(op_gemini_turn_release) struct op_gemini_turn turn;
     struct op_json_out out;
     struct op_json body;
     begin_turn(&turn, call, true);
-    if (!read_body(call, parser, &body))
+    if (!read_body(call, &body))
         return;
     op_emu_reply_begin(call, 200, "application/json; charset=UTF-8");
     op_json_out_init(&out, &call->reply.body, 0);
@@ -417,11 +413,10 @@ void op_gemini_embed_many(struct op_emu_call *call)
 
 void op_gemini_count(struct op_emu_call *call)
 {
-    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     OP_CLEANUP(op_gemini_turn_release) struct op_gemini_turn turn;
     struct op_json body;
     begin_turn(&turn, call, false);
-    if (!read_body(call, parser, &body))
+    if (!read_body(call, &body))
         return;
     struct op_json inner = op_gemini_get(body, "generateContentRequest");
     turn.request = op_json_ok(inner) ? inner : body;

@@ -60,9 +60,9 @@ static const char *state_of(const struct op_emu_batch *batch, const struct view 
     }
 }
 
-static struct view look_at(struct op_emu_call *call, const struct op_emu_batch *batch,
-                           struct op_json_parser *parser)
+static struct view look_at(struct op_emu_call *call, const struct op_emu_batch *batch)
 {
+    struct op_json_parser *parser = op_emu_call_parser(call, OP_EMU_PARSE_META);
     struct op_err err = OP_ERR_INIT;
     struct view view = {.now = op_emu_batch_now(call, batch),
                         .quirks = op_emu_batch_quirks(call, batch),
@@ -228,8 +228,7 @@ static void write_end(struct op_json_out *out, struct op_emu_call *call,
 static void write_operation(struct op_json_out *out, struct op_emu_call *call,
                             const struct op_emu_batch *batch)
 {
-    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
-    struct view view = look_at(call, batch, parser);
+    struct view view = look_at(call, batch);
     char text[OP_EMU_ID_MAX + 32];
     bool shows = has_output(batch, &view) && op_emu_batch_shows_output(call, batch);
     snprintf(text, sizeof(text), "batches/%s", batch->id);

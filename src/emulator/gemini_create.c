@@ -228,7 +228,6 @@ static void create_from(struct creation *c, struct op_json input)
 
 static void create(struct op_emu_call *call, bool embeds)
 {
-    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     struct op_err err = OP_ERR_INIT;
     struct op_json body;
     if (!op_gemini_model_exists(call->id)) {
@@ -236,7 +235,7 @@ static void create(struct op_emu_call *call, bool embeds)
                            embeds ? "asyncBatchEmbedContent" : "batchGenerateContent");
         return;
     }
-    if (op_json_parse(parser, call->body.ptr, call->body.len, true, &body, &err)) {
+    if (!op_emu_call_json(call, &body, &err)) {
         op_gemini_error(
             call, 400, NULL,
             op_arena_printf(&call->arena, "Invalid JSON payload received. %s", err.msg));

@@ -83,7 +83,6 @@ bool op_gemini_find_file(struct op_emu_call *call, struct op_str name, struct op
 /* A body may come in any content type, and be no JSON at all: then it says nothing. */
 void op_gemini_start(struct op_emu_call *call)
 {
-    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     struct op_err err = OP_ERR_INIT;
     struct op_json body = {0};
     char id[OP_EMU_ID_MAX];
@@ -91,7 +90,7 @@ void op_gemini_start(struct op_emu_call *call)
     struct op_str length = op_emu_call_header(call, "X-Goog-Upload-Header-Content-Length");
     struct op_str mime = op_emu_call_header(call, "X-Goog-Upload-Header-Content-Type");
     int64_t announced = -1;
-    if (op_json_parse(parser, call->body.ptr, call->body.len, true, &body, &err))
+    if (!op_emu_call_json(call, &body, &err))
         body = (struct op_json){0};
     struct op_json file = op_gemini_get(body, "file");
     struct op_str typed = op_json_str(op_gemini_get(file, "mimeType"));

@@ -23,9 +23,9 @@ struct view {
     bool failed, over;
 };
 
-static struct view look_at(struct op_emu_call *call, const struct op_emu_batch *batch,
-                           struct op_json_parser *parser)
+static struct view look_at(struct op_emu_call *call, const struct op_emu_batch *batch)
 {
+    struct op_json_parser *parser = op_emu_call_parser(call, OP_EMU_PARSE_META);
     struct op_err err = OP_ERR_INIT;
     struct view view = {.now = op_emu_batch_now(call, batch),
                         .quirks = op_emu_batch_quirks(call, batch)};
@@ -128,8 +128,7 @@ static void write_time(struct op_json_out *out, const char *name, bool is_set, i
 static void write_job(struct op_json_out *out, struct op_emu_call *call,
                       const struct op_emu_batch *batch)
 {
-    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
-    struct view view = look_at(call, batch, parser);
+    struct view view = look_at(call, batch);
     op_json_out_object(out);
     op_json_out_kv_text(out, "id", batch->id);
     op_json_out_kv_text(out, "object", "batch");
@@ -370,10 +369,9 @@ static void creation_release(struct creation *c)
 
 void op_mistral_create(struct op_emu_call *call)
 {
-    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     struct op_err err = OP_ERR_INIT;
     struct op_json body;
-    if (op_json_parse(parser, call->body.ptr, call->body.len, true, &body, &err)) {
+    if (!op_emu_call_json(call, &body, &err)) {
         op_mistral_error(call, 400, NULL, "The body is not JSON.");
         return;
     }
@@ -431,12 +429,11 @@ struct filter {
 static bool accepts(void *arg, const struct op_emu_batch *batch)
 {
     const struct filter *filter = arg;
-    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     if (!op_emu_batch_is_listed(batch, filter->now) ||
         batch->created_us / 1000 < filter->created_after_ms ||
         (filter->model.ptr && !op_str_is(filter->model, batch->model)))
         return false;
-    struct view view = look_at(filter->call, batch, parser);
+    struct view view = look_at(filter->call, batch);
     return !filter->status.ptr || op_str_is(filter->status, status_of(&view));
 }
 

@@ -474,7 +474,6 @@ void op_openai_line(struct op_emu_line *line)
 
 void op_openai_realtime(struct op_emu_call *call, enum op_openai_kind kind, bool mistral)
 {
-    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     OP_CLEANUP(op_openai_turn_release) struct op_openai_turn turn;
     struct op_err err = OP_ERR_INIT;
     struct op_emulator *em = call->emulator;
@@ -485,7 +484,7 @@ void op_openai_realtime(struct op_emu_call *call, enum op_openai_kind kind, bool
     turn.id_a = em->clock.start_us;
     turn.id_b = atomic_fetch_add(&em->next_request, 1);
     turn.talk.fired = &call->fired;
-    if (op_json_parse(parser, call->body.ptr, call->body.len, true, &turn.body, &err)) {
+    if (!op_emu_call_json(call, &turn.body, &err)) {
         call->api->error(call, 400, NULL, "We could not parse the JSON body of your request.");
         return;
     }

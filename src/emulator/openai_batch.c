@@ -156,9 +156,9 @@ static void write_usage(struct op_json_out *out, const struct op_emu_batch *batc
     op_json_out_end_object(out);
 }
 
-static struct view look_at(struct op_emu_call *call, const struct op_emu_batch *batch,
-                           struct op_json_parser *parser)
+static struct view look_at(struct op_emu_call *call, const struct op_emu_batch *batch)
 {
+    struct op_json_parser *parser = op_emu_call_parser(call, OP_EMU_PARSE_META);
     struct op_err err = OP_ERR_INIT;
     struct view view = {
         .now = op_emu_batch_now(call, batch),
@@ -177,8 +177,7 @@ static struct view look_at(struct op_emu_call *call, const struct op_emu_batch *
 static void write_batch(struct op_json_out *out, struct op_emu_call *call,
                         const struct op_emu_batch *batch)
 {
-    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
-    struct view view = look_at(call, batch, parser);
+    struct view view = look_at(call, batch);
     op_json_out_object(out);
     op_json_out_kv_text(out, "id", batch->id);
     op_json_out_kv_text(out, "object", "batch");
@@ -269,8 +268,7 @@ void op_openai_list_batches(struct op_emu_call *call)
 
 static void refuse_cancel(struct op_emu_call *call, const struct op_emu_batch *batch)
 {
-    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
-    struct view view = look_at(call, batch, parser);
+    struct view view = look_at(call, batch);
     op_openai_refuse(call, 409, NULL,
                      op_arena_printf(&call->arena, "Cannot cancel a batch with status '%s'.",
                                      status_of(batch, &view)));

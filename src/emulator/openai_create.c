@@ -363,10 +363,9 @@ static void checking_release(struct checking *c)
 
 void op_openai_create(struct op_emu_call *call)
 {
-    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     struct op_err err = OP_ERR_INIT;
     struct op_json body;
-    if (op_json_parse(parser, call->body.ptr, call->body.len, true, &body, &err)) {
+    if (!op_emu_call_json(call, &body, &err)) {
         op_openai_refuse(call, 400, NULL, "We could not parse the JSON body of your request.");
         return;
     }

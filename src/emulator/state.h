@@ -24,6 +24,10 @@
 
 struct MHD_Daemon;
 
+#define OP_EMU_PARSERS_MAX 128
+/* Parsers of calls with larger bodies are not kept. */
+#define OP_EMU_PARSER_BODY ((int64_t)1024 * 1024)
+
 struct op_emulator {
     struct op_env *env;
     struct op_emu_clock clock;
@@ -49,6 +53,8 @@ struct op_emulator {
     bool stopping;
     int64_t work;         /* counts what may have changed the next thing due */
     struct op_err failed; /* why the emulator cannot go on */
+    struct op_json_parser *parsers[OP_EMU_PARSERS_MAX]; /* not lent now */
+    size_t parser_count;
 };
 
 /* Waits ms real milliseconds, or for ever when ms is not positive, but not beyond stop. */

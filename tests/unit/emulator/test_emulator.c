@@ -574,7 +574,7 @@ static void test_cancel_race(void **state)
 {
     (void)state;
     struct reply reply;
-    start(3600000, 100000, "{\"do\":\"cancel_race\",\"percent\":100}", NULL);
+    start(72000000, 100000, "{\"do\":\"cancel_race\",\"percent\":100}", NULL);
     OP_CLEANUP(op_mem_freep) char *path = create(TWO);
     OP_CLEANUP(op_mem_freep) char *cancel = op_mem_printf("%s/cancel", path);
     send_to(&reply, "POST", cancel, "");
