@@ -196,7 +196,8 @@ void op_gemini_answer(struct op_gemini_turn *turn, struct op_buf *out, bool *ret
 
 /* ---- one line of a batch ---- */
 
-/* {"key", "request"} of a file, {"request", "metadata"} of an inline create, or the request alone. */
+/* {"key", "request"} of a file, {"request", "metadata"} of an inline create, or the request
+ * alone. */
 static struct op_json request_of(struct op_json line)
 {
     struct op_json request = op_gemini_get(line, "request");

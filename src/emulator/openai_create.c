@@ -12,6 +12,7 @@
 
 #define PROBLEMS_MAX    50 /* told of one file */
 #define LINE_MAX_BYTES  ((size_t)OP_OPENAI_BATCH_MAX)
+#define CREATES_MAX     2000  /* an hour */
 #define EMBEDDINGS_MAX  50000 /* inputs over all lines of a batch */
 #define METADATA_PAIRS  16
 #define METADATA_KEY    64
@@ -253,6 +254,17 @@ static bool metadata_is_good(struct op_json metadata)
     return true;
 }
 
+/* More creates in an hour than the API takes. */
+static bool comes_too_often(struct op_emu_call *call)
+{
+    struct op_emulator *em = call->emulator;
+    int64_t hour = op_emu_clock_now(&em->clock) - 3600 * OP_EMU_SECOND_US;
+    if (op_emu_store_count(em->store, "openai", hour, false) < CREATES_MAX)
+        return false;
+    op_openai_error(call, 429, NULL, "Rate limit reached for batch creations: 2000 per hour.");
+    return true;
+}
+
 /* What is refused at once; true when something was. */
 static bool is_refused(struct op_emu_call *call, struct op_json body)
 {
@@ -369,7 +381,7 @@ void op_openai_create(struct op_emu_call *call)
         op_openai_refuse(call, 400, NULL, "We could not parse the JSON body of your request.");
         return;
     }
-    if (is_refused(call, body))
+    if (is_refused(call, body) || comes_too_often(call))
         return;
     OP_CLEANUP(checking_release)
     struct checking c = {.call = call,
