@@ -38,6 +38,7 @@ struct op_engine_options {
     bool strict;     /* an ambiguous create is held for the operator, never settled by time */
     bool exclusive;  /* only this ledger uses the provider workspace */
     bool retry_now;  /* what waits for a later try is tried at once (recover, fetch) */
+    int64_t ballast_bytes; /* kept free for the worst (ledger/blackbox.h); 0: nothing */
     int64_t poll_ms; /* --poll; 0: by age and the server's hint */
     const char *emulator_url; /* base URL of this command's own emulator; NULL: none */
     const char *prices_file;  /* NULL: the default list */
