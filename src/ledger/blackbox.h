@@ -46,7 +46,8 @@ OP_MUST_CHECK enum op_rc op_blackbox_write(struct op_env *env, const char *dir,
                                            const char *uuid,
                                            const struct op_blackbox_entry *entry,
                                            struct op_err *err);
-/* Every readable slot of this ledger, in no order; strings are borrowed. A missing file is empty. */
+/* Every readable slot of this ledger, in no order; strings are borrowed. A missing file is an empty
+ * one. */
 typedef enum op_rc (*op_blackbox_fn)(void *arg, const struct op_blackbox_entry *entry,
                                      struct op_err *err);
 OP_MUST_CHECK enum op_rc op_blackbox_walk(struct op_env *env, const char *dir, const char *uuid,
