@@ -255,7 +255,7 @@ static void check_quarantine(struct doctor *d)
     int64_t count = 0;
     struct dirent *entry;
     while (dir && (entry = readdir(dir)))
-        count += entry->d_name[0] != '.';
+        count += entry->d_name[0] != '.' && !op_str_ends(op_str_from(entry->d_name), ".why");
     if (dir)
         closedir(dir);
     if (count)

@@ -55,8 +55,8 @@ static void write_error(struct op_emu_call *call, int status, const char *type,
     op_json_out_end_object(&out);
 }
 
-void op_gemini_error(struct op_emu_call *call, int status, const char *type,
-                     const char *message)
+void op_emu_gemini_error(struct op_emu_call *call, int status, const char *type,
+                         const char *message)
 {
     /* What is too large is an invalid argument here. */
     if (status == 413)
@@ -90,20 +90,21 @@ static void spend_cap(struct op_emu_call *call)
     write_error(call, 429, NULL, NULL, "[" HELP "]");
 }
 
-void op_gemini_no_model(struct op_emu_call *call, struct op_str model, const char *what)
+void op_emu_gemini_no_model(struct op_emu_call *call, struct op_str model, const char *what)
 {
-    op_gemini_error(call, 404, NULL,
-                    op_arena_printf(&call->arena,
-                                    "models/" OP_STR_FMT " is not found for API version v1beta,"
-                                    " or is not supported for %s. Call ListModels to see the"
-                                    " list of available models and their supported methods.",
-                                    OP_STR_ARG(model), what));
+    op_emu_gemini_error(
+        call, 404, NULL,
+        op_arena_printf(&call->arena,
+                        "models/" OP_STR_FMT " is not found for API version v1beta,"
+                        " or is not supported for %s. Call ListModels to see the"
+                        " list of available models and their supported methods.",
+                        OP_STR_ARG(model), what));
 }
 
-void op_gemini_disk_failed(struct op_emu_call *call, const struct op_err *err)
+void op_emu_gemini_disk_failed(struct op_emu_call *call, const struct op_err *err)
 {
     op_emu_fail(call->emulator, err);
-    op_gemini_error(call, 500, NULL, err->msg);
+    op_emu_gemini_error(call, 500, NULL, err->msg);
 }
 
 /* ---- every call ---- */
@@ -127,10 +128,10 @@ static bool admit(struct op_emu_call *call)
     if (call->route && call->route->on == OP_EMU_ON_UPLOAD)
         return true;
     if (!key.len)
-        op_gemini_error(call, 403, NULL,
-                        "Method doesn't allow unregistered callers (callers without"
-                        " established identity). Please use API Key or other form of API"
-                        " consumer identity to call this API.");
+        op_emu_gemini_error(call, 403, NULL,
+                            "Method doesn't allow unregistered callers (callers without"
+                            " established identity). Please use API Key or other form of API"
+                            " consumer identity to call this API.");
     else if (wanted && !op_str_is(key, wanted))
         write_error(call, 400, NULL, "API key not valid. Please pass a valid API key.",
                     "[{\"@type\":\"type.googleapis.com/google.rpc.ErrorInfo\",\"reason\":"
@@ -155,7 +156,7 @@ static void decorate(struct op_emu_call *call)
         op_emu_reply_header(call, "X-Goog-Upload-Status", "final");
 }
 
-void op_gemini_time(struct op_json_out *out, const char *name, int64_t us, int64_t salt)
+void op_emu_gemini_time(struct op_json_out *out, const char *name, int64_t us, int64_t salt)
 {
     char text[OP_EMU_TIME_TEXT], full[OP_EMU_TIME_TEXT + 4];
     op_emu_time_format(us, true, text);
@@ -164,12 +165,12 @@ void op_gemini_time(struct op_json_out *out, const char *name, int64_t us, int64
     op_json_out_kv_text(out, name, full);
 }
 
-int64_t op_gemini_page_size(struct op_emu_call *call, int64_t standard, int64_t most)
+int64_t op_emu_gemini_page_size(struct op_emu_call *call, int64_t standard, int64_t most)
 {
     struct op_str text = op_emu_call_query(call, "pageSize");
     int64_t size = standard;
     if (text.len && (!op_str_int64(text, &size) || size < 0)) {
-        op_gemini_error(call, 400, NULL, "Invalid value at 'page_size'.");
+        op_emu_gemini_error(call, 400, NULL, "Invalid value at 'page_size'.");
         return -1;
     }
     if (size == 0)
@@ -177,7 +178,7 @@ int64_t op_gemini_page_size(struct op_emu_call *call, int64_t standard, int64_t 
     return size > most ? most : size;
 }
 
-void op_gemini_reply_empty(struct op_emu_call *call)
+void op_emu_gemini_reply_empty(struct op_emu_call *call)
 {
     op_emu_reply_begin(call, 200, "application/json; charset=UTF-8");
     op_buf_addz(&call->reply.body, "{}");
@@ -223,8 +224,8 @@ static void list_models(struct op_emu_call *call)
 static void get_model(struct op_emu_call *call)
 {
     struct op_json_out out;
-    if (!op_gemini_model_exists(call->id)) {
-        op_gemini_no_model(call, call->id, "generateContent");
+    if (!op_emu_gemini_model_exists(call->id)) {
+        op_emu_gemini_no_model(call, call->id, "generateContent");
         return;
     }
     op_emu_reply_begin(call, 200, "application/json; charset=UTF-8");
@@ -240,77 +241,77 @@ static const struct op_emu_route routes[] = {
      .path = "/upload/v1*/files",
      .query = "upload_id",
      .on = OP_EMU_ON_UPLOAD,
-     .handle = op_gemini_chunk,
-     .begin = op_gemini_chunk_begin,
-     .add = op_gemini_chunk_add,
-     .release = op_gemini_chunk_release,
-     .body_max = (size_t)OP_GEMINI_FILE_MAX},
+     .handle = op_emu_gemini_chunk,
+     .begin = op_emu_gemini_chunk_begin,
+     .add = op_emu_gemini_chunk_add,
+     .release = op_emu_gemini_chunk_release,
+     .body_max = (size_t)OP_EMU_GEMINI_FILE_MAX},
     {.method = "POST",
      .path = "/upload/v1*/files",
      .on = OP_EMU_ON_START,
-     .handle = op_gemini_start},
+     .handle = op_emu_gemini_start},
     {.method = "GET",
      .path = "/v1*/files/{}:download",
      .on = OP_EMU_ON_RESULTS,
-     .handle = op_gemini_download},
+     .handle = op_emu_gemini_download},
     {.method = "GET",
      .path = "/download/v1*/files/{}:download",
      .on = OP_EMU_ON_RESULTS,
-     .handle = op_gemini_download},
+     .handle = op_emu_gemini_download},
     {.method = "GET",
      .path = "/v1*/files",
      .on = OP_EMU_ON_FILES,
-     .handle = op_gemini_list_files},
+     .handle = op_emu_gemini_list_files},
     {.method = "GET",
      .path = "/v1*/files/{}",
      .on = OP_EMU_ON_FILES,
-     .handle = op_gemini_get_file},
+     .handle = op_emu_gemini_get_file},
     {.method = "DELETE",
      .path = "/v1*/files/{}",
      .on = OP_EMU_ON_FILES,
-     .handle = op_gemini_delete_file},
+     .handle = op_emu_gemini_delete_file},
     {.method = "POST",
      .path = "/v1*/models/{}:batchGenerateContent",
      .on = OP_EMU_ON_CREATE,
-     .handle = op_gemini_create,
-     .body_max = OP_GEMINI_INLINE_MAX},
+     .handle = op_emu_gemini_create,
+     .body_max = OP_EMU_GEMINI_INLINE_MAX},
     {.method = "POST",
      .path = "/v1*/models/{}:asyncBatchEmbedContent",
      .on = OP_EMU_ON_CREATE,
-     .handle = op_gemini_create_embeddings,
-     .body_max = OP_GEMINI_INLINE_MAX},
+     .handle = op_emu_gemini_create_embeddings,
+     .body_max = OP_EMU_GEMINI_INLINE_MAX},
     {.method = "GET",
      .path = "/v1*/batches",
      .on = OP_EMU_ON_LIST,
-     .handle = op_gemini_list_batches},
+     .handle = op_emu_gemini_list_batches},
     {.method = "POST",
      .path = "/v1*/batches/{}:cancel",
      .on = OP_EMU_ON_CANCEL,
-     .handle = op_gemini_cancel_batch},
+     .handle = op_emu_gemini_cancel_batch},
     {.method = "GET",
      .path = "/v1*/batches/{}",
      .on = OP_EMU_ON_GET,
-     .handle = op_gemini_get_batch},
+     .handle = op_emu_gemini_get_batch},
     {.method = "DELETE",
      .path = "/v1*/batches/{}",
      .on = OP_EMU_ON_DELETE,
-     .handle = op_gemini_delete_batch},
+     .handle = op_emu_gemini_delete_batch},
     {.method = "POST",
      .path = "/v1*/models/{}:generateContent",
      .on = OP_EMU_ON_MESSAGES,
-     .handle = op_gemini_generate},
+     .handle = op_emu_gemini_generate},
     {.method = "POST",
      .path = "/v1*/models/{}:embedContent",
      .on = OP_EMU_ON_MESSAGES,
-     .handle = op_gemini_embed},
+     .handle = op_emu_gemini_embed},
     {.method = "POST",
      .path = "/v1*/models/{}:batchEmbedContents",
      .on = OP_EMU_ON_MESSAGES,
-     .handle = op_gemini_embed_many},
+     .handle = op_emu_gemini_embed_many},
     {.method = "POST",
      .path = "/v1*/models/{}:countTokens",
      .on = OP_EMU_ON_COUNT,
-     .handle = op_gemini_count},
+     .handle = op_emu_gemini_count},
     {.method = "GET", .path = "/v1*/models", .on = OP_EMU_ON_MODELS, .handle = list_models},
     {.method = "GET", .path = "/v1*/models/{}", .on = OP_EMU_ON_MODELS, .handle = get_model},
 };
@@ -321,12 +322,12 @@ const struct op_emu_api op_emu_gemini = {
     .route_count = OP_COUNT(routes),
     .claims = claims,
     .admit = admit,
-    .error = op_gemini_error,
+    .error = op_emu_gemini_error,
     .spend_cap = spend_cap,
     .rate_limit = rate_limit,
     .decorate = decorate,
-    .custom_id = op_gemini_custom_id,
-    .line = op_gemini_line,
+    .custom_id = op_emu_gemini_custom_id,
+    .line = op_emu_gemini_line,
     .place = op_emu_place_nothing,
     .in_order = true,
     .last_newline = true,

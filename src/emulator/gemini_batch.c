@@ -22,7 +22,7 @@ struct view {
     bool over, listed;
 };
 
-bool op_gemini_has_results(const struct op_emu_batch *batch)
+bool op_emu_gemini_has_results(const struct op_emu_batch *batch)
 {
     bool expired = !batch->cancel_us && batch->due_us >= batch->expires_us;
     bool before = batch->cancel_us && batch->cancel_us < batch->start_us;
@@ -90,7 +90,7 @@ static void write_stats(struct op_json_out *out, const struct op_emu_batch *batc
                         const struct view *view)
 {
     int64_t done = 0, failed = 0, pending = batch->total;
-    if (view->over && op_gemini_has_results(batch)) {
+    if (view->over && op_emu_gemini_has_results(batch)) {
         done = batch->done[OP_EMU_SUCCEEDED];
         failed = batch->total - done;
         pending = 0;
@@ -147,7 +147,7 @@ static void write_output(struct op_json_out *out, struct op_emu_call *call,
 static bool has_output(const struct op_emu_batch *batch, const struct view *view)
 {
     bool is_inline = op_json_bool(op_json_get(view->meta, "inline"), false);
-    return view->over && op_gemini_has_results(batch) && !(is_inline && view->listed);
+    return view->over && op_emu_gemini_has_results(batch) && !(is_inline && view->listed);
 }
 
 static const char *kind_of(const struct view *view)
@@ -186,14 +186,14 @@ static void write_metadata(struct op_json_out *out, struct op_emu_call *call,
         write_output(out, call, batch, view);
         op_json_out_end_object(out);
     }
-    op_gemini_time(out, "createTime", created, batch->seq);
+    op_emu_gemini_time(out, "createTime", created, batch->seq);
     if (view->over)
-        op_gemini_time(out, "endTime", batch->ended_us, batch->seq + 1);
-    op_gemini_time(out, "updateTime",
-                   view->over                      ? batch->ended_us
-                   : view->phase == OP_EMU_PENDING ? created
-                                                   : view->now,
-                   batch->seq + 2);
+        op_emu_gemini_time(out, "endTime", batch->ended_us, batch->seq + 1);
+    op_emu_gemini_time(out, "updateTime",
+                       view->over                      ? batch->ended_us
+                       : view->phase == OP_EMU_PENDING ? created
+                                                       : view->now,
+                       batch->seq + 2);
     write_stats(out, batch, view);
     op_json_out_kv_text(out, "state", view->state);
     snprintf(text, sizeof(text), "batches/%s", batch->id);
@@ -240,7 +240,7 @@ static void write_operation(struct op_json_out *out, struct op_emu_call *call,
     op_json_out_end_object(out);
 }
 
-void op_gemini_reply_batch(struct op_emu_call *call, const struct op_emu_batch *batch)
+void op_emu_gemini_reply_batch(struct op_emu_call *call, const struct op_emu_batch *batch)
 {
     struct op_json_out out;
     op_emu_reply_begin(call, 200, "application/json; charset=UTF-8");
@@ -252,28 +252,28 @@ void op_gemini_reply_batch(struct op_emu_call *call, const struct op_emu_batch *
 
 static void no_such_batch(struct op_emu_call *call)
 {
-    op_gemini_error(call, 404, NULL,
-                    op_arena_printf(&call->arena,
-                                    "Requested entity was not found: batches/" OP_STR_FMT,
-                                    OP_STR_ARG(call->id)));
+    op_emu_gemini_error(call, 404, NULL,
+                        op_arena_printf(&call->arena,
+                                        "Requested entity was not found: batches/" OP_STR_FMT,
+                                        OP_STR_ARG(call->id)));
 }
 
-void op_gemini_get_batch(struct op_emu_call *call)
+void op_emu_gemini_get_batch(struct op_emu_call *call)
 {
     struct op_emu_batch batch;
     if (!op_emu_batch_find(call, call->id, &batch) ||
         (!batch.settled && op_emu_batch_flaps(call, &batch)))
         no_such_batch(call);
     else
-        op_gemini_reply_batch(call, &batch);
+        op_emu_gemini_reply_batch(call, &batch);
 }
 
-void op_gemini_list_batches(struct op_emu_call *call)
+void op_emu_gemini_list_batches(struct op_emu_call *call)
 {
     OP_CLEANUP(op_mem_freep) struct op_emu_batch *batches = NULL;
     struct op_json_out out;
     int64_t now = op_emu_clock_now(&call->emulator->clock);
-    int64_t size = op_gemini_page_size(call, PAGE_SIZE, PAGE_SIZE_MAX);
+    int64_t size = op_emu_gemini_page_size(call, PAGE_SIZE, PAGE_SIZE_MAX);
     struct op_str token = op_emu_call_query(call, "pageToken");
     size_t count = 0;
     bool more = false;
@@ -288,7 +288,7 @@ void op_gemini_list_batches(struct op_emu_call *call)
         .shift = op_emu_batch_page_shift(call),
     };
     if (op_emu_store_page(call->emulator->store, &page, &batches, &count, &more)) {
-        op_gemini_error(call, 400, NULL, "Invalid page token.");
+        op_emu_gemini_error(call, 400, NULL, "Invalid page token.");
         return;
     }
     op_emu_reply_begin(call, 200, "application/json; charset=UTF-8");
@@ -306,7 +306,7 @@ void op_gemini_list_batches(struct op_emu_call *call)
     op_json_out_end_object(&out);
 }
 
-void op_gemini_cancel_batch(struct op_emu_call *call)
+void op_emu_gemini_cancel_batch(struct op_emu_call *call)
 {
     struct op_emu_batch batch;
     struct op_err err = OP_ERR_INIT;
@@ -318,12 +318,12 @@ void op_gemini_cancel_batch(struct op_emu_call *call)
     if (rc == OP_NOTFOUND)
         no_such_batch(call);
     else if (rc)
-        op_gemini_disk_failed(call, &err);
+        op_emu_gemini_disk_failed(call, &err);
     else
-        op_gemini_reply_empty(call);
+        op_emu_gemini_reply_empty(call);
 }
 
-void op_gemini_delete_batch(struct op_emu_call *call)
+void op_emu_gemini_delete_batch(struct op_emu_call *call)
 {
     struct op_emu_batch batch;
     struct op_err err = OP_ERR_INIT;
@@ -335,7 +335,7 @@ void op_gemini_delete_batch(struct op_emu_call *call)
     if (rc == OP_NOTFOUND)
         no_such_batch(call);
     else if (rc)
-        op_gemini_disk_failed(call, &err);
+        op_emu_gemini_disk_failed(call, &err);
     else
-        op_gemini_reply_empty(call);
+        op_emu_gemini_reply_empty(call);
 }

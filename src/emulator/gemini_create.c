@@ -26,16 +26,16 @@ static enum op_rc keep_request(struct creation *c, struct op_json request, struc
                                struct op_err *err)
 {
     char hash[OP_SHA256_HEX];
-    OP_CLEANUP(op_gemini_turn_release) struct op_gemini_turn turn;
-    struct op_json inner = op_gemini_get(request, "request");
-    op_gemini_turn_init(&turn, c->call->emulator, &c->call->arena);
+    OP_CLEANUP(op_emu_gemini_turn_release) struct op_emu_gemini_turn turn;
+    struct op_json inner = op_emu_gemini_get(request, "request");
+    op_emu_gemini_turn_init(&turn, c->call->emulator, &c->call->arena);
     turn.request = op_json_ok(inner) ? inner : request;
     turn.embeds = c->embeds;
-    op_gemini_prompt(&turn);
+    op_emu_gemini_prompt(&turn);
     c->tokens += op_emu_tokens(turn.talk.bytes);
     op_emu_hash(turn.request, hash);
     struct op_emu_entry entry = {
-        .custom_id = op_gemini_custom_id(request),
+        .custom_id = op_emu_gemini_custom_id(request),
         .hash = hash,
         .state = "accepted",
         .model = c->call->id,
@@ -70,7 +70,7 @@ static enum op_rc take_line(struct creation *c, const struct op_line *line, stru
     if (!line->oversize && !op_json_parse(c->parser, text.ptr, text.len, true, &value, &bad) &&
         op_json_is(value, OP_JSON_OBJECT))
         return keep_request(c, value, text, err);
-    c->error_code = OP_GEMINI_INVALID;
+    c->error_code = OP_EMU_GEMINI_INVALID;
     c->error_message = op_arena_printf(
         &c->call->arena, "Failed to parse line %lld of the file.", (long long)line->number);
     return OP_OK;
@@ -98,7 +98,7 @@ static bool is_full(struct creation *c)
     struct op_emu_store *store = call->emulator->store;
     bool over =
         rule && op_emu_store_enqueued(store, "gemini", call->id) + c->tokens > rule->tokens;
-    if (!over && op_emu_store_count(store, "gemini", 0, true) < OP_GEMINI_OPEN_MAX)
+    if (!over && op_emu_store_count(store, "gemini", 0, true) < OP_EMU_GEMINI_OPEN_MAX)
         return false;
     /* Seen so: only a link to help, no word of when. */
     call->api->rate_limit(call, -1);
@@ -112,11 +112,11 @@ static void take_fault(struct creation *c)
     const struct op_emu_fired *fired = &c->call->fired;
     const struct op_emu_rule *fail = op_emu_fired_rule(fired, OP_EMU_FAIL_BATCH);
     if (fail) {
-        c->error_code = OP_GEMINI_INTERNAL;
+        c->error_code = OP_EMU_GEMINI_INTERNAL;
         c->error_message = fail->message ? fail->message : "Batch failed without error.";
     }
     if (op_emu_fired_rule(fired, OP_EMU_FILE_MISSING)) {
-        c->error_code = OP_GEMINI_NOT_FOUND;
+        c->error_code = OP_EMU_GEMINI_NOT_FOUND;
         c->error_message = "The input file was not found.";
     }
     if (op_emu_fired_rule(fired, OP_EMU_INLINE_ANSWER))
@@ -177,7 +177,7 @@ static enum op_rc make_batch(struct creation *c, struct op_err *err)
     if (rc)
         return rc;
     op_emu_wake(em);
-    op_gemini_reply_batch(call, &batch);
+    op_emu_gemini_reply_batch(call, &batch);
     if (op_emu_quirk(&batch.quirks, OP_EMU_ACCEPT_LATE))
         call->reply.drop = true;
     return OP_OK;
@@ -195,27 +195,27 @@ static void create_from(struct creation *c, struct op_json input)
     struct op_emu_call *call = c->call;
     struct op_err err = OP_ERR_INIT;
     struct op_emu_file file;
-    struct op_json list = op_gemini_get(op_gemini_get(input, "requests"), "requests");
-    c->file_name = op_json_str(op_gemini_get(input, "fileName"));
+    struct op_json list = op_emu_gemini_get(op_emu_gemini_get(input, "requests"), "requests");
+    c->file_name = op_json_str(op_emu_gemini_get(input, "fileName"));
     if (op_json_ok(list) == (c->file_name.ptr != NULL)) {
-        op_gemini_error(call, 400, NULL,
-                        "* BatchGenerateContentRequest.batch.input_config: exactly one of"
-                        " file_name and requests must be set\n");
+        op_emu_gemini_error(call, 400, NULL,
+                            "* BatchGenerateContentRequest.batch.input_config: exactly one of"
+                            " file_name and requests must be set\n");
         return;
     }
     if (op_json_ok(list) && op_json_count(list) == 0) {
-        op_gemini_error(call, 400, NULL, "The batch has no requests.");
+        op_emu_gemini_error(call, 400, NULL, "The batch has no requests.");
         return;
     }
-    if (c->file_name.ptr && !op_gemini_find_file(call, c->file_name, &file)) {
-        op_gemini_no_file(call, c->file_name);
+    if (c->file_name.ptr && !op_emu_gemini_find_file(call, c->file_name, &file)) {
+        op_emu_gemini_no_file(call, c->file_name);
         return;
     }
     enum op_rc rc = op_emu_upload_open(call->emulator->store, &c->upload, &err);
     if (!rc)
         rc = c->file_name.ptr ? take_file(c, &file, &err) : take_inline(c, list, &err);
     if (!rc && c->upload.count == 0 && !c->error_code) {
-        c->error_code = OP_GEMINI_INVALID;
+        c->error_code = OP_EMU_GEMINI_INVALID;
         c->error_message = "The input file holds no requests.";
     }
     if (!rc && is_full(c))
@@ -223,42 +223,42 @@ static void create_from(struct creation *c, struct op_json input)
     if (!rc)
         rc = make_batch(c, &err);
     if (rc)
-        op_gemini_disk_failed(call, &err);
+        op_emu_gemini_disk_failed(call, &err);
 }
 
 static void create(struct op_emu_call *call, bool embeds)
 {
     struct op_err err = OP_ERR_INIT;
     struct op_json body;
-    if (!op_gemini_model_exists(call->id)) {
-        op_gemini_no_model(call, call->id,
-                           embeds ? "asyncBatchEmbedContent" : "batchGenerateContent");
+    if (!op_emu_gemini_model_exists(call->id)) {
+        op_emu_gemini_no_model(call, call->id,
+                               embeds ? "asyncBatchEmbedContent" : "batchGenerateContent");
         return;
     }
     if (!op_emu_call_json(call, &body, &err)) {
-        op_gemini_error(
+        op_emu_gemini_error(
             call, 400, NULL,
             op_arena_printf(&call->arena, "Invalid JSON payload received. %s", err.msg));
         return;
     }
-    struct op_json batch = op_gemini_get(body, "batch");
+    struct op_json batch = op_emu_gemini_get(body, "batch");
     OP_CLEANUP(creation_release)
     struct creation c = {
         .call = call,
         .embeds = embeds,
-        .display_name = op_json_str(op_gemini_get(batch, "displayName")),
+        .display_name = op_json_str(op_emu_gemini_get(batch, "displayName")),
         .parser = op_json_parser_new(),
     };
-    op_buf_init(&c.line, OP_GEMINI_INLINE_MAX);
-    create_from(&c, op_gemini_get(batch, "inputConfig"));
+    op_buf_init(&c.line, OP_EMU_GEMINI_INLINE_MAX);
+    create_from(&c, op_emu_gemini_get(batch, "inputConfig"));
 }
 
-void op_gemini_create(struct op_emu_call *call)
+void op_emu_gemini_create(struct op_emu_call *call)
 {
     create(call, false);
 }
 
-void op_gemini_create_embeddings(struct op_emu_call *call)
+void op_emu_gemini_create_embeddings(struct op_emu_call *call)
 {
     create(call, true);
 }

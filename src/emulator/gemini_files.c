@@ -35,9 +35,9 @@ static void write_file(struct op_json_out *out, const struct op_emu_file *file)
     op_json_out_kv_text(out, "mimeType", file->mime);
     snprintf(text, sizeof(text), "%lld", (long long)file->bytes);
     op_json_out_kv_text(out, "sizeBytes", text);
-    op_gemini_time(out, "createTime", file->created_us, file->seq);
-    op_gemini_time(out, "updateTime", file->created_us, file->seq);
-    op_gemini_time(out, "expirationTime", file->expires_us, file->seq);
+    op_emu_gemini_time(out, "createTime", file->created_us, file->seq);
+    op_emu_gemini_time(out, "updateTime", file->created_us, file->seq);
+    op_emu_gemini_time(out, "expirationTime", file->expires_us, file->seq);
     op_json_out_kv_str(out, "sha256Hash", op_buf_str(&hash));
     snprintf(text, sizeof(text), HOST "/v1beta/files/%s", file->id);
     op_json_out_kv_text(out, "uri", text);
@@ -60,16 +60,18 @@ static void reply_file(struct op_emu_call *call, const struct op_emu_file *file,
         op_json_out_end_object(&out);
 }
 
-void op_gemini_no_file(struct op_emu_call *call, struct op_str name)
+void op_emu_gemini_no_file(struct op_emu_call *call, struct op_str name)
 {
-    op_gemini_error(call, 403, NULL,
-                    op_arena_printf(&call->arena,
-                                    "You do not have permission to access the File " OP_STR_FMT
-                                    " or it may not exist.",
-                                    OP_STR_ARG(name)));
+    op_emu_gemini_error(
+        call, 403, NULL,
+        op_arena_printf(&call->arena,
+                        "You do not have permission to access the File " OP_STR_FMT
+                        " or it may not exist.",
+                        OP_STR_ARG(name)));
 }
 
-bool op_gemini_find_file(struct op_emu_call *call, struct op_str name, struct op_emu_file *ret)
+bool op_emu_gemini_find_file(struct op_emu_call *call, struct op_str name,
+                             struct op_emu_file *ret)
 {
     int64_t now = op_emu_clock_now(&call->emulator->clock);
     struct op_str id = name;
@@ -81,7 +83,7 @@ bool op_gemini_find_file(struct op_emu_call *call, struct op_str name, struct op
 /* ---- the start of an upload ---- */
 
 /* A body may come in any content type, and be no JSON at all: then it says nothing. */
-void op_gemini_start(struct op_emu_call *call)
+void op_emu_gemini_start(struct op_emu_call *call)
 {
     struct op_err err = OP_ERR_INIT;
     struct op_json body = {0};
@@ -92,22 +94,23 @@ void op_gemini_start(struct op_emu_call *call)
     int64_t announced = -1;
     if (!op_emu_call_json(call, &body, &err))
         body = (struct op_json){0};
-    struct op_json file = op_gemini_get(body, "file");
-    struct op_str typed = op_json_str(op_gemini_get(file, "mimeType"));
-    struct op_str name = op_json_str(op_gemini_get(file, "displayName"));
+    struct op_json file = op_emu_gemini_get(body, "file");
+    struct op_str typed = op_json_str(op_emu_gemini_get(file, "mimeType"));
+    struct op_str name = op_json_str(op_emu_gemini_get(file, "displayName"));
     if (length.ptr && (!op_str_int64(length, &announced) || announced < 0)) {
-        op_gemini_error(call, 400, NULL, "Invalid X-Goog-Upload-Header-Content-Length.");
+        op_emu_gemini_error(call, 400, NULL, "Invalid X-Goog-Upload-Header-Content-Length.");
         return;
     }
-    if (announced > OP_GEMINI_FILE_MAX) {
-        op_gemini_error(call, 400, NULL, "File size exceeds the maximum of 2147483648 bytes.");
+    if (announced > OP_EMU_GEMINI_FILE_MAX) {
+        op_emu_gemini_error(call, 400, NULL,
+                            "File size exceeds the maximum of 2147483648 bytes.");
         return;
     }
     op_emu_store_id_of(em->store, "", OP_EMU_LOWER, 32, em->clock.start_us,
                        atomic_fetch_add(&em->next_request, 1), id);
     if (op_emu_resumable_begin(em->resumables, id, name, typed.len ? typed : mime, announced,
                                &err)) {
-        op_gemini_disk_failed(call, &err);
+        op_emu_gemini_disk_failed(call, &err);
         return;
     }
     op_emu_reply_begin(call, 200, "text/plain; charset=utf-8");
@@ -138,7 +141,7 @@ static bool commands(const struct op_emu_call *call, const char *word)
     return false;
 }
 
-void op_gemini_chunk_begin(struct op_emu_call *call)
+void op_emu_gemini_chunk_begin(struct op_emu_call *call)
 {
     struct op_emulator *em = call->emulator;
     struct chunk *chunk = op_mem_alloc(sizeof(*chunk));
@@ -148,7 +151,7 @@ void op_gemini_chunk_begin(struct op_emu_call *call)
     chunk->resumable =
         op_emu_resumable_take(em->resumables, op_emu_call_query(call, "upload_id"));
     if (!chunk->resumable) {
-        op_gemini_error(call, 404, NULL, "No such upload, or it is in use.");
+        op_emu_gemini_error(call, 404, NULL, "No such upload, or it is in use.");
         return;
     }
     bool good = !text.ptr || op_str_int64(text, &offset);
@@ -156,16 +159,17 @@ void op_gemini_chunk_begin(struct op_emu_call *call)
     if (chunk->resumable->finished)
         there = chunk->resumable->file.bytes;
     if (commands(call, "upload") && (!good || offset < 0 || offset > there)) {
-        op_gemini_error(call, 400, NULL,
-                        op_arena_printf(&call->arena,
-                                        "The upload is at offset %lld, not at " OP_STR_FMT ".",
-                                        (long long)there, OP_STR_ARG(text)));
+        op_emu_gemini_error(call, 400, NULL,
+                            op_arena_printf(&call->arena,
+                                            "The upload is at offset %lld, not at " OP_STR_FMT
+                                            ".",
+                                            (long long)there, OP_STR_ARG(text)));
         return;
     }
     chunk->resumable->skip = there - offset;
 }
 
-void op_gemini_chunk_add(struct op_emu_call *call, const char *ptr, size_t len)
+void op_emu_gemini_chunk_add(struct op_emu_call *call, const char *ptr, size_t len)
 {
     struct chunk *chunk = call->state;
     struct op_emu_resumable *upload = chunk->resumable;
@@ -178,7 +182,7 @@ void op_gemini_chunk_add(struct op_emu_call *call, const char *ptr, size_t len)
         op_emu_files_add(&upload->receiving, ptr + skip, len - skip, &chunk->failed) != OP_OK;
 }
 
-void op_gemini_chunk_release(struct op_emu_call *call)
+void op_emu_gemini_chunk_release(struct op_emu_call *call)
 {
     struct chunk *chunk = call->state;
     if (chunk->resumable)
@@ -203,7 +207,7 @@ static bool keep(struct op_emu_call *call, struct op_emu_resumable *upload)
     op_emu_store_id_of(em->store, "", OP_EMU_LOWER, 12, em->clock.start_us, upload->file.seq,
                        upload->file.id);
     if (op_emu_files_keep(&upload->receiving, &upload->file, &err)) {
-        op_gemini_disk_failed(call, &err);
+        op_emu_gemini_disk_failed(call, &err);
         return false;
     }
     upload->finished = true;
@@ -219,12 +223,12 @@ static void reply_active(struct op_emu_call *call, const struct op_emu_resumable
                         op_arena_printf(&call->arena, "%lld", (long long)there));
 }
 
-void op_gemini_chunk(struct op_emu_call *call)
+void op_emu_gemini_chunk(struct op_emu_call *call)
 {
     struct chunk *chunk = call->state;
     struct op_emu_resumable *upload = chunk->resumable;
     if (chunk->broken) {
-        op_gemini_disk_failed(call, &chunk->failed);
+        op_emu_gemini_disk_failed(call, &chunk->failed);
         return;
     }
     if (!commands(call, "finalize")) {
@@ -233,12 +237,12 @@ void op_gemini_chunk(struct op_emu_call *call)
     }
     int64_t there = upload->receiving.writer.total;
     if (!upload->finished && there == 0)
-        op_gemini_error(call, 400, NULL, "The file is empty.");
+        op_emu_gemini_error(call, 400, NULL, "The file is empty.");
     else if (!upload->finished && upload->announced >= 0 && there != upload->announced)
-        op_gemini_error(call, 400, NULL,
-                        op_arena_printf(&call->arena,
-                                        "The upload has %lld bytes, and %lld were announced.",
-                                        (long long)there, (long long)upload->announced));
+        op_emu_gemini_error(
+            call, 400, NULL,
+            op_arena_printf(&call->arena, "The upload has %lld bytes, and %lld were announced.",
+                            (long long)there, (long long)upload->announced));
     else if (upload->finished || keep(call, upload))
         reply_file(call, &upload->file, true);
     else
@@ -248,11 +252,11 @@ void op_gemini_chunk(struct op_emu_call *call)
 
 /* ---- list, get, delete ---- */
 
-void op_gemini_list_files(struct op_emu_call *call)
+void op_emu_gemini_list_files(struct op_emu_call *call)
 {
     OP_CLEANUP(op_mem_freep) struct op_emu_file *files = NULL;
     struct op_json_out out;
-    int64_t size = op_gemini_page_size(call, PAGE_SIZE, PAGE_SIZE_MAX);
+    int64_t size = op_emu_gemini_page_size(call, PAGE_SIZE, PAGE_SIZE_MAX);
     size_t count = 0;
     bool more = false;
     if (size < 0)
@@ -266,7 +270,7 @@ void op_gemini_list_files(struct op_emu_call *call)
         .now_us = op_emu_clock_now(&call->emulator->clock),
     };
     if (op_emu_files_page(call->emulator->files, &page, &files, &count, &more)) {
-        op_gemini_error(call, 400, NULL, "Invalid page token.");
+        op_emu_gemini_error(call, 400, NULL, "Invalid page token.");
         return;
     }
     op_emu_reply_begin(call, 200, "application/json; charset=UTF-8");
@@ -284,28 +288,29 @@ void op_gemini_list_files(struct op_emu_call *call)
     op_json_out_end_object(&out);
 }
 
-void op_gemini_get_file(struct op_emu_call *call)
+void op_emu_gemini_get_file(struct op_emu_call *call)
 {
     struct op_emu_file file;
     if (call->id.len > NAME_MAX_CHARS)
-        op_gemini_error(call, 400, NULL,
-                        "* GetFileRequest.name: File name must be at most 40 characters.\n");
-    else if (op_gemini_find_file(call, call->id, &file))
+        op_emu_gemini_error(
+            call, 400, NULL,
+            "* GetFileRequest.name: File name must be at most 40 characters.\n");
+    else if (op_emu_gemini_find_file(call, call->id, &file))
         reply_file(call, &file, false);
     else
-        op_gemini_no_file(call, call->id);
+        op_emu_gemini_no_file(call, call->id);
 }
 
-void op_gemini_delete_file(struct op_emu_call *call)
+void op_emu_gemini_delete_file(struct op_emu_call *call)
 {
     struct op_emu_file file;
     struct op_err err = OP_ERR_INIT;
-    if (!op_gemini_find_file(call, call->id, &file))
-        op_gemini_no_file(call, call->id);
+    if (!op_emu_gemini_find_file(call, call->id, &file))
+        op_emu_gemini_no_file(call, call->id);
     else if (op_emu_files_delete(call->emulator->files, &file, &err))
-        op_gemini_disk_failed(call, &err);
+        op_emu_gemini_disk_failed(call, &err);
     else
-        op_gemini_reply_empty(call);
+        op_emu_gemini_reply_empty(call);
 }
 
 /* ---- results ---- */
@@ -317,24 +322,24 @@ static int64_t gone_at(const struct op_emu_batch *batch)
     return batch->ended_us + OUTPUT_LIFE_US;
 }
 
-void op_gemini_download(struct op_emu_call *call)
+void op_emu_gemini_download(struct op_emu_call *call)
 {
     struct op_emu_batch batch;
     struct op_emu_file file;
     struct stat info;
-    if (op_gemini_find_file(call, call->id, &file)) {
-        op_gemini_error(call, 400, NULL, "Only generated files can be downloaded.");
+    if (op_emu_gemini_find_file(call, call->id, &file)) {
+        op_emu_gemini_error(call, 400, NULL, "Only generated files can be downloaded.");
         return;
     }
     struct op_str id = {call->id.ptr + 6, call->id.len < 6 ? 0 : call->id.len - 6};
     bool found = op_str_starts(call->id, "batch-") && op_emu_batch_find(call, id, &batch) &&
-                 batch.settled && op_gemini_has_results(&batch) &&
+                 batch.settled && op_emu_gemini_has_results(&batch) &&
                  op_emu_clock_now(&call->emulator->clock) < gone_at(&batch) &&
                  !op_emu_batch_flaps(call, &batch);
     char *path = found ? op_emu_store_path(call->emulator->store, &batch, "results") : NULL;
     if (!found || stat(path, &info)) {
         op_mem_free(path);
-        op_gemini_no_file(call, call->id);
+        op_emu_gemini_no_file(call, call->id);
         return;
     }
     op_emu_reply_begin(call, 200, "application/octet-stream");

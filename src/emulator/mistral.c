@@ -11,8 +11,8 @@
 #define PAGE_SIZE     100
 #define PAGE_SIZE_MAX 1000
 
-void op_mistral_uuid(const struct op_emulator *emulator, int64_t a, int64_t b,
-                     char ret[OP_EMU_ID_MAX])
+void op_emu_mistral_uuid(const struct op_emulator *emulator, int64_t a, int64_t b,
+                         char ret[OP_EMU_ID_MAX])
 {
     char hex[OP_EMU_ID_MAX];
     op_emu_store_id_of(emulator->store, "", OP_EMU_HEX, 32, a, b, hex);
@@ -22,8 +22,8 @@ void op_mistral_uuid(const struct op_emulator *emulator, int64_t a, int64_t b,
 
 /* ---- errors ---- */
 
-void op_mistral_error(struct op_emu_call *call, int status, const char *type,
-                      const char *message)
+void op_emu_mistral_error(struct op_emu_call *call, int status, const char *type,
+                          const char *message)
 {
     static const struct {
         int status;
@@ -59,12 +59,12 @@ void op_mistral_error(struct op_emu_call *call, int status, const char *type,
 
 static void spend_cap(struct op_emu_call *call)
 {
-    op_mistral_error(call, 402, "payment_required", "You have no credit left.");
+    op_emu_mistral_error(call, 402, "payment_required", "You have no credit left.");
 }
 
 static void rate_limit(struct op_emu_call *call, int64_t seconds)
 {
-    op_mistral_error(call, 429, NULL, NULL);
+    op_emu_mistral_error(call, 429, NULL, NULL);
     if (seconds >= 0)
         op_emu_reply_header(call, "retry-after",
                             op_arena_printf(&call->arena, "%lld", (long long)seconds));
@@ -81,7 +81,7 @@ static bool admit(struct op_emu_call *call)
         key = op_str_trim((struct op_str){bearer.ptr + 7, bearer.len - 7});
     if (key.len && (!wanted || op_str_is(key, wanted)))
         return true;
-    op_mistral_error(call, 401, NULL, NULL);
+    op_emu_mistral_error(call, 401, NULL, NULL);
     return false;
 }
 
@@ -105,13 +105,13 @@ static bool read_number(struct op_emu_call *call, const char *name, int64_t stan
     *ret = standard;
     if (!text.ptr || (op_str_int64(text, ret) && *ret >= 0 && *ret <= most))
         return true;
-    op_mistral_error(
+    op_emu_mistral_error(
         call, 400, NULL,
         op_arena_printf(&call->arena, "%s must be at most %lld.", name, (long long)most));
     return false;
 }
 
-bool op_mistral_page(struct op_emu_call *call, size_t *ret_page, size_t *ret_size)
+bool op_emu_mistral_page(struct op_emu_call *call, size_t *ret_page, size_t *ret_size)
 {
     int64_t page, size;
     if (!read_number(call, "page", 0, 1000000, &page) ||
@@ -164,8 +164,8 @@ static void upload(struct op_emu_call *call)
     char id[OP_EMU_ID_MAX];
     struct op_emu_file file;
     struct op_emulator *em = call->emulator;
-    op_mistral_uuid(em, em->clock.start_us, atomic_fetch_add(&em->next_request, 1), id);
-    if (op_openai_upload_keep(call, id, &file))
+    op_emu_mistral_uuid(em, em->clock.start_us, atomic_fetch_add(&em->next_request, 1), id);
+    if (op_emu_openai_upload_keep(call, id, &file))
         reply_file(call, &file);
 }
 
@@ -175,7 +175,7 @@ static void list_files(struct op_emu_call *call)
     struct op_json_out out;
     size_t page, size, count = 0;
     bool more = false;
-    if (!op_mistral_page(call, &page, &size))
+    if (!op_emu_mistral_page(call, &page, &size))
         return;
     struct op_emu_file_page want = {
         .provider = "mistral",
@@ -201,14 +201,14 @@ static void list_files(struct op_emu_call *call)
 static void get_file(struct op_emu_call *call)
 {
     struct op_emu_file file;
-    if (op_openai_find_file(call, &file))
+    if (op_emu_openai_find_file(call, &file))
         reply_file(call, &file);
 }
 
 static void get_url(struct op_emu_call *call)
 {
     struct op_emu_file file;
-    if (!op_openai_find_file(call, &file))
+    if (!op_emu_openai_find_file(call, &file))
         return;
     const char *base = op_emu_call_base(call);
     op_emu_reply_begin(call, 200, "application/json");
@@ -219,12 +219,12 @@ static void get_url(struct op_emu_call *call)
 
 static void post_chat(struct op_emu_call *call)
 {
-    op_openai_realtime(call, OP_OPENAI_CHAT, true);
+    op_emu_openai_realtime(call, OP_EMU_OPENAI_CHAT, true);
 }
 
 static void post_embeddings(struct op_emu_call *call)
 {
-    op_openai_realtime(call, OP_OPENAI_EMBEDDINGS, true);
+    op_emu_openai_realtime(call, OP_EMU_OPENAI_EMBEDDINGS, true);
 }
 
 static void write_model(struct op_json_out *out, struct op_str id)
@@ -274,41 +274,41 @@ static const struct op_emu_route routes[] = {
      .path = "/v1/files",
      .on = OP_EMU_ON_UPLOAD,
      .handle = upload,
-     .begin = op_openai_upload_begin,
-     .add = op_openai_upload_add,
-     .release = op_openai_upload_release,
-     .body_max = (size_t)OP_OPENAI_FILE_MAX + (size_t)1024 * 1024},
+     .begin = op_emu_openai_upload_begin,
+     .add = op_emu_openai_upload_add,
+     .release = op_emu_openai_upload_release,
+     .body_max = (size_t)OP_EMU_OPENAI_FILE_MAX + (size_t)1024 * 1024},
     {.method = "GET", .path = "/v1/files", .on = OP_EMU_ON_FILES, .handle = list_files},
     {.method = "GET", .path = "/v1/files/{}", .on = OP_EMU_ON_FILES, .handle = get_file},
     {.method = "GET", .path = "/v1/files/{}/url", .on = OP_EMU_ON_FILES, .handle = get_url},
     {.method = "DELETE",
      .path = "/v1/files/{}",
      .on = OP_EMU_ON_FILES,
-     .handle = op_openai_delete_file},
+     .handle = op_emu_openai_delete_file},
     {.method = "GET",
      .path = "/v1/files/{}/content",
      .on = OP_EMU_ON_RESULTS,
-     .handle = op_openai_get_content},
+     .handle = op_emu_openai_get_content},
     {.method = "POST",
      .path = "/v1/batch/jobs",
      .on = OP_EMU_ON_CREATE,
-     .handle = op_mistral_create},
+     .handle = op_emu_mistral_create},
     {.method = "GET",
      .path = "/v1/batch/jobs",
      .on = OP_EMU_ON_LIST,
-     .handle = op_mistral_list_jobs},
+     .handle = op_emu_mistral_list_jobs},
     {.method = "GET",
      .path = "/v1/batch/jobs/{}",
      .on = OP_EMU_ON_GET,
-     .handle = op_mistral_get_job},
+     .handle = op_emu_mistral_get_job},
     {.method = "POST",
      .path = "/v1/batch/jobs/{}/cancel",
      .on = OP_EMU_ON_CANCEL,
-     .handle = op_mistral_cancel_job},
+     .handle = op_emu_mistral_cancel_job},
     {.method = "DELETE",
      .path = "/v1/batch/jobs/{}",
      .on = OP_EMU_ON_DELETE,
-     .handle = op_mistral_delete_job},
+     .handle = op_emu_mistral_delete_job},
     {.method = "POST",
      .path = "/v1/chat/completions",
      .on = OP_EMU_ON_MESSAGES,
@@ -326,13 +326,13 @@ const struct op_emu_api op_emu_mistral = {
     .route_count = OP_COUNT(routes),
     .claims = claims,
     .admit = admit,
-    .error = op_mistral_error,
+    .error = op_emu_mistral_error,
     .spend_cap = spend_cap,
     .rate_limit = rate_limit,
     .decorate = decorate,
     .custom_id = custom_id,
-    .line = op_mistral_line,
-    .place = op_mistral_place,
+    .line = op_emu_mistral_line,
+    .place = op_emu_mistral_place,
     .last_newline = true,
     .keeps_errors = true,
 };

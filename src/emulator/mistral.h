@@ -11,20 +11,20 @@
 #include "emulator/openai.h"
 
 /* 8-4-4-4-12 hex digits made of the two numbers. */
-void op_mistral_uuid(const struct op_emulator *emulator, int64_t a, int64_t b,
-                     char ret[OP_EMU_ID_MAX]);
-void op_mistral_error(struct op_emu_call *call, int status, const char *type,
-                      const char *message);
+void op_emu_mistral_uuid(const struct op_emulator *emulator, int64_t a, int64_t b,
+                         char ret[OP_EMU_ID_MAX]);
+void op_emu_mistral_error(struct op_emu_call *call, int status, const char *type,
+                          const char *message);
 /* page and page_size from the query; false after answering with the error. */
-bool op_mistral_page(struct op_emu_call *call, size_t *ret_page, size_t *ret_size);
+bool op_emu_mistral_page(struct op_emu_call *call, size_t *ret_page, size_t *ret_size);
 
-void op_mistral_create(struct op_emu_call *call);
-void op_mistral_get_job(struct op_emu_call *call);
-void op_mistral_list_jobs(struct op_emu_call *call);
-void op_mistral_cancel_job(struct op_emu_call *call);
-void op_mistral_delete_job(struct op_emu_call *call);
-void op_mistral_line(struct op_emu_line *line);
-enum op_rc op_mistral_place(struct op_emulator *emulator, const struct op_emu_batch *batch,
-                            const struct op_emu_output *output, struct op_err *err);
+void op_emu_mistral_create(struct op_emu_call *call);
+void op_emu_mistral_get_job(struct op_emu_call *call);
+void op_emu_mistral_list_jobs(struct op_emu_call *call);
+void op_emu_mistral_cancel_job(struct op_emu_call *call);
+void op_emu_mistral_delete_job(struct op_emu_call *call);
+void op_emu_mistral_line(struct op_emu_line *line);
+enum op_rc op_emu_mistral_place(struct op_emulator *emulator, const struct op_emu_batch *batch,
+                                const struct op_emu_output *output, struct op_err *err);
 
 #endif

@@ -58,7 +58,7 @@ static const char *status_of(const struct view *view)
 static void output_id(const struct op_emulator *emulator, const struct op_emu_batch *batch,
                       bool errors, char ret[OP_EMU_ID_MAX])
 {
-    op_mistral_uuid(emulator, batch->seq, errors ? -2 : -1, ret);
+    op_emu_mistral_uuid(emulator, batch->seq, errors ? -2 : -1, ret);
 }
 
 static void write_files(struct op_json_out *out, struct op_emu_call *call,
@@ -166,7 +166,7 @@ static void reply_job(struct op_emu_call *call, const struct op_emu_batch *batch
 
 struct creation {
     struct op_emu_call *call;
-    enum op_openai_kind kind;
+    enum op_emu_openai_kind kind;
     struct op_emu_upload upload;
     struct op_json_parser *parser; /* of a line */
     struct op_str model;           /* of the job; ptr NULL: each line says its own */
@@ -185,7 +185,7 @@ static enum op_rc take_request(struct creation *c, struct op_json line, struct o
         return OP_OK;
     }
     op_emu_talk_init(&talk);
-    op_openai_prompt(&talk, body, c->kind);
+    op_emu_openai_prompt(&talk, body, c->kind);
     c->tokens += op_emu_tokens(talk.bytes);
     op_emu_hash(body, hash);
     struct op_emu_entry entry = {
@@ -231,10 +231,10 @@ static bool take_files(struct creation *c, struct op_json list, enum op_rc *rc,
         struct op_emu_file file;
         struct op_str id = op_json_str(it.value);
         if (missing || !op_emu_files_get(em->files, "mistral", id, now, &file)) {
-            op_mistral_error(c->call, 404, NULL,
-                             op_arena_printf(&c->call->arena,
-                                             "File " OP_STR_FMT " does not exist.",
-                                             OP_STR_ARG(id)));
+            op_emu_mistral_error(c->call, 404, NULL,
+                                 op_arena_printf(&c->call->arena,
+                                                 "File " OP_STR_FMT " does not exist.",
+                                                 OP_STR_ARG(id)));
             return false;
         }
         *rc = take_file(c, &file, err);
@@ -315,7 +315,7 @@ static enum op_rc make_batch(struct creation *c, struct op_json body, struct op_
         op_emu_upload_abort(&c->upload);
         rc = op_emu_upload_open(em->store, &c->upload, err);
     }
-    op_mistral_uuid(em, batch.seq, 0, batch.id);
+    op_emu_mistral_uuid(em, batch.seq, 0, batch.id);
     op_emu_quirks_add(&batch.quirks, &call->fired);
     op_emu_batch_plan(em, &batch, &timing);
     if (fails && batch.start_us != INT64_MAX)
@@ -336,8 +336,9 @@ static const char *what_is_wrong(struct op_json body)
     int64_t hours = op_json_int(op_json_get(body, "timeout_hours"), 24);
     struct op_json files = op_json_get(body, "input_files");
     struct op_json requests = op_json_get(body, "requests");
-    enum op_openai_kind kind = op_openai_kind_of(op_json_str(op_json_get(body, "endpoint")));
-    if (kind != OP_OPENAI_CHAT && kind != OP_OPENAI_EMBEDDINGS)
+    enum op_emu_openai_kind kind =
+        op_emu_openai_kind_of(op_json_str(op_json_get(body, "endpoint")));
+    if (kind != OP_EMU_OPENAI_CHAT && kind != OP_EMU_OPENAI_EMBEDDINGS)
         return "endpoint must be /v1/chat/completions or /v1/embeddings here.";
     if ((op_json_count(files) == 0) == (op_json_count(requests) == 0))
         return "Exactly one of input_files and requests must be given.";
@@ -352,10 +353,11 @@ static bool is_full(struct creation *c)
     struct op_emu_store *store = c->call->emulator->store;
     bool too_many = c->upload.count > REQUESTS_MAX;
     if (too_many)
-        op_mistral_error(c->call, 400, NULL, "A batch holds at most 1000000 requests.");
+        op_emu_mistral_error(c->call, 400, NULL, "A batch holds at most 1000000 requests.");
     else if (rule &&
              op_emu_store_enqueued(store, "mistral", c->model) + c->tokens > rule->tokens)
-        op_mistral_error(c->call, 429, NULL, "Too many tokens are enqueued for this model.");
+        op_emu_mistral_error(c->call, 429, NULL,
+                             "Too many tokens are enqueued for this model.");
     else
         return false;
     return true;
@@ -367,23 +369,23 @@ static void creation_release(struct creation *c)
     op_json_parser_free(c->parser);
 }
 
-void op_mistral_create(struct op_emu_call *call)
+void op_emu_mistral_create(struct op_emu_call *call)
 {
     struct op_err err = OP_ERR_INIT;
     struct op_json body;
     if (!op_emu_call_json(call, &body, &err)) {
-        op_mistral_error(call, 400, NULL, "The body is not JSON.");
+        op_emu_mistral_error(call, 400, NULL, "The body is not JSON.");
         return;
     }
     const char *wrong = what_is_wrong(body);
     if (wrong) {
-        op_mistral_error(call, 400, NULL, wrong);
+        op_emu_mistral_error(call, 400, NULL, wrong);
         return;
     }
     OP_CLEANUP(creation_release)
     struct creation c = {
         .call = call,
-        .kind = op_openai_kind_of(op_json_str(op_json_get(body, "endpoint"))),
+        .kind = op_emu_openai_kind_of(op_json_str(op_json_get(body, "endpoint"))),
         .parser = op_json_parser_new(),
         .model = op_json_str(op_json_get(body, "model")),
     };
@@ -398,19 +400,19 @@ void op_mistral_create(struct op_emu_call *call)
     if (!rc)
         rc = make_batch(&c, body, &err);
     if (rc)
-        op_openai_disk_failed(call, &err);
+        op_emu_openai_disk_failed(call, &err);
 }
 
 /* ---- get, list, cancel, delete ---- */
 
 static void no_such_job(struct op_emu_call *call)
 {
-    op_mistral_error(call, 404, NULL,
-                     op_arena_printf(&call->arena, "Job " OP_STR_FMT " does not exist.",
-                                     OP_STR_ARG(call->id)));
+    op_emu_mistral_error(call, 404, NULL,
+                         op_arena_printf(&call->arena, "Job " OP_STR_FMT " does not exist.",
+                                         OP_STR_ARG(call->id)));
 }
 
-void op_mistral_get_job(struct op_emu_call *call)
+void op_emu_mistral_get_job(struct op_emu_call *call)
 {
     struct op_emu_batch batch;
     if (!op_emu_batch_find(call, call->id, &batch) ||
@@ -437,13 +439,13 @@ static bool accepts(void *arg, const struct op_emu_batch *batch)
     return !filter->status.ptr || op_str_is(filter->status, status_of(&view));
 }
 
-void op_mistral_list_jobs(struct op_emu_call *call)
+void op_emu_mistral_list_jobs(struct op_emu_call *call)
 {
     OP_CLEANUP(op_mem_freep) struct op_emu_batch *batches = NULL;
     struct op_json_out out;
     size_t page, size, count = 0;
     bool more = false;
-    if (!op_mistral_page(call, &page, &size))
+    if (!op_emu_mistral_page(call, &page, &size))
         return;
     struct filter filter = {
         .call = call,
@@ -453,7 +455,7 @@ void op_mistral_list_jobs(struct op_emu_call *call)
     };
     struct op_str after = op_emu_call_query(call, "created_after");
     if (after.ptr && !op_time_parse(after, &filter.created_after_ms)) {
-        op_mistral_error(call, 400, NULL, "created_after is not a time.");
+        op_emu_mistral_error(call, 400, NULL, "created_after is not a time.");
         return;
     }
     struct op_emu_page want = {
@@ -477,7 +479,7 @@ void op_mistral_list_jobs(struct op_emu_call *call)
     op_json_out_end_object(&out);
 }
 
-void op_mistral_cancel_job(struct op_emu_call *call)
+void op_emu_mistral_cancel_job(struct op_emu_call *call)
 {
     struct op_emu_batch batch;
     struct op_err err = OP_ERR_INIT;
@@ -489,14 +491,14 @@ void op_mistral_cancel_job(struct op_emu_call *call)
     if (rc == OP_NOTFOUND)
         no_such_job(call);
     else if (rc)
-        op_openai_disk_failed(call, &err);
+        op_emu_openai_disk_failed(call, &err);
     else if (batch.settled || !batch.cancel_us)
-        op_mistral_error(call, 400, NULL, "The job has ended and cannot be cancelled.");
+        op_emu_mistral_error(call, 400, NULL, "The job has ended and cannot be cancelled.");
     else
         reply_job(call, &batch);
 }
 
-void op_mistral_delete_job(struct op_emu_call *call)
+void op_emu_mistral_delete_job(struct op_emu_call *call)
 {
     struct op_emu_batch batch;
     struct op_err err = OP_ERR_INIT;
@@ -508,7 +510,7 @@ void op_mistral_delete_job(struct op_emu_call *call)
     if (rc == OP_NOTFOUND) {
         no_such_job(call);
     } else if (rc) {
-        op_openai_disk_failed(call, &err);
+        op_emu_openai_disk_failed(call, &err);
     } else {
         op_emu_reply_begin(call, 200, "application/json");
         op_buf_addf(&call->reply.body, "{\"id\":\"%s\",\"object\":\"batch\",\"deleted\":true}",
@@ -518,10 +520,10 @@ void op_mistral_delete_job(struct op_emu_call *call)
 
 /* ---- results ---- */
 
-static void write_line(struct op_emu_line *line, const struct op_openai_turn *turn,
+static void write_line(struct op_emu_line *line, const struct op_emu_openai_turn *turn,
                        struct op_str body)
 {
-    const struct op_openai_problem *problem = &turn->problem;
+    const struct op_emu_openai_problem *problem = &turn->problem;
     struct op_json_out out;
     bool lost = op_emu_fired_rule(line->fired, OP_EMU_STATUS_ZERO) != NULL;
     const char *word = line->outcome == OP_EMU_EXPIRED    ? "The job timed out."
@@ -553,7 +555,7 @@ static void write_line(struct op_emu_line *line, const struct op_openai_turn *tu
         if (lost)
             op_json_out_raw(&out, OP_STR("{}"));
         else if (problem->message)
-            op_openai_write_problem(&out, problem);
+            op_emu_openai_write_problem(&out, problem);
         else
             op_json_out_raw(&out, body);
         op_json_out_end_object(&out);
@@ -569,15 +571,15 @@ static void write_line(struct op_emu_line *line, const struct op_openai_turn *tu
     op_json_out_end_object(&out);
 }
 
-void op_mistral_line(struct op_emu_line *line)
+void op_emu_mistral_line(struct op_emu_line *line)
 {
     OP_CLEANUP(op_buf_release) struct op_buf body = {0};
-    OP_CLEANUP(op_openai_turn_release) struct op_openai_turn turn;
+    OP_CLEANUP(op_emu_openai_turn_release) struct op_emu_openai_turn turn;
     bool executed = false, chat = strstr(line->batch->meta, "/v1/chat/completions") != NULL;
     op_buf_init(&body, OUTPUT_MAX);
-    op_openai_turn_init(&turn, line->emulator, line->arena);
+    op_emu_openai_turn_init(&turn, line->emulator, line->arena);
     turn.body = op_json_get(line->request, "body");
-    turn.kind = chat ? OP_OPENAI_CHAT : OP_OPENAI_EMBEDDINGS;
+    turn.kind = chat ? OP_EMU_OPENAI_CHAT : OP_EMU_OPENAI_EMBEDDINGS;
     turn.mistral = turn.in_batch = true;
     turn.model = op_str_from(line->batch->model);
     turn.id_a = line->batch->seq;
@@ -589,7 +591,7 @@ void op_mistral_line(struct op_emu_line *line)
     if (op_emu_fired_rule(line->fired, OP_EMU_STATUS_ZERO))
         line->outcome = OP_EMU_ERRORED;
     if (line->outcome == OP_EMU_SUCCEEDED) {
-        op_openai_answer(&turn, &body, &executed);
+        op_emu_openai_answer(&turn, &body, &executed);
         if (turn.problem.message)
             line->outcome = OP_EMU_ERRORED;
         line->usage = turn.talk.usage;
@@ -600,8 +602,8 @@ void op_mistral_line(struct op_emu_line *line)
     write_line(line, &turn, op_buf_str(&body));
 }
 
-enum op_rc op_mistral_place(struct op_emulator *emulator, const struct op_emu_batch *batch,
-                            const struct op_emu_output *output, struct op_err *err)
+enum op_rc op_emu_mistral_place(struct op_emulator *emulator, const struct op_emu_batch *batch,
+                                const struct op_emu_output *output, struct op_err *err)
 {
     enum op_rc rc = OP_OK;
     for (int i = 0; i < 2 && !rc; i++) {

@@ -25,18 +25,19 @@ static const struct {
      "The engine is currently overloaded, please try again later"},
 };
 
-enum op_openai_kind op_openai_kind_of(struct op_str url)
+enum op_emu_openai_kind op_emu_openai_kind_of(struct op_str url)
 {
     if (op_str_is(url, "/v1/responses"))
-        return OP_OPENAI_RESPONSES;
+        return OP_EMU_OPENAI_RESPONSES;
     if (op_str_is(url, "/v1/chat/completions"))
-        return OP_OPENAI_CHAT;
-    return op_str_is(url, "/v1/embeddings") ? OP_OPENAI_EMBEDDINGS : OP_OPENAI_NO_KIND;
+        return OP_EMU_OPENAI_CHAT;
+    return op_str_is(url, "/v1/embeddings") ? OP_EMU_OPENAI_EMBEDDINGS : OP_EMU_OPENAI_NO_KIND;
 }
 
 /* ---- errors ---- */
 
-void op_openai_write_problem(struct op_json_out *out, const struct op_openai_problem *problem)
+void op_emu_openai_write_problem(struct op_json_out *out,
+                                 const struct op_emu_openai_problem *problem)
 {
     op_json_out_object(out);
     op_json_out_name(out, "error");
@@ -49,26 +50,27 @@ void op_openai_write_problem(struct op_json_out *out, const struct op_openai_pro
     op_json_out_end_object(out);
 }
 
-void op_openai_problem(struct op_emu_call *call, const struct op_openai_problem *problem)
+void op_emu_openai_problem(struct op_emu_call *call,
+                           const struct op_emu_openai_problem *problem)
 {
     struct op_json_out out;
     op_emu_reply_begin(call, problem->status, "application/json");
     op_json_out_init(&out, &call->reply.body, 0);
-    op_openai_write_problem(&out, problem);
+    op_emu_openai_write_problem(&out, problem);
 }
 
-void op_openai_refuse(struct op_emu_call *call, int status, const char *param,
-                      const char *message)
+void op_emu_openai_refuse(struct op_emu_call *call, int status, const char *param,
+                          const char *message)
 {
-    const struct op_openai_problem problem = {status, "invalid_request_error", NULL, param,
-                                              message};
-    op_openai_problem(call, &problem);
+    const struct op_emu_openai_problem problem = {status, "invalid_request_error", NULL, param,
+                                                  message};
+    op_emu_openai_problem(call, &problem);
 }
 
-void op_openai_error(struct op_emu_call *call, int status, const char *type,
-                     const char *message)
+void op_emu_openai_error(struct op_emu_call *call, int status, const char *type,
+                         const char *message)
 {
-    struct op_openai_problem problem = {
+    struct op_emu_openai_problem problem = {
         status, status < 500 ? "invalid_request_error" : "server_error", NULL, NULL,
         "The server had an error while processing your request."};
     for (size_t i = 0; i < OP_COUNT(errors); i++) {
@@ -85,10 +87,10 @@ void op_openai_error(struct op_emu_call *call, int status, const char *type,
         problem.type = type;
     if (message)
         problem.message = message;
-    op_openai_problem(call, &problem);
+    op_emu_openai_problem(call, &problem);
 }
 
-void op_openai_disk_failed(struct op_emu_call *call, const struct op_err *err)
+void op_emu_openai_disk_failed(struct op_emu_call *call, const struct op_err *err)
 {
     op_emu_fail(call->emulator, err);
     call->api->error(call, 500, NULL, err->msg);
@@ -96,14 +98,14 @@ void op_openai_disk_failed(struct op_emu_call *call, const struct op_err *err)
 
 static void spend_cap(struct op_emu_call *call)
 {
-    op_openai_error(call, 429, "insufficient_quota",
-                    "You exceeded your current quota, please check your plan and billing"
-                    " details.");
+    op_emu_openai_error(call, 429, "insufficient_quota",
+                        "You exceeded your current quota, please check your plan and billing"
+                        " details.");
 }
 
 static void rate_limit(struct op_emu_call *call, int64_t seconds)
 {
-    op_openai_error(call, 429, NULL, NULL);
+    op_emu_openai_error(call, 429, NULL, NULL);
     if (seconds >= 0)
         op_emu_reply_header(call, "retry-after",
                             op_arena_printf(&call->arena, "%lld", (long long)seconds));
@@ -123,13 +125,13 @@ static bool admit(struct op_emu_call *call)
     if (key.len && (!wanted || op_str_is(key, wanted)))
         return true;
     if (key.len) {
-        op_openai_error(call, 401, NULL, NULL);
+        op_emu_openai_error(call, 401, NULL, NULL);
         return false;
     }
-    op_openai_refuse(call, 401, NULL,
-                     "You didn't provide an API key. You need to provide your API key in an"
-                     " Authorization header using Bearer auth (i.e. Authorization: Bearer"
-                     " YOUR_KEY).");
+    op_emu_openai_refuse(call, 401, NULL,
+                         "You didn't provide an API key. You need to provide your API key in an"
+                         " Authorization header using Bearer auth (i.e. Authorization: Bearer"
+                         " YOUR_KEY).");
     return false;
 }
 
@@ -154,16 +156,17 @@ static void decorate(struct op_emu_call *call)
     op_emu_reply_header(call, "x-ratelimit-reset-tokens", "2ms");
 }
 
-int64_t op_openai_limit(struct op_emu_call *call, int64_t standard, int64_t most)
+int64_t op_emu_openai_limit(struct op_emu_call *call, int64_t standard, int64_t most)
 {
     struct op_str text = op_emu_call_query(call, "limit");
     int64_t limit = standard;
     if (!text.ptr || (op_str_int64(text, &limit) && limit >= 1 && limit <= most))
         return limit;
-    op_openai_refuse(call, 400, "limit",
-                     op_arena_printf(&call->arena,
-                                     "Invalid 'limit': expected an integer between 1 and %lld.",
-                                     (long long)most));
+    op_emu_openai_refuse(
+        call, 400, "limit",
+        op_arena_printf(&call->arena,
+                        "Invalid 'limit': expected an integer between 1 and %lld.",
+                        (long long)most));
     return -1;
 }
 
@@ -171,17 +174,17 @@ int64_t op_openai_limit(struct op_emu_call *call, int64_t standard, int64_t most
 
 static void post_response(struct op_emu_call *call)
 {
-    op_openai_realtime(call, OP_OPENAI_RESPONSES, false);
+    op_emu_openai_realtime(call, OP_EMU_OPENAI_RESPONSES, false);
 }
 
 static void post_chat(struct op_emu_call *call)
 {
-    op_openai_realtime(call, OP_OPENAI_CHAT, false);
+    op_emu_openai_realtime(call, OP_EMU_OPENAI_CHAT, false);
 }
 
 static void post_embeddings(struct op_emu_call *call)
 {
-    op_openai_realtime(call, OP_OPENAI_EMBEDDINGS, false);
+    op_emu_openai_realtime(call, OP_EMU_OPENAI_EMBEDDINGS, false);
 }
 
 static const char *const models[] = {
@@ -228,11 +231,11 @@ static void get_model(struct op_emu_call *call)
 {
     struct op_json_out out;
     if (memmem(call->id.ptr, call->id.len, "does-not-exist", 14)) {
-        const struct op_openai_problem problem = {
+        const struct op_emu_openai_problem problem = {
             404, "invalid_request_error", "model_not_found", "model",
             op_arena_printf(&call->arena, "The model '" OP_STR_FMT "' does not exist",
                             OP_STR_ARG(call->id))};
-        op_openai_problem(call, &problem);
+        op_emu_openai_problem(call, &problem);
         return;
     }
     op_emu_reply_begin(call, 200, "application/json");
@@ -251,43 +254,43 @@ static const struct op_emu_route routes[] = {
     {.method = "POST",
      .path = "/v1/files",
      .on = OP_EMU_ON_UPLOAD,
-     .handle = op_openai_upload,
-     .begin = op_openai_upload_begin,
-     .add = op_openai_upload_add,
-     .release = op_openai_upload_release,
-     .body_max = (size_t)(OP_OPENAI_FILE_MAX + MULTIPART_ROOM)},
+     .handle = op_emu_openai_upload,
+     .begin = op_emu_openai_upload_begin,
+     .add = op_emu_openai_upload_add,
+     .release = op_emu_openai_upload_release,
+     .body_max = (size_t)(OP_EMU_OPENAI_FILE_MAX + MULTIPART_ROOM)},
     {.method = "GET",
      .path = "/v1/files",
      .on = OP_EMU_ON_FILES,
-     .handle = op_openai_list_files},
+     .handle = op_emu_openai_list_files},
     {.method = "GET",
      .path = "/v1/files/{}",
      .on = OP_EMU_ON_FILES,
-     .handle = op_openai_get_file},
+     .handle = op_emu_openai_get_file},
     {.method = "DELETE",
      .path = "/v1/files/{}",
      .on = OP_EMU_ON_FILES,
-     .handle = op_openai_delete_file},
+     .handle = op_emu_openai_delete_file},
     {.method = "GET",
      .path = "/v1/files/{}/content",
      .on = OP_EMU_ON_RESULTS,
-     .handle = op_openai_get_content},
+     .handle = op_emu_openai_get_content},
     {.method = "POST",
      .path = "/v1/batches",
      .on = OP_EMU_ON_CREATE,
-     .handle = op_openai_create},
+     .handle = op_emu_openai_create},
     {.method = "GET",
      .path = "/v1/batches",
      .on = OP_EMU_ON_LIST,
-     .handle = op_openai_list_batches},
+     .handle = op_emu_openai_list_batches},
     {.method = "GET",
      .path = "/v1/batches/{}",
      .on = OP_EMU_ON_GET,
-     .handle = op_openai_get_batch},
+     .handle = op_emu_openai_get_batch},
     {.method = "POST",
      .path = "/v1/batches/{}/cancel",
      .on = OP_EMU_ON_CANCEL,
-     .handle = op_openai_cancel_batch},
+     .handle = op_emu_openai_cancel_batch},
     {.method = "POST",
      .path = "/v1/responses",
      .on = OP_EMU_ON_MESSAGES,
@@ -310,13 +313,13 @@ const struct op_emu_api op_emu_openai = {
     .route_count = OP_COUNT(routes),
     .claims = claims,
     .admit = admit,
-    .error = op_openai_error,
+    .error = op_emu_openai_error,
     .spend_cap = spend_cap,
     .rate_limit = rate_limit,
     .decorate = decorate,
     .custom_id = custom_id,
-    .line = op_openai_line,
-    .place = op_openai_place,
+    .line = op_emu_openai_line,
+    .place = op_emu_openai_place,
     .last_newline = true,
     .keeps_errors = true,
 };

@@ -12,20 +12,21 @@
 #define DIMENSIONS_LARGE   3072 /* text-embedding-3-large */
 #define DIMENSIONS_MISTRAL 1024 /* mistral-embed */
 
-void op_openai_turn_init(struct op_openai_turn *turn, struct op_emulator *emulator,
-                         struct op_arena *arena)
+void op_emu_openai_turn_init(struct op_emu_openai_turn *turn, struct op_emulator *emulator,
+                             struct op_arena *arena)
 {
-    *turn = (struct op_openai_turn){.emulator = emulator, .arena = arena};
+    *turn = (struct op_emu_openai_turn){.emulator = emulator, .arena = arena};
     op_emu_talk_init(&turn->talk);
     turn->talk.emulator = emulator;
 }
 
-void op_openai_turn_release(struct op_openai_turn *turn)
+void op_emu_openai_turn_release(struct op_emu_openai_turn *turn)
 {
     op_emu_talk_release(&turn->talk);
 }
 
-static const char *make_id(const struct op_openai_turn *turn, const char *prefix, int64_t salt)
+static const char *make_id(const struct op_emu_openai_turn *turn, const char *prefix,
+                           int64_t salt)
 {
     char id[OP_EMU_ID_MAX];
     op_emu_store_id_of(turn->emulator->store, prefix, OP_EMU_HEX, 32, turn->id_a,
@@ -33,13 +34,13 @@ static const char *make_id(const struct op_openai_turn *turn, const char *prefix
     return op_arena_strdup(turn->arena, op_str_from(id));
 }
 
-static int64_t now_seconds(const struct op_openai_turn *turn)
+static int64_t now_seconds(const struct op_emu_openai_turn *turn)
 {
     return op_emu_clock_now(&turn->emulator->clock) / OP_EMU_SECOND_US;
 }
 
 /* The tier that was asked for, as far as it is one that answers. */
-static const char *tier(const struct op_openai_turn *turn)
+static const char *tier(const struct op_emu_openai_turn *turn)
 {
     struct op_str asked = op_json_str(op_json_get(turn->body, "service_tier"));
     if (op_str_is(asked, "flex"))
@@ -49,7 +50,8 @@ static const char *tier(const struct op_openai_turn *turn)
 
 /* ---- /v1/responses ---- */
 
-static void write_response_message(struct op_json_out *out, const struct op_openai_turn *turn)
+static void write_response_message(struct op_json_out *out,
+                                   const struct op_emu_openai_turn *turn)
 {
     const struct op_emu_talk *talk = &turn->talk;
     bool refuses = talk->stop == OP_EMU_STOP_REFUSAL;
@@ -78,7 +80,8 @@ static void write_response_message(struct op_json_out *out, const struct op_open
     op_json_out_end_object(out);
 }
 
-static void write_response_output(struct op_json_out *out, const struct op_openai_turn *turn)
+static void write_response_output(struct op_json_out *out,
+                                  const struct op_emu_openai_turn *turn)
 {
     op_json_out_name(out, "output");
     op_json_out_array(out);
@@ -94,7 +97,7 @@ static void write_response_output(struct op_json_out *out, const struct op_opena
     op_json_out_end_array(out);
 }
 
-static void write_response_usage(struct op_json_out *out, const struct op_openai_turn *turn)
+static void write_response_usage(struct op_json_out *out, const struct op_emu_openai_turn *turn)
 {
     const struct op_emu_usage *usage = &turn->talk.usage;
     int64_t input = usage->input + usage->cache_read;
@@ -116,8 +119,8 @@ static void write_response_usage(struct op_json_out *out, const struct op_openai
 }
 
 /* A member of the request as it came, or what stands there without it. */
-static void echo(struct op_json_out *out, const struct op_openai_turn *turn, const char *name,
-                 const char *standard)
+static void echo(struct op_json_out *out, const struct op_emu_openai_turn *turn,
+                 const char *name, const char *standard)
 {
     struct op_json value = op_json_get(turn->body, name);
     op_json_out_name(out, name);
@@ -127,7 +130,7 @@ static void echo(struct op_json_out *out, const struct op_openai_turn *turn, con
         op_json_out_raw(out, op_str_from(standard));
 }
 
-static void write_response(struct op_json_out *out, const struct op_openai_turn *turn)
+static void write_response(struct op_json_out *out, const struct op_emu_openai_turn *turn)
 {
     bool cut = turn->talk.stop == OP_EMU_STOP_LENGTH;
     int64_t now = now_seconds(turn);
@@ -170,7 +173,7 @@ static void write_response(struct op_json_out *out, const struct op_openai_turn 
 
 /* ---- /v1/chat/completions ---- */
 
-static void write_chat_usage(struct op_json_out *out, const struct op_openai_turn *turn)
+static void write_chat_usage(struct op_json_out *out, const struct op_emu_openai_turn *turn)
 {
     const struct op_emu_usage *usage = &turn->talk.usage;
     int64_t input = usage->input + usage->cache_read;
@@ -196,14 +199,14 @@ static void write_chat_usage(struct op_json_out *out, const struct op_openai_tur
     op_json_out_end_object(out);
 }
 
-static const char *finish_reason(const struct op_openai_turn *turn)
+static const char *finish_reason(const struct op_emu_openai_turn *turn)
 {
     if (turn->talk.stop_text.ptr)
         return op_arena_strdup(turn->arena, turn->talk.stop_text);
     return turn->talk.stop == OP_EMU_STOP_LENGTH ? "length" : "stop";
 }
 
-static void write_choice(struct op_json_out *out, const struct op_openai_turn *turn)
+static void write_choice(struct op_json_out *out, const struct op_emu_openai_turn *turn)
 {
     bool refuses = turn->talk.stop == OP_EMU_STOP_REFUSAL;
     op_json_out_object(out);
@@ -233,7 +236,7 @@ static void write_choice(struct op_json_out *out, const struct op_openai_turn *t
     op_json_out_end_object(out);
 }
 
-static void write_chat(struct op_json_out *out, const struct op_openai_turn *turn)
+static void write_chat(struct op_json_out *out, const struct op_emu_openai_turn *turn)
 {
     op_json_out_object(out);
     op_json_out_kv_text(out, "id", make_id(turn, turn->mistral ? "" : "chatcmpl-", 0));
@@ -254,7 +257,7 @@ static void write_chat(struct op_json_out *out, const struct op_openai_turn *tur
 
 /* ---- /v1/embeddings ---- */
 
-static int64_t dimensions_of(const struct op_openai_turn *turn)
+static int64_t dimensions_of(const struct op_emu_openai_turn *turn)
 {
     int64_t standard = turn->mistral                                      ? DIMENSIONS_MISTRAL
                        : op_str_is(turn->model, "text-embedding-3-large") ? DIMENSIONS_LARGE
@@ -264,7 +267,7 @@ static int64_t dimensions_of(const struct op_openai_turn *turn)
     return asked < 1 || asked > OP_EMU_DIMENSIONS_MAX ? standard : asked;
 }
 
-static void write_vector(struct op_json_out *out, const struct op_openai_turn *turn,
+static void write_vector(struct op_json_out *out, const struct op_emu_openai_turn *turn,
                          struct op_json text, int64_t index)
 {
     OP_CLEANUP(op_buf_release) struct op_buf raw = {0}, vector = {0};
@@ -282,7 +285,7 @@ static void write_vector(struct op_json_out *out, const struct op_openai_turn *t
     op_buf_release(&vector);
 }
 
-static void write_embeddings(struct op_json_out *out, struct op_openai_turn *turn)
+static void write_embeddings(struct op_json_out *out, struct op_emu_openai_turn *turn)
 {
     struct op_json input = op_json_get(turn->body, "input");
     struct op_json_iter it = op_json_iter(input);
@@ -315,7 +318,7 @@ static void write_embeddings(struct op_json_out *out, struct op_openai_turn *tur
 
 /* ---- any of them ---- */
 
-static void take_error(struct op_openai_turn *turn)
+static void take_error(struct op_emu_openai_turn *turn)
 {
     const struct op_emu_talk *talk = &turn->talk;
     int status = talk->error_status ? talk->error_status : 500;
@@ -324,7 +327,7 @@ static void take_error(struct op_openai_turn *turn)
     if (!talk->error_status && (strcmp(talk->error_type, "rate_limit_exceeded") == 0 ||
                                 strcmp(talk->error_type, "insufficient_quota") == 0))
         status = 429;
-    turn->problem = (struct op_openai_problem){
+    turn->problem = (struct op_emu_openai_problem){
         .status = status,
         .type = talk->error_type[0] ? talk->error_type : "server_error",
         .code = status == 429 && talk->error_type[0] ? talk->error_type : NULL,
@@ -335,29 +338,30 @@ static void take_error(struct op_openai_turn *turn)
     };
 }
 
-void op_openai_answer(struct op_openai_turn *turn, struct op_buf *out, bool *ret_executed)
+void op_emu_openai_answer(struct op_emu_openai_turn *turn, struct op_buf *out,
+                          bool *ret_executed)
 {
     struct op_json_out json;
     struct op_str model = op_json_str(op_json_get(turn->body, "model"));
     if (model.ptr)
         turn->model = model;
-    turn->problem = op_openai_check(turn);
+    turn->problem = op_emu_openai_check(turn);
     *ret_executed = turn->problem.message == NULL;
     if (turn->problem.message)
         return;
-    op_openai_prompt(&turn->talk, turn->body, turn->kind);
+    op_emu_openai_prompt(&turn->talk, turn->body, turn->kind);
     op_emu_talk_run(&turn->talk);
     if (turn->talk.error_type) {
         take_error(turn);
         return;
     }
     op_json_out_init(&json, out, 0);
-    if (turn->kind == OP_OPENAI_EMBEDDINGS) {
+    if (turn->kind == OP_EMU_OPENAI_EMBEDDINGS) {
         turn->talk.usage = (struct op_emu_usage){
             .input = op_emu_tokens(turn->talk.bytes ? turn->talk.bytes : 1)};
         turn->talk.answer[0] = '\0';
         write_embeddings(&json, turn);
-    } else if (turn->kind == OP_OPENAI_CHAT) {
+    } else if (turn->kind == OP_EMU_OPENAI_CHAT) {
         write_chat(&json, turn);
     } else {
         write_response(&json, turn);
@@ -389,17 +393,17 @@ static void write_line_error(struct op_json_out *out, const char *code, const ch
     op_json_out_end_object(out);
 }
 
-static void write_line_response(struct op_json_out *out, const struct op_openai_turn *turn,
+static void write_line_response(struct op_json_out *out, const struct op_emu_openai_turn *turn,
                                 struct op_str body)
 {
-    const struct op_openai_problem *problem = &turn->problem;
+    const struct op_emu_openai_problem *problem = &turn->problem;
     op_json_out_name(out, "response");
     op_json_out_object(out);
     op_json_out_kv_int(out, "status_code", problem->message ? problem->status : 200);
     op_json_out_kv_text(out, "request_id", make_id(turn, "", 3));
     op_json_out_name(out, "body");
     if (problem->message)
-        op_openai_write_problem(out, problem);
+        op_emu_openai_write_problem(out, problem);
     else
         op_json_out_raw(out, body);
     op_json_out_end_object(out);
@@ -416,14 +420,15 @@ static void write_line_zero(struct op_json_out *out)
     op_json_out_null(out);
 }
 
-static void run_line(struct op_emu_line *line, struct op_openai_turn *turn, struct op_buf *body)
+static void run_line(struct op_emu_line *line, struct op_emu_openai_turn *turn,
+                     struct op_buf *body)
 {
     bool executed = false;
     if (op_emu_fired_rule(line->fired, OP_EMU_STATUS_ZERO))
         line->outcome = OP_EMU_ERRORED;
     if (line->outcome != OP_EMU_SUCCEEDED)
         return;
-    op_openai_answer(turn, body, &executed);
+    op_emu_openai_answer(turn, body, &executed);
     if (turn->problem.message) {
         line->outcome = OP_EMU_ERRORED;
         return;
@@ -433,15 +438,15 @@ static void run_line(struct op_emu_line *line, struct op_openai_turn *turn, stru
     memcpy(line->answer, turn->talk.answer, sizeof(line->answer));
 }
 
-void op_openai_line(struct op_emu_line *line)
+void op_emu_openai_line(struct op_emu_line *line)
 {
     OP_CLEANUP(op_buf_release) struct op_buf body = {0};
-    OP_CLEANUP(op_openai_turn_release) struct op_openai_turn turn;
+    OP_CLEANUP(op_emu_openai_turn_release) struct op_emu_openai_turn turn;
     struct op_json_out out;
     op_buf_init(&body, BODY_MAX);
-    op_openai_turn_init(&turn, line->emulator, line->arena);
+    op_emu_openai_turn_init(&turn, line->emulator, line->arena);
     turn.body = op_json_get(line->request, "body");
-    turn.kind = op_openai_kind_of(op_json_str(op_json_get(line->request, "url")));
+    turn.kind = op_emu_openai_kind_of(op_json_str(op_json_get(line->request, "url")));
     turn.in_batch = true;
     turn.id_a = line->batch->seq;
     turn.id_b = line->number + 1;
@@ -472,13 +477,14 @@ void op_openai_line(struct op_emu_line *line)
 
 /* ---- realtime ---- */
 
-void op_openai_realtime(struct op_emu_call *call, enum op_openai_kind kind, bool mistral)
+void op_emu_openai_realtime(struct op_emu_call *call, enum op_emu_openai_kind kind,
+                            bool mistral)
 {
-    OP_CLEANUP(op_openai_turn_release) struct op_openai_turn turn;
+    OP_CLEANUP(op_emu_openai_turn_release) struct op_emu_openai_turn turn;
     struct op_err err = OP_ERR_INIT;
     struct op_emulator *em = call->emulator;
     bool executed = false;
-    op_openai_turn_init(&turn, em, &call->arena);
+    op_emu_openai_turn_init(&turn, em, &call->arena);
     turn.kind = kind;
     turn.mistral = mistral;
     turn.id_a = em->clock.start_us;
@@ -489,11 +495,11 @@ void op_openai_realtime(struct op_emu_call *call, enum op_openai_kind kind, bool
         return;
     }
     op_emu_reply_begin(call, 200, "application/json");
-    op_openai_answer(&turn, &call->reply.body, &executed);
+    op_emu_openai_answer(&turn, &call->reply.body, &executed);
     if (executed && !op_emu_talk_bill(call, &turn.talk, turn.body, turn.model))
         return;
     if (turn.problem.message && mistral)
         call->api->error(call, turn.problem.status, turn.problem.type, turn.problem.message);
     else if (turn.problem.message)
-        op_openai_problem(call, &turn.problem);
+        op_emu_openai_problem(call, &turn.problem);
 }

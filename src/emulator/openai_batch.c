@@ -94,8 +94,9 @@ static void write_counts(struct op_json_out *out, const struct op_emu_batch *bat
     op_json_out_end_object(out);
 }
 
-void op_openai_output_id(const struct op_emulator *emulator, const struct op_emu_batch *batch,
-                         bool errors, char ret[OP_EMU_ID_MAX])
+void op_emu_openai_output_id(const struct op_emulator *emulator,
+                             const struct op_emu_batch *batch, bool errors,
+                             char ret[OP_EMU_ID_MAX])
 {
     op_emu_store_id(emulator->store, "file-", batch->seq, errors ? -2 : -1, ret);
 }
@@ -109,7 +110,7 @@ static void write_files(struct op_json_out *out, struct op_emu_call *call,
     for (int i = 0; i < 2; i++) {
         char id[OP_EMU_ID_MAX];
         struct op_emu_file file;
-        op_openai_output_id(call->emulator, batch, i == 1, id);
+        op_emu_openai_output_id(call->emulator, batch, i == 1, id);
         bool there = over && op_emu_files_get(call->emulator->files, "openai", op_str_from(id),
                                               now, &file);
         const char *none = op_emu_quirk(&view->quirks, OP_EMU_EMPTY_FILE_IDS) ? "" : NULL;
@@ -202,7 +203,7 @@ static void write_batch(struct op_json_out *out, struct op_emu_call *call,
     op_json_out_end_object(out);
 }
 
-void op_openai_reply_batch(struct op_emu_call *call, const struct op_emu_batch *batch)
+void op_emu_openai_reply_batch(struct op_emu_call *call, const struct op_emu_batch *batch)
 {
     struct op_json_out out;
     op_emu_reply_begin(call, 200, "application/json");
@@ -214,27 +215,28 @@ void op_openai_reply_batch(struct op_emu_call *call, const struct op_emu_batch *
 
 static void no_such_batch(struct op_emu_call *call)
 {
-    op_openai_refuse(call, 404, NULL,
-                     op_arena_printf(&call->arena, "No batch found with id '" OP_STR_FMT "'.",
-                                     OP_STR_ARG(call->id)));
+    op_emu_openai_refuse(call, 404, NULL,
+                         op_arena_printf(&call->arena,
+                                         "No batch found with id '" OP_STR_FMT "'.",
+                                         OP_STR_ARG(call->id)));
 }
 
-void op_openai_get_batch(struct op_emu_call *call)
+void op_emu_openai_get_batch(struct op_emu_call *call)
 {
     struct op_emu_batch batch;
     if (!op_emu_batch_find(call, call->id, &batch) ||
         (!batch.settled && op_emu_batch_flaps(call, &batch)))
         no_such_batch(call);
     else
-        op_openai_reply_batch(call, &batch);
+        op_emu_openai_reply_batch(call, &batch);
 }
 
-void op_openai_list_batches(struct op_emu_call *call)
+void op_emu_openai_list_batches(struct op_emu_call *call)
 {
     OP_CLEANUP(op_mem_freep) struct op_emu_batch *batches = NULL;
     struct op_json_out out;
     int64_t now = op_emu_clock_now(&call->emulator->clock);
-    int64_t limit = op_openai_limit(call, LIST_LIMIT, LIST_LIMIT_MAX);
+    int64_t limit = op_emu_openai_limit(call, LIST_LIMIT, LIST_LIMIT_MAX);
     size_t count = 0;
     bool more = false;
     if (limit < 0)
@@ -248,7 +250,7 @@ void op_openai_list_batches(struct op_emu_call *call)
         .shift = op_emu_batch_page_shift(call),
     };
     if (op_emu_store_page(call->emulator->store, &page, &batches, &count, &more)) {
-        op_openai_refuse(call, 400, "after", "Invalid 'after': no such batch.");
+        op_emu_openai_refuse(call, 400, "after", "Invalid 'after': no such batch.");
         return;
     }
     op_emu_reply_begin(call, 200, "application/json");
@@ -269,12 +271,13 @@ void op_openai_list_batches(struct op_emu_call *call)
 static void refuse_cancel(struct op_emu_call *call, const struct op_emu_batch *batch)
 {
     struct view view = look_at(call, batch);
-    op_openai_refuse(call, 409, NULL,
-                     op_arena_printf(&call->arena, "Cannot cancel a batch with status '%s'.",
-                                     status_of(batch, &view)));
+    op_emu_openai_refuse(call, 409, NULL,
+                         op_arena_printf(&call->arena,
+                                         "Cannot cancel a batch with status '%s'.",
+                                         status_of(batch, &view)));
 }
 
-void op_openai_cancel_batch(struct op_emu_call *call)
+void op_emu_openai_cancel_batch(struct op_emu_call *call)
 {
     struct op_emu_batch batch;
     struct op_err err = OP_ERR_INIT;
@@ -286,17 +289,17 @@ void op_openai_cancel_batch(struct op_emu_call *call)
     if (rc == OP_NOTFOUND)
         no_such_batch(call);
     else if (rc)
-        op_openai_disk_failed(call, &err);
+        op_emu_openai_disk_failed(call, &err);
     else if (batch.settled || !batch.cancel_us)
         refuse_cancel(call, &batch);
     else
-        op_openai_reply_batch(call, &batch);
+        op_emu_openai_reply_batch(call, &batch);
 }
 
 /* ---- the files of a batch ---- */
 
-enum op_rc op_openai_place(struct op_emulator *emulator, const struct op_emu_batch *batch,
-                           const struct op_emu_output *output, struct op_err *err)
+enum op_rc op_emu_openai_place(struct op_emulator *emulator, const struct op_emu_batch *batch,
+                               const struct op_emu_output *output, struct op_err *err)
 {
     OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     struct op_json meta;
@@ -319,7 +322,7 @@ enum op_rc op_openai_place(struct op_emulator *emulator, const struct op_emu_bat
             .created_us = batch->ended_us,
             .expires_us = batch->ended_us + seconds * OP_EMU_SECOND_US,
         };
-        op_openai_output_id(emulator, batch, i == 1, file.id);
+        op_emu_openai_output_id(emulator, batch, i == 1, file.id);
         if (file.lines > 0)
             rc = op_emu_files_put(emulator->files, &file, err);
     }

@@ -15,7 +15,7 @@ struct check {
     struct op_json body;
     struct op_arena *arena;
     bool mistral;
-    struct op_openai_problem problem;
+    struct op_emu_openai_problem problem;
 };
 
 static void refuse(struct check *check, const char *code, const char *param, const char *fmt,
@@ -31,7 +31,7 @@ static void refuse(struct check *check, const char *code, const char *param, con
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    check->problem = (struct op_openai_problem){
+    check->problem = (struct op_emu_openai_problem){
         400, "invalid_request_error", code,
         param ? op_arena_strdup(check->arena, op_str_from(param)) : NULL,
         op_arena_strdup(check->arena, op_str_from(text))};
@@ -116,12 +116,12 @@ static const struct {
     size_t count;
     const char *input;
 } kinds[] = {
-    [OP_OPENAI_RESPONSES] = {response_names, OP_COUNT(response_names), "input"},
-    [OP_OPENAI_CHAT] = {chat_names, OP_COUNT(chat_names), "messages"},
-    [OP_OPENAI_EMBEDDINGS] = {embedding_names, OP_COUNT(embedding_names), "input"},
+    [OP_EMU_OPENAI_RESPONSES] = {response_names, OP_COUNT(response_names), "input"},
+    [OP_EMU_OPENAI_CHAT] = {chat_names, OP_COUNT(chat_names), "messages"},
+    [OP_EMU_OPENAI_EMBEDDINGS] = {embedding_names, OP_COUNT(embedding_names), "input"},
 };
 
-static void check_names(struct check *check, enum op_openai_kind kind)
+static void check_names(struct check *check, enum op_emu_openai_kind kind)
 {
     struct op_json_iter it = op_json_iter(check->body);
     while (op_json_next(&it)) {
@@ -219,7 +219,7 @@ static void check_format(struct check *check, struct op_json format, struct op_j
 
 /* ---- the body ---- */
 
-static void check_input(struct check *check, enum op_openai_kind kind)
+static void check_input(struct check *check, enum op_emu_openai_kind kind)
 {
     struct op_json input = op_json_get(check->body, kinds[kind].input);
     bool empty = (op_json_is(input, OP_JSON_STRING) && op_json_str(input).len == 0) ||
@@ -229,14 +229,14 @@ static void check_input(struct check *check, enum op_openai_kind kind)
         refuse(check, "missing_required_parameter", name, "Missing required parameter: '%s'.",
                name);
     else if (!op_json_is(input, OP_JSON_ARRAY) &&
-             (kind == OP_OPENAI_CHAT || !op_json_is(input, OP_JSON_STRING)))
+             (kind == OP_EMU_OPENAI_CHAT || !op_json_is(input, OP_JSON_STRING)))
         refuse(check, "invalid_type", name, "Invalid type for '%s'.", name);
-    else if (empty && kind != OP_OPENAI_RESPONSES)
+    else if (empty && kind != OP_EMU_OPENAI_RESPONSES)
         refuse(check, "empty_array", name,
                "Invalid '%s': empty array. Expected an array with minimum length 1, but got an"
                " empty array instead.",
                name);
-    else if (kind == OP_OPENAI_EMBEDDINGS && op_json_is(input, OP_JSON_ARRAY) &&
+    else if (kind == OP_EMU_OPENAI_EMBEDDINGS && op_json_is(input, OP_JSON_ARRAY) &&
              op_json_count(input) > INPUTS_MAX)
         refuse(check, "array_above_max_length", name,
                "Invalid 'input': array too long. Expected an array with maximum length %d.",
@@ -258,7 +258,7 @@ static void check_model(struct check *check, struct op_str name)
         check->problem.status = 404;
 }
 
-struct op_openai_problem op_openai_check(const struct op_openai_turn *turn)
+struct op_emu_openai_problem op_emu_openai_check(const struct op_emu_openai_turn *turn)
 {
     struct op_json body = turn->body;
     struct check check = {.body = body, .arena = turn->arena, .mistral = turn->mistral};
@@ -273,10 +273,10 @@ struct op_openai_problem op_openai_check(const struct op_openai_turn *turn)
     if (op_json_bool(op_json_get(body, "stream"), false))
         refuse(&check, NULL, "stream", "Streaming is not supported; leave 'stream' out.");
     struct op_json format = op_json_pointer(body, OP_STR("/text/format"));
-    if (turn->kind == OP_OPENAI_RESPONSES)
+    if (turn->kind == OP_EMU_OPENAI_RESPONSES)
         check_format(&check, format, format, "text.format");
     format = op_json_get(body, "response_format");
-    if (turn->kind == OP_OPENAI_CHAT)
+    if (turn->kind == OP_EMU_OPENAI_CHAT)
         check_format(&check, format, op_json_get(format, "json_schema"), "response_format");
     return check.problem;
 }

@@ -11,7 +11,7 @@
  * as the API does: so nothing happens twice when the emulator is started again in between. */
 
 #define PROBLEMS_MAX    50 /* told of one file */
-#define LINE_MAX_BYTES  ((size_t)OP_OPENAI_BATCH_MAX)
+#define LINE_MAX_BYTES  ((size_t)OP_EMU_OPENAI_BATCH_MAX)
 #define CREATES_MAX     2000  /* an hour */
 #define EMBEDDINGS_MAX  50000 /* inputs over all lines of a batch */
 #define METADATA_PAIRS  16
@@ -115,7 +115,7 @@ static enum op_rc keep_line(struct checking *c, struct op_json line, struct op_s
     struct op_json body = op_json_get(line, "body");
     struct op_json input = op_json_get(body, "input");
     op_emu_talk_init(&talk);
-    op_openai_prompt(&talk, body, op_openai_kind_of(c->endpoint));
+    op_emu_openai_prompt(&talk, body, op_emu_openai_kind_of(c->endpoint));
     c->tokens += op_emu_tokens(talk.bytes);
     c->inputs += op_json_is(input, OP_JSON_ARRAY) ? (int64_t)op_json_count(input) : 1;
     op_emu_hash(body, hash);
@@ -144,7 +144,7 @@ static enum op_rc take_line(struct checking *c, const struct op_line *line, stru
         return OP_OK;
     }
     if (!line_is_good(c, value, line->number) || c->problem_count ||
-        c->count > OP_OPENAI_REQUESTS_MAX)
+        c->count > OP_EMU_OPENAI_REQUESTS_MAX)
         return OP_OK;
     return keep_line(c, value, text, err);
 }
@@ -167,12 +167,12 @@ static void check_limits(struct checking *c)
     struct op_arena *arena = &c->call->arena;
     if (c->count == 0)
         problem(c, "empty_file", NULL, 0, "The input file is empty.");
-    if (c->count > OP_OPENAI_REQUESTS_MAX)
+    if (c->count > OP_EMU_OPENAI_REQUESTS_MAX)
         problem(c, "too_many_tasks", NULL, 0,
                 op_arena_printf(arena,
                                 "The batch input file contains %lld requests, which is more"
                                 " than the maximum of %d.",
-                                (long long)c->count, OP_OPENAI_REQUESTS_MAX));
+                                (long long)c->count, OP_EMU_OPENAI_REQUESTS_MAX));
     if (op_str_is(c->endpoint, "/v1/embeddings") && c->inputs > EMBEDDINGS_MAX)
         problem(c, "too_many_tasks", NULL, 0,
                 op_arena_printf(arena, "The batch has %lld embedding inputs, more than %d.",
@@ -224,12 +224,12 @@ static enum op_rc check_file(struct checking *c, struct op_str id, struct op_err
     if (rc)
         return rc;
     check_limits(c);
-    if (file.bytes > OP_OPENAI_BATCH_MAX)
+    if (file.bytes > OP_EMU_OPENAI_BATCH_MAX)
         problem(c, "file_too_large", NULL, 0,
                 op_arena_printf(&call->arena,
                                 "The batch input file is larger than the %d maximum for the"
                                 " " OP_STR_FMT " model",
-                                OP_OPENAI_BATCH_MAX, OP_STR_ARG(op_buf_str(&c->model))));
+                                OP_EMU_OPENAI_BATCH_MAX, OP_STR_ARG(op_buf_str(&c->model))));
     check_queue(c);
     if (fail)
         problem(c, fail->type ? fail->type : "server_error", NULL, 0,
@@ -261,7 +261,8 @@ static bool comes_too_often(struct op_emu_call *call)
     int64_t hour = op_emu_clock_now(&em->clock) - 3600 * OP_EMU_SECOND_US;
     if (op_emu_store_count(em->store, "openai", hour, false) < CREATES_MAX)
         return false;
-    op_openai_error(call, 429, NULL, "Rate limit reached for batch creations: 2000 per hour.");
+    op_emu_openai_error(call, 429, NULL,
+                        "Rate limit reached for batch creations: 2000 per hour.");
     return true;
 }
 
@@ -275,28 +276,31 @@ static bool is_refused(struct op_emu_call *call, struct op_json body)
     for (size_t i = 0; i < OP_COUNT(needed); i++) {
         if (op_json_str(op_json_get(body, needed[i])).len)
             continue;
-        op_openai_refuse(
+        op_emu_openai_refuse(
             call, 400, needed[i],
             op_arena_printf(&call->arena, "Missing required parameter: '%s'.", needed[i]));
         return true;
     }
-    if (op_openai_kind_of(endpoint) == OP_OPENAI_NO_KIND)
-        op_openai_refuse(call, 400, "endpoint",
-                         op_arena_printf(&call->arena,
-                                         "Invalid value: '" OP_STR_FMT "'. Supported values"
-                                         " are: '/v1/responses', '/v1/chat/completions' and"
-                                         " '/v1/embeddings'.",
-                                         OP_STR_ARG(endpoint)));
+    if (op_emu_openai_kind_of(endpoint) == OP_EMU_OPENAI_NO_KIND)
+        op_emu_openai_refuse(call, 400, "endpoint",
+                             op_arena_printf(&call->arena,
+                                             "Invalid value: '" OP_STR_FMT "'. Supported values"
+                                             " are: '/v1/responses', '/v1/chat/completions' and"
+                                             " '/v1/embeddings'.",
+                                             OP_STR_ARG(endpoint)));
     else if (!op_str_is(op_json_str(op_json_get(body, "completion_window")), "24h"))
-        op_openai_refuse(call, 400, "completion_window",
-                         "Invalid value for 'completion_window'. Supported values are: '24h'.");
+        op_emu_openai_refuse(
+            call, 400, "completion_window",
+            "Invalid value for 'completion_window'. Supported values are: '24h'.");
     else if (!metadata_is_good(op_json_get(body, "metadata")))
-        op_openai_refuse(call, 400, "metadata",
-                         "Invalid 'metadata': at most 16 pairs of texts, keys of 64 and values"
-                         " of 512 characters.");
+        op_emu_openai_refuse(
+            call, 400, "metadata",
+            "Invalid 'metadata': at most 16 pairs of texts, keys of 64 and values"
+            " of 512 characters.");
     else if (seconds < EXPIRES_LEAST || seconds > EXPIRES_MOST)
-        op_openai_refuse(call, 400, "output_expires_after.seconds",
-                         "Invalid 'output_expires_after.seconds': expected 3600 to 2592000.");
+        op_emu_openai_refuse(
+            call, 400, "output_expires_after.seconds",
+            "Invalid 'output_expires_after.seconds': expected 3600 to 2592000.");
     else
         return false;
     return true;
@@ -357,7 +361,7 @@ static enum op_rc make_batch(struct checking *c, struct op_json body, struct op_
     if (rc)
         return rc;
     op_emu_wake(em);
-    op_openai_reply_batch(call, &batch);
+    op_emu_openai_reply_batch(call, &batch);
     if (op_emu_quirk(&batch.quirks, OP_EMU_ACCEPT_LATE))
         call->reply.drop = true;
     return OP_OK;
@@ -373,12 +377,13 @@ static void checking_release(struct checking *c)
     op_arena_release(&c->arena);
 }
 
-void op_openai_create(struct op_emu_call *call)
+void op_emu_openai_create(struct op_emu_call *call)
 {
     struct op_err err = OP_ERR_INIT;
     struct op_json body;
     if (!op_emu_call_json(call, &body, &err)) {
-        op_openai_refuse(call, 400, NULL, "We could not parse the JSON body of your request.");
+        op_emu_openai_refuse(call, 400, NULL,
+                             "We could not parse the JSON body of your request.");
         return;
     }
     if (is_refused(call, body) || comes_too_often(call))
@@ -393,5 +398,5 @@ void op_openai_create(struct op_emu_call *call)
     if (!rc)
         rc = make_batch(&c, body, &err);
     if (rc)
-        op_openai_disk_failed(call, &err);
+        op_emu_openai_disk_failed(call, &err);
 }

@@ -12,7 +12,7 @@
 #define EXPIRES_LEAST 3600    /* seconds that expires_after may say */
 #define EXPIRES_MOST  2592000 /* and 30 days, what a batch file lives without it */
 
-struct op_openai_upload {
+struct op_emu_openai_upload {
     struct op_emu_call *call;
     struct op_emu_multipart form;
     struct op_emu_receiving receiving;
@@ -25,7 +25,7 @@ struct op_openai_upload {
 
 static void on_file(void *arg, const struct op_emu_part *part, const char *ptr, size_t len)
 {
-    struct op_openai_upload *upload = arg;
+    struct op_emu_openai_upload *upload = arg;
     if (strcmp(part->name, "file") != 0 || upload->broken)
         return;
     if (!upload->filename) {
@@ -38,9 +38,9 @@ static void on_file(void *arg, const struct op_emu_part *part, const char *ptr, 
             op_emu_files_add(&upload->receiving, ptr, len, &upload->failed) != OP_OK;
 }
 
-void op_openai_upload_begin(struct op_emu_call *call)
+void op_emu_openai_upload_begin(struct op_emu_call *call)
 {
-    struct op_openai_upload *upload = op_mem_alloc(sizeof(*upload));
+    struct op_emu_openai_upload *upload = op_mem_alloc(sizeof(*upload));
     struct op_str type = op_emu_call_header(call, "Content-Type");
     upload->call = call;
     call->state = upload;
@@ -49,15 +49,15 @@ void op_openai_upload_begin(struct op_emu_call *call)
                          "The request must be multipart/form-data with a boundary.");
 }
 
-void op_openai_upload_add(struct op_emu_call *call, const char *ptr, size_t len)
+void op_emu_openai_upload_add(struct op_emu_call *call, const char *ptr, size_t len)
 {
-    struct op_openai_upload *upload = call->state;
+    struct op_emu_openai_upload *upload = call->state;
     op_emu_multipart_add(&upload->form, ptr, len);
 }
 
-void op_openai_upload_release(struct op_emu_call *call)
+void op_emu_openai_upload_release(struct op_emu_call *call)
 {
-    struct op_openai_upload *upload = call->state;
+    struct op_emu_openai_upload *upload = call->state;
     op_emu_files_abort(&upload->receiving);
     op_emu_multipart_release(&upload->form);
     op_mem_free(upload);
@@ -76,25 +76,25 @@ static void refuse_name(struct op_emu_call *call)
 }
 
 /* What is wrong with the form as a whole; true when something is, and has been said. */
-static bool is_refused(struct op_emu_call *call, struct op_openai_upload *upload,
+static bool is_refused(struct op_emu_call *call, struct op_emu_openai_upload *upload,
                        struct op_str purpose)
 {
     if (upload->broken)
-        op_openai_disk_failed(call, &upload->failed);
+        op_emu_openai_disk_failed(call, &upload->failed);
     else if (upload->form.broken || !upload->form.complete)
         call->api->error(call, 400, NULL, "There was an error parsing the body.");
     else if (!purpose.len && !upload->form.count)
         call->api->error(call, 400, NULL, "The form is empty.");
     else if (!upload->filename)
         call->api->error(call, 400, NULL, "Missing required parameter: 'file'.");
-    else if (upload->receiving.writer.total > OP_OPENAI_FILE_MAX)
+    else if (upload->receiving.writer.total > OP_EMU_OPENAI_FILE_MAX)
         call->api->error(call, 400, NULL, "File is too large.");
     else
         return false;
     return true;
 }
 
-static int64_t lifetime(const struct op_openai_upload *upload, struct op_str purpose)
+static int64_t lifetime(const struct op_emu_openai_upload *upload, struct op_str purpose)
 {
     int64_t seconds = op_str_is(purpose, "batch") ? EXPIRES_MOST : 0;
     struct op_str text = op_emu_multipart_field(&upload->form, "expires_after[seconds]");
@@ -106,17 +106,18 @@ static int64_t lifetime(const struct op_openai_upload *upload, struct op_str pur
     return seconds;
 }
 
-bool op_openai_upload_keep(struct op_emu_call *call, const char *id, struct op_emu_file *ret)
+bool op_emu_openai_upload_keep(struct op_emu_call *call, const char *id,
+                               struct op_emu_file *ret)
 {
-    struct op_openai_upload *upload = call->state;
+    struct op_emu_openai_upload *upload = call->state;
     struct op_err err = OP_ERR_INIT;
     struct op_str purpose = op_emu_multipart_field(&upload->form, "purpose");
     int64_t seconds = call->api == &op_emu_openai ? lifetime(upload, purpose) : 0;
     if (is_refused(call, upload, purpose))
         return false;
     if (seconds < 0) {
-        op_openai_refuse(call, 400, "expires_after.seconds",
-                         "Invalid 'expires_after.seconds': expected 3600 to 2592000.");
+        op_emu_openai_refuse(call, 400, "expires_after.seconds",
+                             "Invalid 'expires_after.seconds': expected 3600 to 2592000.");
         return false;
     }
     struct op_emu_file file = {
@@ -135,7 +136,7 @@ bool op_openai_upload_keep(struct op_emu_call *call, const char *id, struct op_e
         op_emu_store_id(call->emulator->store, "file-", call->emulator->clock.start_us,
                         file.seq, file.id);
     if (op_emu_files_keep(&upload->receiving, &file, &err)) {
-        op_openai_disk_failed(call, &err);
+        op_emu_openai_disk_failed(call, &err);
         return false;
     }
     *ret = file;
@@ -171,40 +172,40 @@ static void reply_file(struct op_emu_call *call, const struct op_emu_file *file)
     write_file(&out, file);
 }
 
-void op_openai_upload(struct op_emu_call *call)
+void op_emu_openai_upload(struct op_emu_call *call)
 {
     static const char *const purposes[] = {"assistants", "batch",     "fine-tune",
                                            "vision",     "user_data", "evals"};
-    struct op_openai_upload *upload = call->state;
+    struct op_emu_openai_upload *upload = call->state;
     struct op_str purpose = op_emu_multipart_field(&upload->form, "purpose");
     struct op_emu_file file;
     bool known = false;
     for (size_t i = 0; i < OP_COUNT(purposes) && !known; i++)
         known = op_str_is(purpose, purposes[i]);
     if (upload->form.complete && !purpose.ptr)
-        op_openai_refuse(call, 400, "purpose", "Missing required parameter: 'purpose'.");
+        op_emu_openai_refuse(call, 400, "purpose", "Missing required parameter: 'purpose'.");
     else if (upload->form.complete && !known)
-        op_openai_refuse(call, 400, "purpose",
-                         op_arena_printf(&call->arena,
-                                         "'" OP_STR_FMT "' is not one of ['fine-tune',"
-                                         " 'assistants', 'batch', 'user_data', 'vision',"
-                                         " 'evals'] - 'purpose'",
-                                         OP_STR_ARG(purpose)));
+        op_emu_openai_refuse(call, 400, "purpose",
+                             op_arena_printf(&call->arena,
+                                             "'" OP_STR_FMT "' is not one of ['fine-tune',"
+                                             " 'assistants', 'batch', 'user_data', 'vision',"
+                                             " 'evals'] - 'purpose'",
+                                             OP_STR_ARG(purpose)));
     else if (op_str_is(purpose, "batch") && upload->filename &&
              !op_str_ends(op_str_from(upload->filename), ".jsonl"))
         refuse_name(call);
-    else if (op_openai_upload_keep(call, NULL, &file))
+    else if (op_emu_openai_upload_keep(call, NULL, &file))
         reply_file(call, &file);
 }
 
 /* ---- list, get, delete, content ---- */
 
-void op_openai_list_files(struct op_emu_call *call)
+void op_emu_openai_list_files(struct op_emu_call *call)
 {
     OP_CLEANUP(op_mem_freep) struct op_emu_file *files = NULL;
     struct op_json_out out;
     struct op_str order = op_emu_call_query(call, "order");
-    int64_t limit = op_openai_limit(call, LIST_MAX, LIST_MAX);
+    int64_t limit = op_emu_openai_limit(call, LIST_MAX, LIST_MAX);
     size_t count = 0;
     bool more = false;
     if (limit < 0)
@@ -218,11 +219,11 @@ void op_openai_list_files(struct op_emu_call *call)
         .now_us = op_emu_clock_now(&call->emulator->clock),
     };
     if (order.ptr && !op_str_is(order, "asc") && !op_str_is(order, "desc")) {
-        op_openai_refuse(call, 400, "order", "Invalid 'order': it is 'asc' or 'desc'.");
+        op_emu_openai_refuse(call, 400, "order", "Invalid 'order': it is 'asc' or 'desc'.");
         return;
     }
     if (op_emu_files_page(call->emulator->files, &page, &files, &count, &more)) {
-        op_openai_refuse(call, 400, "after", "Invalid 'after': no such file.");
+        op_emu_openai_refuse(call, 400, "after", "Invalid 'after': no such file.");
         return;
     }
     op_emu_reply_begin(call, 200, "application/json");
@@ -262,7 +263,7 @@ static bool is_late(struct op_emu_call *call, const struct op_emu_file *file)
            op_emu_batch_flaps(call, &batch);
 }
 
-bool op_openai_find_file(struct op_emu_call *call, struct op_emu_file *ret)
+bool op_emu_openai_find_file(struct op_emu_call *call, struct op_emu_file *ret)
 {
     int64_t now = op_emu_clock_now(&call->emulator->clock);
     if (op_emu_files_get(call->emulator->files, call->api->name, call->id, now, ret) &&
@@ -274,22 +275,22 @@ bool op_openai_find_file(struct op_emu_call *call, struct op_emu_file *ret)
     return false;
 }
 
-void op_openai_get_file(struct op_emu_call *call)
+void op_emu_openai_get_file(struct op_emu_call *call)
 {
     struct op_emu_file file;
-    if (op_openai_find_file(call, &file))
+    if (op_emu_openai_find_file(call, &file))
         reply_file(call, &file);
 }
 
-void op_openai_delete_file(struct op_emu_call *call)
+void op_emu_openai_delete_file(struct op_emu_call *call)
 {
     struct op_emu_file file;
     struct op_err err = OP_ERR_INIT;
     struct op_json_out out;
-    if (!op_openai_find_file(call, &file))
+    if (!op_emu_openai_find_file(call, &file))
         return;
     if (op_emu_files_delete(call->emulator->files, &file, &err)) {
-        op_openai_disk_failed(call, &err);
+        op_emu_openai_disk_failed(call, &err);
         return;
     }
     op_emu_reply_begin(call, 200, "application/json");
@@ -301,7 +302,7 @@ void op_openai_delete_file(struct op_emu_call *call)
     op_json_out_end_object(&out);
 }
 
-void op_openai_send_content(struct op_emu_call *call, const struct op_emu_file *file)
+void op_emu_openai_send_content(struct op_emu_call *call, const struct op_emu_file *file)
 {
     OP_CLEANUP(op_mem_freep) char *path = op_emu_files_path(call->emulator->files, file);
     struct stat info;
@@ -317,9 +318,9 @@ void op_openai_send_content(struct op_emu_call *call, const struct op_emu_file *
     call->reply.file_len = info.st_size;
 }
 
-void op_openai_get_content(struct op_emu_call *call)
+void op_emu_openai_get_content(struct op_emu_call *call)
 {
     struct op_emu_file file;
-    if (op_openai_find_file(call, &file))
-        op_openai_send_content(call, &file);
+    if (op_emu_openai_find_file(call, &file))
+        op_emu_openai_send_content(call, &file);
 }

@@ -101,11 +101,12 @@ static void read_embeddings(struct op_emu_talk *talk, struct op_json input)
     }
 }
 
-void op_openai_prompt(struct op_emu_talk *talk, struct op_json body, enum op_openai_kind kind)
+void op_emu_openai_prompt(struct op_emu_talk *talk, struct op_json body,
+                          enum op_emu_openai_kind kind)
 {
-    if (kind == OP_OPENAI_RESPONSES)
+    if (kind == OP_EMU_OPENAI_RESPONSES)
         read_responses(talk, body);
-    else if (kind == OP_OPENAI_CHAT)
+    else if (kind == OP_EMU_OPENAI_CHAT)
         read_chat(talk, body);
     else
         read_embeddings(talk, op_json_get(body, "input"));

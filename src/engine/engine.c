@@ -110,6 +110,8 @@ enum op_rc op_engine_open(const struct op_engine_options *options, struct op_eng
     if (!rc && !options->read_only && engine->ledger)
         rc = op_engine_doubt_announced(engine, err);
     if (!rc && !options->read_only && engine->ledger)
+        rc = op_engine_unwritten(engine, err);
+    if (!rc && !options->read_only && engine->ledger)
         rc = op_engine_leftovers(engine, err);
     if (rc)
         return rc;

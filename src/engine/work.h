@@ -137,6 +137,12 @@ void op_batch_take_remote(struct op_engine *engine, struct op_batch *batch,
 /* send.c: the present step failed without consequence; tried again later. */
 OP_MUST_CHECK enum op_rc op_batch_later(struct op_work *work, struct op_batch *batch,
                                         const struct op_err *why, struct op_err *err);
+/* unwritten.c: the move to ACCEPTED; what a full disk leaves of it goes into the black box, from
+ * where the next start takes it. */
+OP_MUST_CHECK enum op_rc op_work_accept(struct op_work *work, struct op_batch *batch,
+                                        const struct op_remote_batch *remote,
+                                        struct op_err *err);
+OP_MUST_CHECK enum op_rc op_engine_unwritten(struct op_engine *engine, struct op_err *err);
 /* poll.c: the provider says it has no such batch, or no results of it (any more). */
 OP_MUST_CHECK enum op_rc op_batch_missing(struct op_work *work, struct op_batch *batch,
                                           const struct op_err *why, struct op_err *err);

@@ -160,6 +160,16 @@ def test_emulator_page():
     assert missing - {"name"} == set()  # "name" is the pattern of the lists
 
 
+def test_environment_page():
+    """It names what the sources ask the environment for."""
+    page = (ROOT / "docs" / "reference" / "environment.md").read_text()
+    asked = set()
+    for file in (ROOT / "src").rglob("*.[ch]"):
+        asked |= set(re.findall(r'"((?:OFFPEAK|ANTHROPIC|OPENAI|GEMINI)_[A-Z_]+)"', file.read_text()))
+    internal = {"OFFPEAK_EMULATOR_CHILD"}  # between the program and its own emulator
+    assert {a for a in asked - internal if f"`{a}`" not in page} == set()
+
+
 def test_installed(tmp_path):
     build = pathlib.Path(OFFPEAK).parent
     if not (build / "build.ninja").exists() or not shutil.which("meson"):
