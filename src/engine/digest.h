@@ -62,8 +62,8 @@ struct op_chunk {
 };
 
 struct op_digest;
-/* members: the batch's requests without a result, by id; borrowed. batch is copied as it stands, its
- * strings are borrowed. */
+/* members: the batch's requests without a result, by id; borrowed. batch is copied as it stands,
+ * its strings are borrowed. */
 OP_MUST_CHECK enum op_rc op_digest_open(struct op_work *work, const struct op_batch *batch,
                                         const struct op_member *members, size_t member_count,
                                         struct op_digest **ret, struct op_err *err);
