@@ -104,8 +104,9 @@ const struct op_command op_cmd_emulate = {
     .usage = (const char *const[]){"emulate [--listen HOST:PORT] [--dir DIR] [options]", NULL},
     .details =
         "Prints `listening on URL` when it is ready; the base URL of a provider is URL/anthropic, "
-        "URL/openai/v1, URL/gemini or URL/mistral. The key it accepts is $OFFPEAK_EMULATOR_KEY, else any. It goes on where it was when it is started "
-        "on the same folder again. docs/reference/emulator.md tells what it speaks and which "
+        "URL/openai/v1, URL/gemini or URL/mistral. The key it accepts is $OFFPEAK_EMULATOR_KEY, "
+        "else any. It goes on where it was when it is started on the same folder again. "
+        "docs/reference/emulator.md tells what it speaks and which "
         "faults it can show.",
     .options = options,
     .run = run_emulate,

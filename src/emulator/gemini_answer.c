@@ -374,12 +374,25 @@ static bool bill_embeddings(struct op_emu_call *call, struct op_emu_gemini_turn 
     return op_emu_talk_bill(call, &turn->talk, asked, turn->model);
 }
 
+/* A fault rule makes an error of what would have been vectors; true when it did. */
+static bool embeds_nothing(struct op_emu_call *call, struct op_emu_gemini_turn *turn,
+                           struct op_json asked)
+{
+    if (!op_emu_fired_rule(&call->fired, OP_EMU_ERROR_LINE))
+        return false;
+    op_emu_talk_run(&turn->talk);
+    take_error(turn);
+    if (op_emu_talk_bill(call, &turn->talk, asked, turn->model))
+        op_emu_gemini_error(call, turn->problem.status, NULL, turn->problem.message);
+    return true;
+}
+
 void op_emu_gemini_embed(struct op_emu_call *call)
 {
     OP_CLEANUP(op_emu_gemini_turn_release) struct op_emu_gemini_turn turn;
     struct op_json_out out;
     begin_turn(&turn, call, true);
-    if (!read_body(call, &turn.request))
+    if (!read_body(call, &turn.request) || embeds_nothing(call, &turn, turn.request))
         return;
     op_emu_reply_begin(call, 200, "application/json; charset=UTF-8");
     op_json_out_init(&out, &call->reply.body, 0);
@@ -397,7 +410,7 @@ void op_emu_gemini_embed_many(struct op_emu_call *call)
     struct op_json_out out;
     struct op_json body;
     begin_turn(&turn, call, true);
-    if (!read_body(call, &body))
+    if (!read_body(call, &body) || embeds_nothing(call, &turn, body))
         return;
     op_emu_reply_begin(call, 200, "application/json; charset=UTF-8");
     op_json_out_init(&out, &call->reply.body, 0);

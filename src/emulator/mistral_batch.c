@@ -129,6 +129,9 @@ static void write_job(struct op_json_out *out, struct op_emu_call *call,
                       const struct op_emu_batch *batch)
 {
     struct view view = look_at(call, batch);
+    int64_t created = batch->created_us;
+    if (op_emu_quirk(&batch->quirks, OP_EMU_CREATED_SKEW))
+        created += batch->quirks.value[OP_EMU_CREATED_SKEW] * 1000;
     op_json_out_object(out);
     op_json_out_kv_text(out, "id", batch->id);
     op_json_out_kv_text(out, "object", "batch");
@@ -147,10 +150,12 @@ static void write_job(struct op_json_out *out, struct op_emu_call *call,
         op_json_out_raw(out, OP_STR("[]"));
     write_outputs(out, call, batch, &view);
     op_json_out_kv_text(out, "status", status_of(&view));
-    write_time(out, "created_at", true, batch->created_us);
+    write_time(out, "created_at", true, created);
     write_time(out, "started_at", view.now >= batch->start_us && !view.failed, batch->start_us);
     write_time(out, "completed_at", view.over, batch->ended_us);
     write_counts(out, batch, &view);
+    if (op_emu_quirk(&view.quirks, OP_EMU_EXTRA_FIELDS))
+        op_json_out_kv_text(out, "lane", "express");
     op_json_out_end_object(out);
 }
 
@@ -415,8 +420,7 @@ static void no_such_job(struct op_emu_call *call)
 void op_emu_mistral_get_job(struct op_emu_call *call)
 {
     struct op_emu_batch batch;
-    if (!op_emu_batch_find(call, call->id, &batch) ||
-        (!batch.settled && op_emu_batch_flaps(call, &batch)))
+    if (!op_emu_batch_find(call, call->id, &batch) || op_emu_batch_flaps(call, &batch))
         no_such_job(call);
     else
         reply_job(call, &batch);

@@ -224,8 +224,7 @@ static void no_such_batch(struct op_emu_call *call)
 void op_emu_openai_get_batch(struct op_emu_call *call)
 {
     struct op_emu_batch batch;
-    if (!op_emu_batch_find(call, call->id, &batch) ||
-        (!batch.settled && op_emu_batch_flaps(call, &batch)))
+    if (!op_emu_batch_find(call, call->id, &batch) || op_emu_batch_flaps(call, &batch))
         no_such_batch(call);
     else
         op_emu_openai_reply_batch(call, &batch);

@@ -264,6 +264,7 @@ static void test_many_batches(void **state)
     for (int i = 0; i < 100; i++) {
         OP_CLEANUP(op_mem_freep)
         char *path = create("{\"requests\":{\"requests\":[" ITEM("a") "]}}");
+        assert_true(op_str_starts(op_str_from(path), "/v1/batches/"));
     }
     ask(&reply, "POST", CREATE,
         "{\"batch\":{\"inputConfig\":{\"requests\":{\"requests\":[" ITEM("a") "]}}}}");

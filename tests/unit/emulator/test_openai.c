@@ -181,6 +181,25 @@ static void test_retention(void **state)
     reply_release(&reply);
 }
 
+/* Right after it changed, a lagging replica does not know it. */
+static void test_flaps(void **state)
+{
+    (void)state;
+    struct reply reply;
+    start(1000, 1000, "{\"do\":\"flap_after_end\",\"count\":2}\n", NULL);
+    OP_CLEANUP(op_mem_freep) char *path = create(LINE("a"));
+    int missed = 0;
+    for (int i = 0; i < 200000 && missed < 2; i++) {
+        ask(&reply, "GET", path, "");
+        missed += reply.status == 404;
+        reply_release(&reply);
+    }
+    assert_int_equal(missed, 2);
+    ask(&reply, "GET", path, "");
+    assert_text(&reply, "/status", "completed");
+    reply_release(&reply);
+}
+
 static void test_queue(void **state)
 {
     (void)state;
@@ -309,8 +328,9 @@ static void test_scripted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_bill),  CASE(test_commit_point), CASE(test_restart), CASE(test_retention),
-        CASE(test_queue), CASE(test_routing),      CASE(test_views),   CASE(test_scripted),
+        CASE(test_bill),      CASE(test_commit_point), CASE(test_restart),
+        CASE(test_retention), CASE(test_queue),        CASE(test_flaps),
+        CASE(test_routing),   CASE(test_views),        CASE(test_scripted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
