@@ -418,6 +418,8 @@ static enum op_rc complete_inside(struct applying *a, const struct op_late *late
         rc = op_ledger_batch_go(ledger, b, OP_BATCH_APPLIED, "", err);
     if (!rc && last)
         rc = op_work_event(work, b, err);
+    if (!rc && last)
+        rc = op_queue_calibrate(work, b, err);
     if (!rc)
         rc = op_ledger_commit(ledger, err);
     if (!rc && v.pause)

@@ -171,7 +171,8 @@ static void price(struct op_digest *d, const struct op_result *result, struct op
     const struct op_plan_request *request = &d->work->plan->requests[entry->member.name];
     const struct op_price *row =
         op_price_find(&d->work->engine->prices->list, d->work->lane->provider->name,
-                      request->model, op_usage_prompt(&result->usage));
+                      d->work->lane->provider->one_model ? d->batch.model : request->model,
+                      op_usage_prompt(&result->usage));
     if (row)
         entry->microusd = op_price_cost(row, true, &result->usage);
     entry->priced = row != NULL;

@@ -359,8 +359,8 @@ struct op_batch {
 };
 void op_batch_release(struct op_batch *batch);
 
-/* Inserts in BUILT with its first journal entry; the id must be op_ledger_next_batch or one that was
- * taken. The payload file must be durable (R3). */
+/* Inserts in BUILT with its first journal entry; the id must be op_ledger_next_batch or one that
+ * was taken. The payload file must be durable (R3). */
 OP_MUST_CHECK enum op_rc op_ledger_batch_add(struct op_ledger *ledger,
                                              const struct op_batch *batch, struct op_err *err);
 OP_MUST_CHECK enum op_rc op_ledger_batch_get(struct op_ledger *ledger, int64_t id,
