@@ -198,6 +198,24 @@ static inline void cloud_fail(struct cloud_batch *b, const char *disp, const cha
     b->limit = limit;
 }
 
+/* What its prompts take in the queue. */
+static inline int64_t cloud_file_tokens(const struct cloud_file *f)
+{
+    struct op_json_parser *parser = op_json_parser_new();
+    struct op_str rest = {f->text, f->len};
+    int64_t sum = 0;
+    while (rest.len) {
+        struct op_str line = op_str_cut(&rest, '\n');
+        struct op_json root;
+        struct op_err err = OP_ERR_INIT;
+        if (!line.len || op_json_parse(parser, line.ptr, line.len, false, &root, &err))
+            continue;
+        sum += cloud_tokens(op_json_str(op_json_pointer(root, OP_STR("/params/user"))).len);
+    }
+    op_json_parser_free(parser);
+    return sum;
+}
+
 /* Looks into the file, and at the queue: as the real ones, after the create was answered. */
 static inline void cloud_begin(struct cloud *c, struct cloud_batch *b)
 {
@@ -213,7 +231,7 @@ static inline void cloud_begin(struct cloud *c, struct cloud_batch *b)
     b->count = 0;
     for (size_t i = 0; i < f->len; i++)
         b->count += f->text[i] == '\n';
-    b->tokens = cloud_tokens(f->len);
+    b->tokens = cloud_file_tokens(f);
     if (cloud_uses(&c->fail_batch))
         cloud_fail(b, c->fail_disp, c->fail_text, -1);
     else if (c->queue_limit && cloud_queued(c, b->model) > c->queue_limit)
@@ -329,7 +347,7 @@ static inline int cloud_create(struct cloud *c, const struct op_buf *body, struc
              OP_STR_ARG(op_json_str(op_json_get(what, "model"))));
     f = cloud_file(c, id);
     if (c->refuses_at_once && f && c->queue_limit &&
-        cloud_queued(c, model) + cloud_tokens(f->len) > c->queue_limit) {
+        cloud_queued(c, model) + cloud_file_tokens(f) > c->queue_limit) {
         op_buf_addf(out, "{\"error\":\"Enqueued token limit reached\",\"limit\":%lld}",
                     (long long)(c->tells_limit ? c->queue_limit : 0));
         status = 429;
