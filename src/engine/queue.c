@@ -14,8 +14,8 @@
  * by the states of batches, so nothing has to be given back; what the limits are is learned.
  */
 
-/* A refusal that has nothing to do with what is ours in the queue is tried again after half a minute
- * at first, not at once: each try is an upload and a create. */
+/* A refusal that has nothing to do with what is ours in the queue is tried again after half a
+ * minute at first, not at once: each try is an upload and a create. */
 #define FIRST_HOLD_TRIES 5
 
 static bool has_queue(const struct op_work *work)
@@ -214,8 +214,8 @@ enum op_rc op_queue_pick(struct op_work *work, struct op_batch *ret, struct op_e
 
 /* --- what is learned -------------------------------------------------------------------------- */
 
-/* With batches of ours in the queue it is their ends that make room, and each of them ends the hold;
- * else others fill it, and nobody tells when they are done. */
+/* With batches of ours in the queue it is their ends that make room, and each of them ends the
+ * hold; else others fill it, and nobody tells when they are done. */
 static int64_t hold_ms(struct op_engine *engine, const struct queue *q, int64_t others,
                        const struct op_err *why)
 {

@@ -44,9 +44,24 @@ static bool find_nonce(struct op_engine *engine, const struct sample *sample,
     return true;
 }
 
+/* The tag that a batch carries tells at once, whatever its state. */
+static bool tag_is_ours(struct op_engine *engine, const struct op_remote_batch *remote,
+                        char ret_nonce[OP_NONCE_LEN + 1])
+{
+    char prefix[OP_TAG_MAX];
+    int len = snprintf(prefix, sizeof(prefix), "op-%s-", op_ledger_tag(engine->ledger));
+    if (strncmp(remote->tag, prefix, (size_t)len) != 0 ||
+        strlen(remote->tag) != (size_t)len + OP_NONCE_LEN)
+        return false;
+    memcpy(ret_nonce, remote->tag + len, OP_NONCE_LEN + 1);
+    return true;
+}
+
 static bool is_ours(struct op_engine *engine, const struct op_lane *lane,
                     const struct op_remote_batch *remote, char ret_nonce[OP_NONCE_LEN + 1])
 {
+    if (lane->provider->has_tags)
+        return tag_is_ours(engine, remote, ret_nonce);
     if (remote->state != OP_REMOTE_ENDED)
         return false;
     struct sample sample = {0};
@@ -87,7 +102,9 @@ static enum op_rc report(struct op_engine *engine, const struct op_lane *lane,
 {
     char created[OP_TIME_TEXT], nonce[OP_NONCE_LEN + 1];
     op_time_format(remote->created_ms, created);
-    const char *whose = remote->state == OP_REMOTE_ENDED
+    const char *whose = lane->provider->has_tags
+                            ? "it carries no tag of this ledger: somebody else's"
+                        : remote->state == OP_REMOTE_ENDED
                             ? "its results carry no id of this ledger: somebody else's"
                             : "it has not ended: whose it is, only its results will tell";
     char text[200];
@@ -106,8 +123,7 @@ static enum op_rc report(struct op_engine *engine, const struct op_lane *lane,
                      (long long)search.id, op_batch_state_name(search.state));
         else
             snprintf(text, sizeof(text),
-                     "its results carry ids of this ledger, which has forgotten it: it was "
-                     "paid for");
+                     "it carries ids of this ledger, which has forgotten it: it was paid for");
         whose = text;
     }
     op_log(OP_EVENT_BATCH_ORPHAN, OP_T("provider", lane->provider->name),

@@ -125,6 +125,11 @@ OP_MUST_CHECK enum op_rc op_ledger_calibration_get(struct op_ledger *ledger,
                                                    const char *provider, const char *model,
                                                    struct op_calibration *ret,
                                                    struct op_err *err);
+typedef enum op_rc (*op_calibration_fn)(void *arg, const char *provider, const char *model,
+                                        const struct op_calibration *calibration,
+                                        struct op_err *err);
+OP_MUST_CHECK enum op_rc op_ledger_calibrations(struct op_ledger *ledger, op_calibration_fn fn,
+                                                void *arg, struct op_err *err);
 OP_MUST_CHECK enum op_rc op_ledger_calibration_set(struct op_ledger *ledger,
                                                    const char *provider, const char *model,
                                                    const struct op_calibration *calibration,
