@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "cli/commands.h"
+#include "cli/queues.h"
 #include "cli/say.h"
 #include "cli/session.h"
 #include "cli/table.h"
@@ -36,6 +37,7 @@ struct doctor {
     struct op_json_out *json; /* NULL: a table */
     int64_t problems;
     struct op_buf audit;
+    struct op_ledger *ledger; /* while it is looked into */
 };
 
 static void check(struct doctor *d, const char *name, enum verdict verdict, const char *fmt,
@@ -283,12 +285,31 @@ static enum op_rc see_job(void *arg, const struct op_job *job, struct op_err *er
     return OP_OK;
 }
 
-static enum op_rc see_lane(void *arg, const struct op_lane_row *row, struct op_err *err)
+static void see_queue(void *arg, const char *model, bool held, const char *text)
+{
+    check(arg, "queue", held ? WARNING : GOOD, "%s: %s", model, text);
+}
+
+static enum op_rc see_calibration(void *arg, const char *provider, const char *model,
+                                  const struct op_calibration *c, struct op_err *err)
 {
     (void)err;
+    char text[200];
+    op_calibration_text(c, text, sizeof(text));
+    if (text[0])
+        check(arg, "tokens", GOOD, "prompts of %s (%s) have come out %s", model, provider,
+              text);
+    return OP_OK;
+}
+
+static enum op_rc see_lane(void *arg, const struct op_lane_row *row, struct op_err *err)
+{
     struct doctor *d = arg;
     struct op_env *env = op_env_default();
     char until[OP_TIME_TEXT] = "`recover` opens it";
+    enum op_rc rc = op_queues_say(d->ledger, row->id, see_queue, d, err);
+    if (rc)
+        return rc;
     if (row->paused_until_ms <= env->ops->now_ms(env))
         return OP_OK;
     if (row->paused_until_ms != INT64_MAX)
@@ -337,8 +358,11 @@ static enum op_rc look_into(struct doctor *d, struct op_ledger *ledger, struct o
     if (jobs.reason)
         check(d, "jobs", WARNING, "%s", jobs.reason);
     op_mem_free(jobs.reason);
+    d->ledger = ledger;
     if (!rc)
         rc = op_ledger_lanes(ledger, see_lane, d, err);
+    if (!rc)
+        rc = op_ledger_calibrations(ledger, see_calibration, d, err);
     if (!rc)
         rc = op_ledger_batches(ledger, &doubt, see_doubt, d, err);
     return rc ? rc : check_audit(d, ledger, err);

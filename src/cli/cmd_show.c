@@ -51,8 +51,19 @@ static void text_batch(const struct op_batch *batch, struct op_buf *out)
     if (batch->provider_id[0])
         op_buf_addf(out, "  %-9s %s  (says: %s)\n", "provider", batch->provider_id,
                     batch->remote_state);
-    op_buf_addf(out, "  %-9s %s, %s\n", "requests", op_text_count(batch->count, a),
+    op_buf_addf(out, "  %-9s %s, %s", "requests", op_text_count(batch->count, a),
                 op_text_bytes(batch->bytes, b));
+    if (batch->tokens)
+        op_buf_addf(out, ", about %s prompt tokens", op_text_count(batch->tokens, a));
+    op_buf_addf(out, "\n  %-9s %s%s%s\n", "model", batch->model,
+                batch->endpoint[0] ? " through " : "", batch->endpoint);
+    if (batch->file_id[0])
+        op_buf_addf(out, "  %-9s %s%s\n", "file", batch->file_id,
+                    batch->fenced_ms ? "  (removed, so that a late create cannot run)" : "");
+    if (batch->twins[0])
+        op_buf_addf(out,
+                    "  %-9s the provider made more batches of the same create; they cost %s\n",
+                    "twins", op_text_usd(batch->extra_microusd, a));
     op_buf_addf(out, "  %-9s %s ok, ", "results", op_text_count(batch->ok, a));
     op_buf_addf(out, "%s failed, %s missing\n", op_text_count(batch->failed, a),
                 op_text_count(batch->absent, b));

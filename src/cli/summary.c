@@ -106,6 +106,11 @@ void op_batch_json(const struct op_batch *batch, struct op_json_out *out)
     op_json_out_kv_text(out, "provider_id", batch->provider_id);
     op_json_out_kv_text(out, "remote_state", batch->remote_state);
     op_json_out_kv_text(out, "model", batch->model);
+    op_json_out_kv_text(out, "endpoint", batch->endpoint);
+    op_json_out_kv_int(out, "estimated_prompt_tokens", batch->tokens);
+    op_json_out_kv_text(out, "file_id", batch->file_id);
+    op_json_out_kv_text(out, "twins", batch->twins);
+    op_json_out_kv_int(out, "twins_microusd", batch->extra_microusd);
     op_json_out_kv_int(out, "requests", batch->count);
     op_json_out_kv_int(out, "ok", batch->ok);
     op_json_out_kv_int(out, "failed", batch->failed);

@@ -589,6 +589,8 @@ static enum op_rc complete_inside(struct applying *a, const struct op_late *late
         rc = op_ledger_batch_go(ledger, b, OP_BATCH_APPLIED, "", err);
     if (!rc && last)
         rc = op_work_event(work, b, err);
+    if (!rc && last)
+        rc = op_queue_calibrate(work, b, err);
     if (!rc)
         rc = op_ledger_commit(ledger, err);
     if (!rc && v.pause)
@@ -655,6 +657,7 @@ static enum op_rc file_owner(struct applying *a, const struct op_result_file *fi
 static enum op_rc apply_batch(struct applying *a, struct op_err *err)
 {
     struct op_engine *engine = a->work->engine;
+    bool first = true;
     enum op_rc rc = load_members(a, err);
     if (!rc)
         rc = op_digest_open(a->work, &a->batch, a->members, a->member_count, &a->digest, err);
@@ -688,6 +691,10 @@ static enum op_rc apply_batch(struct applying *a, struct op_err *err)
             op_result_file_release(&file);
             return rc;
         }
+        /* What the part before has answered is no member without a result any more. */
+        if (!rc && !first)
+            rc = load_members(a, err);
+        first = false;
         if (!rc) {
             a->batch.provisional = owner == OP_OWNER_UNKNOWN;
             rc = apply_part(a, &file, err);

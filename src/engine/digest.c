@@ -193,7 +193,10 @@ static void price(struct op_digest *d, const struct op_result *result, struct op
     snprintf(model, sizeof(model), OP_STR_FMT, OP_STR_ARG(result->model));
     const struct op_price *row =
         op_price_find(&d->work->engine->prices->list, d->work->lane->provider->name,
-                      told ? model : request->model, op_usage_prompt(&result->usage));
+                      told                                 ? model
+                      : d->work->lane->provider->one_model ? d->batch.model
+                                                           : request->model,
+                      op_usage_prompt(&result->usage));
     if (row)
         entry->microusd = op_price_cost(row, true, &result->usage);
     entry->priced = row != NULL;

@@ -93,6 +93,8 @@ enum op_rc op_engine_open(const struct op_engine_options *options, struct op_eng
 {
     OP_CLEANUP(op_engine_closep) struct op_engine *engine = op_mem_alloc(sizeof(*engine));
     engine->options = *options;
+    engine->state_dir = options->state_dir ? op_mem_strdup(options->state_dir) : NULL;
+    engine->options.state_dir = engine->state_dir;
     engine->env = options->env ? options->env : op_env_default();
     enum op_rc rc = options->state_dir ? open_state(engine, err) : OP_OK;
     if (!rc)
@@ -134,6 +136,7 @@ void op_engine_close(struct op_engine *engine)
     op_prices_free(engine->prices);
     op_spool_close(engine->spool);
     op_ledger_close(engine->ledger);
+    op_mem_free(engine->state_dir);
     op_mem_free(engine);
 }
 

@@ -13,6 +13,7 @@
 struct op_parts {
     struct op_result_file *files; /* batch_id is the caller's to set */
     size_t count;
+    int64_t twins_microusd; /* what those of twins cost (twins.c) */
 };
 void op_parts_release(struct op_parts *parts);
 

@@ -61,6 +61,10 @@ static enum op_rc read_page(struct op_engine *engine, const struct op_lane *lane
     op_exchange_release(&x);
     if (rc)
         return op_err_wrap(err, "listing the batches of the account");
+    /* A server that does not know the cursor would begin again for ever. */
+    if (next[0] && strcmp(next, cursor) == 0)
+        return op_fail_as(err, OP_REMOTE, OP_DISP_RETRY,
+                          "the list of batches repeats the page '%s'", cursor);
     memcpy(cursor, next, sizeof(next));
     return OP_OK;
 }

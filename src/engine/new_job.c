@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "core/window.h"
 #include "engine/pack.h"
 #include "engine/walk.h"
 
@@ -182,12 +183,34 @@ enum op_rc op_engine_job(struct op_engine *engine, const struct op_job_request *
     return rc;
 }
 
+/* A batch being imagined; one a kind of request, where a batch holds one kind. */
+struct imagined {
+    int64_t bytes, count, tokens;
+};
+
 struct estimating {
     struct op_work *work;
     struct op_estimate *e;
     struct op_map seen;
-    int64_t bytes, count; /* of the batch being imagined */
+    struct imagined *open;
+    struct op_calibration *calibrations; /* by request */
 };
+
+static enum op_rc read_calibrations(struct estimating *est, struct op_err *err)
+{
+    struct op_work *work = est->work;
+    struct op_ledger *ledger = work->engine->ledger;
+    size_t count = work->def.request_count;
+    est->open = op_mem_array(count + 1, sizeof(*est->open));
+    est->calibrations = op_mem_array(count + 1, sizeof(*est->calibrations));
+    enum op_rc rc = OP_OK;
+    for (size_t i = 0; ledger && !rc && i < count; i++)
+        rc = op_ledger_calibration_get(ledger, work->lane->provider->name,
+                                       work->plan->requests[i].model, &est->calibrations[i],
+                                       err);
+    est->e->calibration = est->calibrations[0];
+    return rc;
+}
 
 static enum op_rc estimate_record(void *arg, const struct op_walk_record *record,
                                   struct op_err *err)
@@ -205,17 +228,22 @@ static bool seen_before(struct estimating *est, const uint8_t hash[OP_HASH_LEN])
     return !op_map_add(&est->seen, (struct op_str){(const char *)hash, OP_HASH_LEN}, 1, NULL);
 }
 
-static void imagine_packing(struct estimating *est, int64_t len)
+static void imagine_packing(struct estimating *est, const struct op_walk_request *request)
 {
     const struct op_plan *plan = est->work->plan;
-    if (est->count == 0 || est->count >= plan->batch_requests ||
-        est->bytes + len > plan->batch_bytes) {
+    const struct op_provider_ops *provider = est->work->lane->provider;
+    const struct op_window queue = {.limit = provider->limits.max_enqueued_tokens};
+    int64_t most = op_window_batch(&queue), len = (int64_t)request->params.len;
+    struct imagined *b =
+        &est->open[provider->one_model ? plan->requests[request->name].kind : 0];
+    if (b->count == 0 || b->count >= plan->batch_requests ||
+        b->bytes + len > plan->batch_bytes || (most && b->tokens + request->tokens > most)) {
         est->e->batches++;
-        est->count = 0;
-        est->bytes = 0;
+        *b = (struct imagined){0};
     }
-    est->count++;
-    est->bytes += len + OP_CUSTOM_ID_MAX + 64;
+    b->count++;
+    b->bytes += len + OP_CUSTOM_ID_MAX + 64;
+    b->tokens += request->tokens;
 }
 
 static void add_cost(struct estimating *est, const struct op_walk_request *request)
@@ -253,7 +281,9 @@ static enum op_rc estimate_request(void *arg, const struct op_walk_request *requ
     e->prompt_bytes += (int64_t)request->params.len;
     e->prompt_tokens += request->tokens;
     e->max_output_tokens += est->work->plan->requests[request->name].max_tokens;
-    imagine_packing(est, (int64_t)request->params.len);
+    e->likely_tokens +=
+        op_calibration_apply(&est->calibrations[request->name], request->tokens);
+    imagine_packing(est, request);
     return OP_OK;
 }
 
@@ -266,7 +296,9 @@ static void estimate_skipped(void *arg, const char *message)
 static enum op_rc estimate_all(struct estimating *est, struct op_err *err)
 {
     struct op_work *work = est->work;
-    enum op_rc rc = op_work_stage(work, err);
+    enum op_rc rc = read_calibrations(est, err);
+    if (!rc)
+        rc = op_work_stage(work, err);
     struct op_walk walk = {
         .work = work,
         .arg = est,
@@ -298,6 +330,8 @@ enum op_rc op_engine_estimate(struct op_engine *engine, const struct op_job_requ
     if (work->inputs_db)
         (void)engine->env->ops->unlink(engine->env, work->inputs_db);
     op_map_release(&est.seen);
+    op_mem_free(est.open);
+    op_mem_free(est.calibrations);
     op_work_free(work);
     return rc;
 }

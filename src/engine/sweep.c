@@ -142,6 +142,19 @@ static enum op_rc rule_out(struct sweep *s, const struct op_remote_batch *remote
 
 /* --- one batch of the account --------------------------------------------------------------- */
 
+/* The tag that a batch carries tells at once, whatever its state. */
+static bool tag_is_ours(struct op_engine *engine, const struct op_remote_batch *remote,
+                        char ret_nonce[OP_NONCE_LEN + 1])
+{
+    char prefix[OP_TAG_MAX];
+    int len = snprintf(prefix, sizeof(prefix), "op-%s-", op_ledger_tag(engine->ledger));
+    if (strncmp(remote->tag, prefix, (size_t)len) != 0 ||
+        strlen(remote->tag) != (size_t)len + OP_NONCE_LEN)
+        return false;
+    memcpy(ret_nonce, remote->tag + len, OP_NONCE_LEN + 1);
+    return true;
+}
+
 enum owner { UNKNOWN, OURS, ANOTHERS };
 
 static enum owner look_inside(struct sweep *s, const struct op_remote_batch *remote,
@@ -204,13 +217,32 @@ static enum op_rc settle_ours(struct sweep *s, const struct op_remote_batch *rem
     /* Doubtful ones are adopted by reconcile.c as soon as their turn comes. */
     if (rc || (search.id && search.state == OP_BATCH_AMBIGUOUS))
         return rc;
+    if (remote->state != OP_REMOTE_ENDED) {
+        if (!s->quiet)
+            say(s, remote,
+                "it carries our tag and has not ended: run recover again when it has");
+        return OP_OK;
+    }
     struct op_orphan orphan = {.lane = s->lane, .remote = remote, .batch_id = search.id};
     return op_orphan_settle(s->engine, &orphan, &s->adopted, err);
+}
+
+static enum op_rc look_at_tag(struct sweep *s, const struct op_remote_batch *remote,
+                              struct op_err *err)
+{
+    char nonce[OP_NONCE_LEN + 1];
+    if (tag_is_ours(s->engine, remote, nonce))
+        return settle_ours(s, remote, nonce, err);
+    if (s->all)
+        say(s, remote, "it carries no tag of this ledger: somebody else's");
+    return OP_OK;
 }
 
 static enum op_rc look(struct sweep *s, const struct op_remote_batch *remote,
                        struct op_err *err)
 {
+    if (s->lane->provider->has_tags)
+        return look_at_tag(s, remote, err);
     const struct given_up *g = candidate(s, remote);
     if (!g && !s->all)
         return OP_OK;

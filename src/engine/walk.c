@@ -82,8 +82,8 @@ static struct item *add_item(struct chunk *chunk)
 }
 
 /* Equal hashes mean equal requests to the same account's models: provider, server and every byte
- * of the params, and the model where a batch has one, since its params need not name it. */
-static void hash_request(struct composing *c, const char *model, struct op_str params,
+ * of the params; and what the params do not say where it stands beside them. */
+static void hash_request(struct composing *c, int name, struct op_str params,
                          uint8_t ret[OP_HASH_LEN])
 {
     const struct op_lane *lane = c->walk->work->lane;
@@ -92,8 +92,11 @@ static void hash_request(struct composing *c, const char *model, struct op_str p
     op_sha256_reset(c->sha);
     op_sha256_add(c->sha, lane->provider->name, strlen(lane->provider->name) + 1);
     op_sha256_add(c->sha, server, strlen(server) + 1);
-    if (lane->provider->one_model)
-        op_sha256_add(c->sha, model, strlen(model) + 1);
+    if (lane->provider->one_model) {
+        const struct op_plan_request *request = &c->walk->work->plan->requests[name];
+        op_sha256_add(c->sha, request->model, strlen(request->model) + 1);
+        op_sha256_add(c->sha, request->endpoint, strlen(request->endpoint) + 1);
+    }
     op_sha256_add(c->sha, params.ptr, params.len);
     op_sha256_end(c->sha, digest);
     memcpy(ret, digest, OP_HASH_LEN);
@@ -115,7 +118,7 @@ static enum op_rc take_request(struct composing *c, struct chunk *chunk, int nam
     item->at = at;
     item->len = chunk->bytes.len - at;
     struct op_str params = {chunk->bytes.ptr + at, item->len};
-    hash_request(c, c->walk->work->plan->requests[name].model, params, item->hash);
+    hash_request(c, name, params, item->hash);
     item->tokens = op_tokens_estimate(params.ptr, params.len);
     return OP_OK;
 }

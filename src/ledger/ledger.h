@@ -126,6 +126,11 @@ OP_MUST_CHECK enum op_rc op_ledger_calibration_get(struct op_ledger *ledger,
                                                    const char *provider, const char *model,
                                                    struct op_calibration *ret,
                                                    struct op_err *err);
+typedef enum op_rc (*op_calibration_fn)(void *arg, const char *provider, const char *model,
+                                        const struct op_calibration *calibration,
+                                        struct op_err *err);
+OP_MUST_CHECK enum op_rc op_ledger_calibrations(struct op_ledger *ledger, op_calibration_fn fn,
+                                                void *arg, struct op_err *err);
 OP_MUST_CHECK enum op_rc op_ledger_calibration_set(struct op_ledger *ledger,
                                                    const char *provider, const char *model,
                                                    const struct op_calibration *calibration,
@@ -360,8 +365,8 @@ struct op_batch {
 };
 void op_batch_release(struct op_batch *batch);
 
-/* Inserts in BUILT with its first journal entry; the id must be op_ledger_next_batch or one that was
- * taken. The payload file must be durable (R3). */
+/* Inserts in BUILT with its first journal entry; the id must be op_ledger_next_batch or one that
+ * was taken. The payload file must be durable (R3). */
 OP_MUST_CHECK enum op_rc op_ledger_batch_add(struct op_ledger *ledger,
                                              const struct op_batch *batch, struct op_err *err);
 OP_MUST_CHECK enum op_rc op_ledger_batch_get(struct op_ledger *ledger, int64_t id,

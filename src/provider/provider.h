@@ -156,7 +156,8 @@ struct op_remote_batch {
     /* FAILED: why, and what to do: REJECT (the requests fail), SPLIT, PAUSE, RETRY or RETRY_AFTER
      * (nothing was bought: pack them again; a full queue is one of these). */
     enum op_disp failure_disp;
-    int64_t failure_limit; /* the enqueued-token limit it ran into; -1: not told */
+    int64_t failure_limit; /* the enqueued-token limit it ran into; -1: not told. Of a create
+                              that is REJECTED because the queue is full: 0 when not told */
     char failure[512];
 };
 
@@ -257,7 +258,8 @@ struct op_provider_ops {
 
     /* The outcome of a create whose last byte was released (reference/reliability.md 3.2 table).
      * transport: the perform's rc. ACCEPTED fills *ret; REJECTED and AMBIGUOUS fill err with the
-     * reason and, for REJECTED, the disposition of what to do next. */
+     * reason and, for REJECTED, the disposition of what to do next, and ret->failure_limit (which
+     * comes in as -1) when the queue was full. */
     enum op_create_class (*decode_create)(enum op_rc transport,
                                           const struct op_http_reply *reply,
                                           struct op_remote_batch *ret, struct op_err *err);

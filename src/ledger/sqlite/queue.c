@@ -231,6 +231,44 @@ enum op_rc op_ledger_calibration_get(struct op_ledger *ledger, const char *provi
     return OP_OK;
 }
 
+enum op_rc op_ledger_calibrations(struct op_ledger *ledger, op_calibration_fn fn, void *arg,
+                                  struct op_err *err)
+{
+    OP_CLEANUP(op_mem_freep) char *provider = op_mem_strdup("");
+    OP_CLEANUP(op_mem_freep) char *model = op_mem_strdup("");
+    for (;;) {
+        sqlite3_stmt *stmt = NULL;
+        enum op_rc rc = op_sq_get(ledger, OP_SQ_CALIBRATIONS,
+                                  "SELECT provider, model FROM calibration"
+                                  " WHERE (provider, model) > (?1, ?2)"
+                                  " ORDER BY provider, model LIMIT 1",
+                                  &stmt, err);
+        if (rc)
+            return rc;
+        op_sq_text(stmt, 1, provider);
+        op_sq_text(stmt, 2, model);
+        bool row = false;
+        rc = op_sq_row(ledger, stmt, "list the calibrations", &row, err);
+        if (rc)
+            return rc;
+        char *next_provider = row ? op_sq_dup(stmt, 0) : NULL;
+        char *next_model = row ? op_sq_dup(stmt, 1) : NULL;
+        op_sq_done(ledger, stmt);
+        if (!row)
+            return OP_OK;
+        op_mem_free(provider);
+        op_mem_free(model);
+        provider = next_provider;
+        model = next_model;
+        struct op_calibration c;
+        rc = op_ledger_calibration_get(ledger, provider, model, &c, err);
+        if (!rc)
+            rc = fn(arg, provider, model, &c, err);
+        if (rc)
+            return rc;
+    }
+}
+
 enum op_rc op_ledger_calibration_set(struct op_ledger *ledger, const char *provider,
                                      const char *model, const struct op_calibration *c,
                                      struct op_err *err)
