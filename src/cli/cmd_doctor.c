@@ -280,7 +280,7 @@ static enum op_rc see_job(void *arg, const struct op_job *job, struct op_err *er
     if (job->reason && job->reason[0]) {
         jobs->waiting++;
         op_mem_free(jobs->reason);
-        jobs->reason = op_mem_printf("job-%lld waits: %s", (long long)job->id, job->reason);
+        jobs->reason = op_mem_printf("job-%lld: %s", (long long)job->id, job->reason);
     }
     return OP_OK;
 }

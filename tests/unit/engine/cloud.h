@@ -182,8 +182,9 @@ static inline void cloud_run(struct cloud *c, struct cloud_batch *b, int most)
         struct op_err err = OP_ERR_INIT;
         if (!line.len)
             continue;
-        if (op_json_parse(parser, line.ptr, line.len, false, &root, &err))
-            assert(!"the batch file has a line that is no JSON");
+        enum op_rc bad = op_json_parse(parser, line.ptr, line.len, false, &root, &err);
+        assert(bad == OP_OK && "the batch file has a line that is no JSON");
+        (void)bad;
         cloud_answer(c, b, root);
     }
     op_json_parser_free(parser);
@@ -338,8 +339,9 @@ static inline int cloud_create(struct cloud *c, const struct op_buf *body, struc
     struct op_json what;
     struct op_err err = OP_ERR_INIT;
     int status = 200;
-    if (op_json_parse(parser, body->ptr, body->len, false, &what, &err))
-        assert(!"a create that is no JSON");
+    enum op_rc bad = op_json_parse(parser, body->ptr, body->len, false, &what, &err);
+    assert(bad == OP_OK && "a create that is no JSON");
+    (void)bad;
     const struct cloud_file *f = NULL;
     char id[24], model[40];
     snprintf(id, sizeof(id), OP_STR_FMT, OP_STR_ARG(op_json_str(op_json_get(what, "file"))));
