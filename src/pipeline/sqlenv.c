@@ -6,9 +6,10 @@
 #include "pipeline/sql_json.h"
 #include "pipeline/sql_quick.h"
 
-#define MAX_SQL        (4 * 1024 * 1024)
-#define MAX_RECORD     (64 * 1024 * 1024)
-#define INPUT_CACHE_KB 8192
+#define MAX_SQL    (4 * 1024 * 1024)
+#define MAX_RECORD (64 * 1024 * 1024)
+/* For each connection: there are up to five of them while results are applied. */
+#define INPUT_CACHE_KB 4096
 
 /* --- errors ------------------------------------------------------------------------------- */
 
