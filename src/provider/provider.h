@@ -189,6 +189,7 @@ struct op_provider_ops {
     const char *url_env;                   /* "ANTHROPIC_BASE_URL" */
     const char *extra_env[OP_LANE_EXTRAS]; /* more settings: version, organisation; NULL none */
     const char *default_url;               /* NULL: there is none, url_env must be set */
+    const char *emulator_path; /* where the emulator has this API: "/gemini" (--emulate) */
     const char *default_model;             /* NULL: the user has to name one */
     const char *const
         *model_prefixes;          /* models of this provider begin so: "claude-"; may be none */

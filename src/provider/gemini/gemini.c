@@ -403,6 +403,7 @@ const struct op_provider_ops op_provider_gemini = {
     .url_env = "GOOGLE_GEMINI_BASE_URL",
     .extra_env = {"GOOGLE_GENAI_API_VERSION"},
     .default_url = "https://generativelanguage.googleapis.com",
+    .emulator_path = "/gemini",
     .default_model = "gemini-3.5-flash-lite",
     .model_prefixes = prefixes,
     .endpoints = endpoints,

@@ -277,6 +277,7 @@ const struct op_provider_ops op_provider_mistral = {
     .key_env = "MISTRAL_API_KEY",
     .url_env = "MISTRAL_BASE_URL",
     .default_url = "https://api.mistral.ai",
+    .emulator_path = "/mistral",
     .default_model = "mistral-small-latest",
     .model_prefixes = prefixes,
     .endpoints = endpoints,

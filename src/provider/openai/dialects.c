@@ -185,8 +185,8 @@ static const char *const no_models[] = {NULL};
 /* What is the same for all: a create is small, names the uploaded file and holds one model. The
  * file id alone makes reconciliation exact where the create takes no metadata. */
 #define SHARED                                                                                \
-    .has_tags = true, .has_upload = true, .one_model = true, .has_batch = true,               \
-    .framing = op_openai_framing, .params = op_openai_params,                                 \
+    .emulator_path = "/openai/v1", .has_tags = true, .has_upload = true, .one_model = true,   \
+    .has_batch = true, .framing = op_openai_framing, .params = op_openai_params,              \
     .split_line = op_openai_split_line, .amend = op_openai_amend, .create = op_openai_create, \
     .get = op_openai_get, .list = op_openai_list, .cancel = op_openai_cancel,                 \
     .upload_begin = op_openai_upload_begin, .upload = op_openai_upload,                       \

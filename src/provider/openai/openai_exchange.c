@@ -35,13 +35,13 @@ static enum op_rc add_headers(const struct op_lane *lane, struct op_exchange *x,
     return rc;
 }
 
-/* An address without a path ("https://x.openai.azure.com", the emulator's) gets the usual one. */
+/* An address without a path ("https://x.openai.azure.com") gets the usual one. */
 static void add_base(const struct op_lane *lane, struct op_buf *url)
 {
     op_buf_addz(url, lane->base_url);
     const char *host = strstr(lane->base_url, "://");
     if (host && !strchr(host + 3, '/'))
-        op_buf_addz(url, lane->emulated ? "/v1" : lane->provider->dialect->base_path);
+        op_buf_addz(url, lane->provider->dialect->base_path);
 }
 
 enum op_rc op_openai_begin(const struct op_lane *lane, const char *method, const char *path,

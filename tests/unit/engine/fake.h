@@ -399,6 +399,7 @@ static struct op_provider_ops fake_ops = {
     .has_upload = true,
     .one_model = true,
     .has_batch = true,
+    .emulator_path = "",
     .framing = fake_framing,
     .params = fake_params,
     .split_line = fake_split,
