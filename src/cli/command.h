@@ -55,6 +55,7 @@ struct op_args {
 
     bool watch, batches, failed, all_pending, latest, audit, trust, markdown;
     const char *status, *job;
+    const char *by, *since, *until;
     int64_t rows;
 
     const char *listen, *dir, *faults, *answers, *process;

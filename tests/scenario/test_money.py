@@ -1,0 +1,182 @@
+"""Money: what was bought, what it cost, what of it was in vain, and the cap.
+
+Behaviour: `cost` adds up the ledger by job, model and day, to the micro-dollar, prompt-length tiers and
+           kinds of cache tokens included; what was thrown away or asked again is told with its reason
+           and cost, by `cost`, `status` and `show`; `--max-cost` is a hard cap over spent plus
+           reserved, also for what is asked again and after a restart.
+Oracle:    the emulator's bill times the prices of prices.yaml, in exact fractions, rounded once per
+           request; the tables of the ledger read behind the program's back.
+"""
+import collections
+import datetime
+import decimal
+import fractions
+import json
+import pathlib
+import re
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from harness import ROOT, clock  # noqa: E402
+from wire import SCHEMA, write_pipeline  # noqa: E402
+
+KINDS = {"input": "input_tokens", "write_5m": "cache_write_5m_tokens",
+         "write_1h": "cache_write_1h_tokens", "read": "cache_read_tokens", "output": "output_tokens"}
+
+
+def prices():
+    """[(models, largest prompt, {kind: dollars per million})] of the batch prices."""
+    found, models, most = [], None, None
+    for line in (ROOT / "prices.yaml").read_text().splitlines():
+        if match := re.match(r"- model: \[?([^\]]*)\]?", line):
+            models, most = [m.strip() for m in match[1].split(",")], None
+        elif match := re.match(r"  max_prompt: (\d+)", line):
+            most = int(match[1])
+        elif match := re.match(r"  batch: \{(.*)\}", line):
+            row = dict(part.split(": ") for part in match[1].split(", "))
+            found.append((models, most, {k: fractions.Fraction(v) for k, v in row.items()}))
+    return found
+
+
+PRICES = prices()
+
+
+def price_of(line):
+    """Micro-dollars of a line of the bill: dollars per million tokens are micro-dollars a token."""
+    tokens = {kind: line[name] for kind, name in KINDS.items()}
+    prompt = sum(n for kind, n in tokens.items() if kind != "output")
+    fits = [(most or float("inf"), row) for models, most, row in PRICES
+            if any(line["model"] == m or (m.endswith("*") and line["model"].startswith(m[:-1]))
+                   for m in models) and (most is None or prompt <= most)]
+    row = min(fits, key=lambda f: f[0])[1]
+    exact = sum((n * row[kind] for kind, n in tokens.items()), fractions.Fraction(0))
+    return int(decimal.Decimal(exact.numerator) / decimal.Decimal(exact.denominator) +
+               decimal.Decimal("0.5")), tokens
+
+
+def billed(emulator):
+    """{model: [requests, micro-dollars, {kind: tokens}]} of the bill."""
+    sums = collections.defaultdict(lambda: [0, 0, collections.Counter()])
+    for line in emulator.bill():
+        if line["state"] == "succeeded":
+            cost, tokens = price_of(line)
+            entry = sums[line["model"]]
+            entry[0] += 1
+            entry[1] += cost
+            entry[2].update(tokens)
+    return sums
+
+
+def same_tokens(told, counted):
+    return told == {kind: counted.get(kind, 0) for kind in KINDS}
+
+
+PIPELINE = """
+pipeline: tiers
+about: two models, long prompts and cached ones
+params:
+  path: {about: input, type: path, required: true}
+inputs:
+  items: {csv: "{{path}}"}
+records: SELECT id AS key, word, long FROM items
+requests:
+  short: {model: claude-haiku-5-5, max_tokens: 60, system: s.md, cache: 1h, user: "About {{word}}",
+          answer: a.json}
+  other: {model: claude-haiku-4-5, max_tokens: 60, system: s.md, cache: 5m, user: "Again {{word}}",
+          answer: a.json}
+  long: {model: claude-haiku-5-5, max_tokens: 60, when: long, user: u.md, answer: a.json}
+outputs:
+  - csv: answers.csv
+    key: [id, request]
+    rows: SELECT key AS id, request, answer ->> 'text' AS text FROM answers
+batch: {requests: 4}
+"""
+
+
+@pytest.fixture
+def tiers(tmp_path):
+    folder = tmp_path / "tiers"
+    folder.mkdir()
+    (folder / "pipeline.yaml").write_text(PIPELINE)
+    (folder / "a.json").write_text(json.dumps(SCHEMA))
+    (folder / "s.md").write_text("You answer in few words. " * 400)
+    # 4 bytes a token (docs/reference/emulator.md): two prompts on either side of 100,000 tokens
+    (folder / "u.md").write_text("{{#long}}" + "abc " * 99_000 + "{{long}}{{/long}}")
+    (folder / "items.csv").write_text("id,word,long\n" + "".join(
+        f"r{i},word{i},{['', 'abc ' * 500, 'abc ' * 2000][i % 3]}\n" for i in range(6)))
+    return folder
+
+
+def test_costs_are_those_of_the_bill(connected, tiers):
+    offpeak = connected(speed=3000)
+    offpeak.env["OFFPEAK_CLOCK"] = clock(3000)
+    offpeak.run("run", tiers, "--path", tiers / "items.csv", expect=0)
+    bill = billed(offpeak.emulator)
+    assert len(bill) == 2
+    assert all(any(entry[2][k] for entry in bill.values()) for k in KINDS), "a kind is not tried"
+    longest = max(price_of(b)[1]["input"] for b in offpeak.emulator.bill()
+                  if b["state"] == "succeeded")
+    assert longest > 100_000, "the second tier is not tried"
+
+    cost = offpeak.json("cost", "--by", "model", expect=0)
+    assert cost["version"] == 1 and cost["by"] == ["model"]
+    assert [c["model"] for c in cost["costs"]] == ["claude-haiku-4-5", "claude-haiku-5-5"]
+    for line in cost["costs"]:
+        count, micro, tokens = next(v for m, v in bill.items() if m.startswith(line["model"]))
+        assert (line["requests"], line["microusd"]) == (count, micro)
+        assert same_tokens(line["tokens"], tokens)
+    total = cost["total"]
+    assert total["microusd"] == sum(v[1] for v in bill.values())
+    assert total["microusd"] == offpeak.ledger("SELECT sum(microusd) FROM result")[0][0]
+    assert (total["lost_microusd"], cost["reserved_microusd"]) == (0, 0)
+    assert cost["imported"]["requests"] == 0
+
+    # every other way to cut it has the same sum, and the text says it exactly
+    for by in ("job", "day", "job,day", "job,model,day"):
+        lines = offpeak.json("cost", "--by", by, expect=0)["costs"]
+        assert sum(c["microusd"] for c in lines) == total["microusd"]
+        assert sum(c["requests"] for c in lines) == total["requests"]
+    dollars = f"${total['microusd'] // 10**6}.{total['microusd'] % 10**6:06}"
+    assert f"total     {dollars} for {total['requests']} requests" in offpeak.run("cost").stdout
+
+
+def test_days_and_jobs(connected, tmp_path):
+    """Two jobs, of which the provider says that it took them on different days."""
+    offpeak = connected(speed=3000, faults=[{"on": "create", "nth": 2, "do": "created_skew",
+                                             "ms": 172_800_000}])
+    offpeak.env["OFFPEAK_CLOCK"] = clock(3000)
+    for name in ("one", "two"):
+        folder = write_pipeline(tmp_path / name, 3, 3)
+        offpeak.run("run", folder, "--path", folder / "items.csv", expect=0)
+    spent = dict(offpeak.ledger("SELECT id, spent_microusd FROM job"))
+    lines = offpeak.json("cost", "--by", "job")["costs"]
+    assert {c["job"]: c["microusd"] for c in lines} == {f"job-{k}": v for k, v in spent.items()}
+    only = offpeak.json("cost", "job-2")
+    assert only["total"]["microusd"] == spent[2]
+
+    days = {c["day"]: c["microusd"] for c in offpeak.json("cost", "--by", "day")["costs"]}
+    expected = collections.Counter()
+    for accepted, micro in offpeak.ledger("SELECT accepted_ms, spent_microusd FROM batch"):
+        moment = datetime.datetime.fromtimestamp(accepted / 1000, datetime.timezone.utc)
+        expected[moment.strftime("%Y-%m-%d")] += micro
+    assert days == expected
+    first, last = min(days), max(days)
+    assert first < last
+    assert offpeak.json("cost", "--since", first, "--until", last)["total"]["microusd"] == \
+        sum(spent.values())
+    assert offpeak.json("cost", "--until", first)["total"]["microusd"] == days[first]
+    before = (datetime.date.fromisoformat(first) - datetime.timedelta(1)).isoformat()
+    assert offpeak.json("cost", "--until", before)["costs"] == []
+    after = (datetime.date.fromisoformat(last) + datetime.timedelta(1)).isoformat()
+    assert offpeak.json("cost", "--since", after)["total"]["requests"] == 0
+
+
+def test_nothing_bought_and_bad_options(offpeak):
+    empty = offpeak.json("cost", expect=0)
+    assert empty["costs"] == [] and empty["total"]["microusd"] == 0
+    for args, word in ((["--by", "week"], "job, model or day"), (["--since", "20.11.2026"], "--since"),
+                       (["--until", "2026-13-01"], "--until")):
+        done = offpeak.run("cost", *args, expect=2)
+        assert word in done.stderr
