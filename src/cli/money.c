@@ -26,6 +26,11 @@ static enum op_loss loss_of(enum op_result_class class_)
     return OP_LOSS_FAILED;
 }
 
+const char *op_loss_name(enum op_result_class class_)
+{
+    return names[loss_of(class_)];
+}
+
 void op_money_add(struct op_money *money, const struct op_spend *spend)
 {
     money->count += spend->count;
@@ -51,11 +56,30 @@ int64_t op_money_lost(const struct op_money *money)
     return sum;
 }
 
+static enum op_rc add_row(void *arg, const struct op_spend_row *row, struct op_err *err)
+{
+    (void)err;
+    op_money_add(arg, &row->spend);
+    return OP_OK;
+}
+
+enum op_rc op_money_read(struct op_ledger *ledger, int64_t job, struct op_money *ret,
+                         struct op_err *err)
+{
+    *ret = (struct op_money){0};
+    return op_ledger_spends(ledger, job, add_row, ret, err);
+}
+
 void op_money_json(const struct op_money *money, struct op_json_out *out)
 {
     op_json_out_kv_int(out, "requests", money->count);
     op_json_out_kv_int(out, "microusd", money->microusd);
     op_usage_json(&money->usage, out);
+    op_money_lost_json(money, out);
+}
+
+void op_money_lost_json(const struct op_money *money, struct op_json_out *out)
+{
     op_json_out_kv_int(out, "lost_microusd", op_money_lost(money));
     op_json_out_name(out, "lost");
     op_json_out_object(out);

@@ -5,7 +5,7 @@
 /*
  * Model:     what was bought, added up, with what became of it: the good answers, and why the
  *            others were thrown away or asked again.
- * Threads:   pure functions.
+ * Threads:   one.
  */
 
 #include "base/json_out.h"
@@ -31,9 +31,17 @@ struct op_money {
     } losses[OP_LOSS_COUNT];
 };
 
+/* What a result that is not good counts as. */
+const char *op_loss_name(enum op_result_class class_);
+
 void op_money_add(struct op_money *money, const struct op_spend *spend);
 int64_t op_money_lost(const struct op_money *money); /* what all losses cost */
-/* Members "requests", "microusd", "tokens", "lost_microusd", "lost" of an open object. */
+/* What was bought by a job. */
+OP_MUST_CHECK enum op_rc op_money_read(struct op_ledger *ledger, int64_t job,
+                                       struct op_money *ret, struct op_err *err);
+/* Members "lost_microusd" and "lost" of an open object. */
+void op_money_lost_json(const struct op_money *money, struct op_json_out *out);
+/* Those and "requests", "microusd", "tokens" before them. */
 void op_money_json(const struct op_money *money, struct op_json_out *out);
 /* A line for each kind of loss there is, indented; nothing when there is none. */
 void op_money_text(const struct op_money *money, int indent, struct op_buf *out);

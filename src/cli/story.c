@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "cli/money.h"
 #include "cli/prompt.h"
 #include "cli/summary.h"
 #include "cli/text.h"
@@ -309,7 +310,51 @@ enum op_rc op_story_answer(struct op_session *session, const struct op_request *
     return OP_OK;
 }
 
+/* --- purchases ---------------------------------------------------------------------------- */
+
+static enum op_rc keep_problem(void *arg, const struct op_note *note, struct op_err *err)
+{
+    (void)err;
+    struct op_buf *text = arg;
+    if (!strcmp(note->kind, "schema") || !strcmp(note->kind, "check") ||
+        !strcmp(note->kind, "error")) {
+        op_buf_clear(text);
+        op_buf_addz(text, note->text);
+    }
+    return OP_OK;
+}
+
+/* What was wrong with purchase number i; "" when nothing was. */
+static enum op_rc read_problem(struct chapter *c, size_t i, struct op_buf *ret,
+                               struct op_err *err)
+{
+    const struct op_result_row *row = &c->buys.rows[i];
+    op_buf_init(ret, LINE_MAX_BYTES);
+    return row->valid ? OP_OK
+                      : op_ledger_notes(op_session_ledger(c->session), 0, row->batch_id,
+                                        row->request_id, keep_problem, ret, err);
+}
+
+/* Whether the request was asked again after purchase number i. */
+static bool is_asked_again(const struct chapter *c, size_t i)
+{
+    return i + 1 < c->buys.count || c->request->batch_id != c->buys.rows[i].batch_id;
+}
+
 /* --- text --------------------------------------------------------------------------------- */
+
+static void text_problem(const struct chapter *c, size_t i, const struct op_buf *problem,
+                         struct op_buf *out)
+{
+    const struct op_result_row *row = &c->buys.rows[i];
+    if (row->valid)
+        return;
+    op_buf_addf(out, "  %-8s %s%s%s", "", op_loss_name(row->class_),
+                is_asked_again(c, i) ? ", asked again" : "", problem->len ? ": " : "");
+    struct op_str rest = op_buf_str(problem);
+    op_text_line(out, op_str_cut(&rest, '\n'), 200);
+    op_buf_addc(out, '\n');
+}
 
 static enum op_rc text_buys(struct chapter *c, struct op_buf *out, struct op_err *err)
 {
@@ -335,6 +380,11 @@ static enum op_rc text_buys(struct chapter *c, struct op_buf *out, struct op_err
                     op_text_count(op_usage_prompt(&row->usage), a),
                     op_text_count(row->usage.tokens[OP_TOKEN_OUTPUT], b),
                     op_text_usd(row->microusd, d));
+        OP_CLEANUP(op_buf_release) struct op_buf problem = {0};
+        rc = read_problem(c, i, &problem, err);
+        if (rc)
+            return rc;
+        text_problem(c, i, &problem, out);
     }
     return OP_OK;
 }
@@ -414,7 +464,14 @@ static enum op_rc json_buys(struct chapter *c, struct op_json_out *out, struct o
         op_json_out_kv_bool(out, "valid", row->valid);
         op_json_out_kv_int(out, "microusd", row->microusd);
         op_usage_json(&row->usage, out);
+        OP_CLEANUP(op_buf_release) struct op_buf problem = {0};
+        rc = read_problem(c, i, &problem, err);
+        op_json_out_kv_bool(out, "asked_again", !row->valid && is_asked_again(c, i));
+        op_json_out_kv_text(out, "lost", row->valid ? NULL : op_loss_name(row->class_));
+        op_json_out_kv_str(out, "why", problem.len ? op_buf_str(&problem) : OP_STR_NULL);
         op_json_out_end_object(out);
+        if (rc)
+            return rc;
     }
     op_json_out_end_array(out);
     return OP_OK;

@@ -180,3 +180,58 @@ def test_nothing_bought_and_bad_options(offpeak):
                        (["--until", "2026-13-01"], "--until")):
         done = offpeak.run("cost", *args, expect=2)
         assert word in done.stderr
+
+
+def losses(told):
+    """{reason: (asked again, paid, given up, paid)} of what is not zero."""
+    return {reason: tuple(v.values()) for reason, v in told["lost"].items() if any(v.values())}
+
+
+def test_what_was_paid_in_vain(connected, tmp_path):
+    """Of six answers one is invalid once, one always, one is cut once, one errs for good. What that cost
+    is in the ledger's results; the bill has a line for each of them."""
+    folder = write_pipeline(tmp_path / "vain", 6, 6)
+    faults = [{"on": "results", "do": "invalid_answer", "how": "missing", "match": "word1\"", "nth": 1},
+              {"on": "results", "do": "invalid_answer", "how": "wrong_type", "match": "word2\""},
+              {"on": "results", "do": "truncated_answer", "match": "word3\"", "nth": 1},
+              {"on": "results", "do": "error_line", "type": "invalid_request_error",
+               "message": "no such thing", "match": "word4\""}]
+    offpeak = connected(speed=3000, faults=faults)
+    offpeak.env["OFFPEAK_CLOCK"] = clock(3000)
+    done = offpeak.run("run", folder, "--path", folder / "items.csv", expect=3)
+    rows = offpeak.ledger("""SELECT r.key, x.class, x.valid, x.microusd FROM result x
+        JOIN request q ON q.id = x.request_id JOIN record r ON r.id = q.record_id
+        ORDER BY x.request_id, x.batch_id""")
+    paid = collections.defaultdict(list)
+    for key, _, _, micro in rows:
+        paid[key].append(micro)
+    assert [len(paid[f"r00{i}"]) for i in range(6)] == [1, 2, 2, 2, 1, 1]
+    assert paid["r004"] == [0] and min(sum(v) for k, v in paid.items() if k != "r004") > 0
+    expected = {"invalid": (2, paid["r001"][0] + paid["r002"][0], 1, paid["r002"][1]),
+                "truncated": (1, paid["r003"][0], 0, 0),
+                "failed": (0, 0, 1, 0)}
+    cost = offpeak.json("cost")["total"]
+    assert losses(cost) == expected
+    assert cost["lost_microusd"] == sum(v[1] + v[3] for v in expected.values())
+    assert cost["microusd"] == sum(map(sum, paid.values())) == \
+        sum(v[1] for v in billed(offpeak.emulator).values())
+    job = offpeak.json("status", "job-1")["jobs"][0]
+    assert losses(job) == expected and job["counts"]["reasked"] == 3
+    for text in (done.stdout, offpeak.run("status", "job-1").stdout, offpeak.run("cost").stdout):
+        assert re.search(r"invalid +2 asked again, paid \$0\.\d{6} in vain; 1 given up", text), text
+        assert re.search(r"truncated +1 asked again", text) and re.search(r"failed +1 given up", text)
+
+    # each purchase of a record, with its batch, class, tokens, cost and why it was asked again
+    story = offpeak.json("show", "r002", "--job", "job-1")["requests"][0]["results"]
+    assert [s["microusd"] for s in story] == paid["r002"]
+    assert [(s["batch"], s["class"], s["valid"], s["lost"], s["asked_again"]) for s in story] == \
+        [("batch-1", "succeeded", False, "invalid", True),
+         ("batch-2", "succeeded", False, "invalid", False)]
+    assert all("text" in s["why"] and s["tokens"]["output"] > 0 for s in story)
+    story = offpeak.json("show", "r003")["requests"][0]["results"]
+    assert [(s["class"], s["lost"], s["asked_again"]) for s in story] == \
+        [("truncated", "truncated", True), ("succeeded", None, False)]
+    text = offpeak.run("show", "r003").stdout
+    assert "truncated, asked again: the answer was cut at max_tokens" in text
+    assert re.search(r"bought +batch-1 .*: truncated, \d+ in \+ \d+ out tokens, \$0", text)
+    assert re.search(r"again +batch-2 .*: succeeded", text)
