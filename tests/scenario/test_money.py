@@ -235,3 +235,57 @@ def test_what_was_paid_in_vain(connected, tmp_path):
     assert "truncated, asked again: the answer was cut at max_tokens" in text
     assert re.search(r"bought +batch-1 .*: truncated, \d+ in \+ \d+ out tokens, \$0", text)
     assert re.search(r"again +batch-2 .*: succeeded", text)
+
+
+def usd(micro):
+    return f"{micro // 10**6}.{micro % 10**6:06}"
+
+
+def accepted(offpeak):
+    return sum(1 for b in offpeak.emulator.bill() if b["state"] == "accepted")
+
+
+def reserved_and_spent(offpeak):
+    return offpeak.ledger("SELECT reserved_microusd, spent_microusd FROM batch ORDER BY id")
+
+
+def test_the_cap_to_the_micro_dollar(connected, tmp_path):
+    """One micro-dollar less than what a batch may cost: nothing is sent. Exactly that: it is."""
+    folder = write_pipeline(tmp_path / "cap", 3, 3)
+    offpeak = connected(speed=3000)
+    offpeak.env["OFFPEAK_CLOCK"] = clock(3000)
+    run = ["run", folder, "--path", folder / "items.csv", "--max-cost"]
+    offpeak.run(*run, usd(1), expect=3)
+    (reserved, _), = reserved_and_spent(offpeak)
+    done = offpeak.run(*run, usd(reserved - 1), expect=3)
+    assert "the cost cap" in done.stdout and usd(reserved) in done.stdout, done.stdout
+    assert accepted(offpeak) == 0
+    assert offpeak.json("cost")["reserved_microusd"] == reserved
+    offpeak.run(*run, usd(reserved), expect=0)
+    assert accepted(offpeak) == 3
+    assert reserved_and_spent(offpeak)[0][1] <= reserved
+
+
+def test_the_cap_holds_for_what_is_asked_again(connected, tmp_path):
+    """Spent plus what asking again may cost is the edge, also for another process."""
+    folder = write_pipeline(tmp_path / "again", 1, 1)
+    faults = [{"on": "results", "do": "invalid_answer", "how": "missing", "match": "word0\"", "nth": 1}]
+    known = connected(speed=3000, faults=faults)
+    known.env["OFFPEAK_CLOCK"] = clock(3000)
+    run = ["run", folder, "--path", folder / "items.csv"]
+    known.run(*run, expect=0)
+    (first, spent), (again, _) = reserved_and_spent(known)
+    assert first < spent + again, "the first batch must fit for the second to be tried"
+
+    offpeak = connected(speed=3000, faults=faults)
+    offpeak.env.update(OFFPEAK_CLOCK=clock(3000), OFFPEAK_STATE=str(tmp_path / "other"))
+    offpeak.state = tmp_path / "other"
+    done = offpeak.run(*run, "--max-cost", usd(spent + again - 1), expect=3)
+    assert "the cost cap" in done.stdout
+    assert reserved_and_spent(offpeak) == [(first, spent), (again, 0)], "another course than before"
+    assert accepted(offpeak) == 1
+    for command in ("recover", "fetch"):  # other processes know the cap as well
+        offpeak.run(command, *(["job-1"] if command == "fetch" else ["--no-wait"]), expect=3)
+    assert accepted(offpeak) == 1
+    offpeak.run(*run, "--max-cost", usd(spent + again), expect=0)
+    assert accepted(offpeak) == 2
