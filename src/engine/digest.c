@@ -7,9 +7,8 @@
 #include "base/json_out.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "engine/pack.h"
 
-/* A longer name of a model is none. */
-#define OP_MODEL_MAX  128
 #define TEXT_MAX      (64 * 1024 * 1024)
 #define VIOLATION_MAX (64 * 1024)
 

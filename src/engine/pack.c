@@ -30,6 +30,7 @@ void op_packer_release(struct op_packer *packer)
         forget_batch(packer);
     }
     op_buf_release(&packer->custom_id);
+    op_json_parser_free(OP_TAKE(packer->parser));
 }
 
 /* What a request brings along in the file, without separator and tail. */
@@ -161,11 +162,21 @@ bool op_request_cost(struct op_work *work, int name, int64_t tokens, bool batch_
 }
 
 /* A batch may ask several models: their names, in the order they came. */
+static bool has_model(const char *list, const char *model)
+{
+    struct op_str rest = op_str_from(list);
+    do {
+        if (op_str_is(op_str_trim(op_str_cut(&rest, ',')), model))
+            return true;
+    } while (rest.len);
+    return false;
+}
+
 static void note_model(struct op_batch *batch, const char *model)
 {
     if (!batch->model) {
         batch->model = op_mem_strdup(model);
-    } else if (!strstr(batch->model, model)) {
+    } else if (!has_model(batch->model, model)) {
         char *both = op_mem_printf("%s, %s", batch->model, model);
         op_mem_free(batch->model);
         batch->model = both;
@@ -202,13 +213,14 @@ enum op_rc op_packer_add(struct op_packer *packer, int64_t request_id, int name,
     *ret = (struct op_payload_ref){batch->id, at, (int64_t)params.len};
     if (!batch->count)
         batch->request_lo = request_id;
-    note_model(batch, work->plan->requests[name].model);
     batch->request_hi = request_id > batch->request_hi ? request_id : batch->request_hi;
     batch->request_lo = request_id < batch->request_lo ? request_id : batch->request_lo;
     batch->count++;
     int64_t cost = 0;
-    if (op_request_cost(work, name, tokens, true, &cost, NULL))
+    char model[OP_MODEL_MAX];
+    if (op_params_cost(packer, name, params, tokens, model, &cost))
         batch->reserved_microusd += cost;
+    note_model(batch, model);
     return OP_OK;
 }
 

@@ -333,6 +333,7 @@ enum op_rc op_step_pack(struct op_work *work, bool *ret_worked, struct op_err *e
     struct repack r = {
         .work = work, .parser = op_json_parser_new(), .line_parser = op_json_parser_new()};
     op_packer_init(&r.packer, work);
+    r.packer.amended = true;
     op_buf_init(&r.params, PARAMS_MAX);
     op_buf_init(&r.amended, PARAMS_MAX);
     op_buf_init(&r.text, REASK_TEXT_MAX);

@@ -289,3 +289,62 @@ def test_the_cap_holds_for_what_is_asked_again(connected, tmp_path):
     assert accepted(offpeak) == 1
     offpeak.run(*run, "--max-cost", usd(spent + again), expect=0)
     assert accepted(offpeak) == 2
+
+
+def worst(params, model, most):
+    """Micro-dollars that one request may cost: 3.5 ASCII bytes a token, every answer as long as may be
+    (docs/design/money.md)."""
+    raw = params.encode()
+    assert raw.isascii()
+    tokens = -(-len(raw) * 4 // 14)
+    row = next(row for models, _, row in PRICES if model in models)
+    exact = tokens * row["input"] + most * row["output"]
+    return int(exact + fractions.Fraction(1, 2))
+
+
+def test_the_cap_reads_ready_lines(connected, tmp_path):
+    """A file of ready requests names a model and a limit on each line: those count, not the first's."""
+    offpeak = connected(speed=3000)
+    offpeak.env["OFFPEAK_CLOCK"] = clock(3000)
+    asked = [("claude-haiku-4-5", 400), ("claude-opus-5-5", 9000), ("claude-haiku-4-5", 700)]
+    params = [json.dumps({"model": model, "max_tokens": most,
+                          "messages": [{"role": "user", "content": f"number {i}"}]})
+              for i, (model, most) in enumerate(asked)]
+    (offpeak.cwd / "r.jsonl").write_text("".join(
+        f'{{"custom_id": "c{i}", "params": {p}}}\n' for i, p in enumerate(params)))
+    expected = sum(worst(p, *a) for p, a in zip(params, asked))
+    run = ["run", "r.jsonl", "--output", "out.jsonl", "--max-cost"]
+    done = offpeak.run(*run, usd(expected - 1), expect=3)
+    assert "the cost cap" in done.stdout and reserved_and_spent(offpeak) == [(expected, 0)]
+    assert accepted(offpeak) == 0
+    offpeak.run(*run, usd(expected), expect=0)
+    cost = {c["model"]: c for c in offpeak.json("cost", "--by", "model")["costs"]}
+    bill = billed(offpeak.emulator)
+    assert {m: (c["requests"], c["microusd"]) for m, c in cost.items()} == \
+        {m: (v[0], v[1]) for m, v in bill.items()} and len(cost) == 2
+
+
+def test_the_cap_knows_of_more_room(connected, tmp_path):
+    """An answer that was cut is asked for again with more room, which may cost more."""
+    folder = write_pipeline(tmp_path / "room", 1, 1)
+    offpeak = connected(speed=3000, faults=[{"on": "results", "do": "truncated_answer", "nth": 1}])
+    offpeak.env["OFFPEAK_CLOCK"] = clock(3000)
+    offpeak.run("run", folder, "--path", folder / "items.csv", expect=0)
+    (first, _), (second, _) = reserved_and_spent(offpeak)
+    params = [json.loads((offpeak.state / "spool" / file).read_text())["requests"][0]["params"]
+              for file, in offpeak.ledger("SELECT file FROM batch ORDER BY id")]
+    limits = [p["max_tokens"] for p in params]
+    assert limits[1] > limits[0]
+    row = next(row for models, _, row in PRICES if "claude-haiku-4-5" in models)
+    assert second - first >= (limits[1] - limits[0]) * row["output"] - 1
+
+
+def test_a_ready_line_without_a_price_cannot_be_capped(connected):
+    offpeak = connected(speed=3000)
+    offpeak.env["OFFPEAK_CLOCK"] = clock(3000)
+    (offpeak.cwd / "r.jsonl").write_text("".join(
+        json.dumps({"custom_id": m, "params": {"model": m, "max_tokens": 5, "messages": [
+            {"role": "user", "content": "hello"}]}}) + "\n"
+        for m in ("claude-haiku-4-5", "claude-unheard-of")))
+    done = offpeak.run("run", "r.jsonl", "--output", "out.jsonl", "--max-cost", "100", expect=3)
+    assert "no price for the model claude-unheard-of" in done.stdout and accepted(offpeak) == 0
