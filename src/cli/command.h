@@ -56,6 +56,7 @@ struct op_args {
     bool watch, batches, failed, all_pending, latest, audit, trust, markdown;
     const char *status, *job;
     const char *by, *since, *until;
+    bool results;
     int64_t rows;
 
     const char *listen, *dir, *faults, *answers, *process;

@@ -27,6 +27,7 @@ const struct op_command *const op_commands[] = {
     &op_cmd_recover,
     &op_cmd_show,
     &op_cmd_cost,
+    &op_cmd_export,
     &op_cmd_emulate,
     &op_cmd_doctor,
     &op_cmd_version,

@@ -286,7 +286,8 @@ OP_MUST_CHECK enum op_rc op_ledger_request_payload(struct op_ledger *ledger, int
 typedef enum op_rc (*op_request_fn)(void *arg, const struct op_request *request,
                                     struct op_err *err);
 /* Requests of a job in a state, by id, from after_id on; fn may call request_go on the row it was
- * given (the walk reads ahead in pages). Indexed for NEW, WAITING and FAILED. */
+ * given (the walk reads ahead in pages). Indexed for NEW, WAITING and FAILED; in any state with
+ * OP_REQUEST_STATE_COUNT. */
 OP_MUST_CHECK enum op_rc op_ledger_requests(struct op_ledger *ledger, int64_t job_id,
                                             enum op_request_state state, int64_t after_id,
                                             op_request_fn fn, void *arg, struct op_err *err);
