@@ -138,6 +138,12 @@ enum op_rc op_step_fetch(struct op_work *work, bool *ret_worked, struct op_err *
         return OP_OK;
     if (rc)
         return rc;
+    if (work->imported)
+        return op_fail(
+            err, OP_IO,
+            "the results of batch-%lld, which were imported, are damaged in the spool; "
+            "cancel job-%lld and import them again",
+            (long long)batch.id, (long long)work->job.id);
     *ret_worked = true;
     int64_t first = 0;
     rc = op_parts_count(engine, batch.id, batch.apply_part, &first, err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/log.h"
 #include "base/mem.h"
+#include "engine/import.h"
 #include "engine/pack.h"
 #include "engine/walk.h"
 
@@ -330,7 +331,9 @@ enum op_rc op_step_plan(struct op_work *work, bool *ret_worked, struct op_err *e
         op_ledger_plan_reset(engine->ledger, work->job.id, remove_payload, work, err);
     if (!rc)
         rc = op_work_stage(work, err);
-    if (!rc) {
+    if (!rc && work->imported) {
+        rc = op_import_plan(work, err);
+    } else if (!rc) {
         struct planning p = {.work = work};
         op_packer_init(&p.packer, work);
         rc = plan_all(&p, err);

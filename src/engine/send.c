@@ -404,7 +404,7 @@ static enum op_rc may_send(struct op_work *work, struct op_batch *batch, bool *r
 enum op_rc op_step_send(struct op_work *work, bool *ret_worked, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
-    if (op_engine_stopped(engine))
+    if (op_engine_stopped(engine) || work->imported)
         return OP_OK;
     OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
     enum op_rc rc = op_batch_pick(work, OP_STATE_BIT(OP_BATCH_BUILT), &batch, err);

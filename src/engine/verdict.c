@@ -145,7 +145,7 @@ enum op_rc op_verdict_bad(struct op_verdicts *v, const struct op_entry *entry,
     }
     bool again = false;
     bool withdrawn = v->work->job.state == OP_JOB_CANCELING || v->batch->cancel_wanted;
-    if (!rc && !withdrawn)
+    if (!rc && !withdrawn && !v->work->imported)
         rc = may_reask(v, entry, &again, err);
     v->again = again;
     if (rc)

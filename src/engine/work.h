@@ -32,6 +32,7 @@ struct op_work {
     struct op_sqlenv *sql; /* opened when first needed */
     bool columns_known;
     bool fresh;
+    bool imported; /* import.h: nothing is ever sent for it */
     int64_t deliver_due_ms;
     int64_t
         waits_for_job; /* another job holds the identical request this one waits for; 0 none */
@@ -147,6 +148,9 @@ OP_MUST_CHECK enum op_rc op_batch_disown(struct op_work *work, struct op_batch *
                                          struct op_err *err);
 OP_MUST_CHECK enum op_rc op_work_job_go(struct op_work *work, enum op_job_state to,
                                         const char *reason, struct op_err *err);
+
+/* new_job.c: it was made by an import. */
+bool op_job_is_imported(const struct op_job *job);
 
 /* finish.c: the request failed, and a later round has asked the same of its record with success. */
 OP_MUST_CHECK enum op_rc op_request_is_superseded(struct op_ledger *ledger,

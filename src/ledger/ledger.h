@@ -511,7 +511,7 @@ OP_MUST_CHECK enum op_rc op_ledger_spends(struct op_ledger *ledger, int64_t job_
                                           op_spend_fn fn, void *arg, struct op_err *err);
 
 /* What was noticed about a request or batch, for people and for re-asking. kind: "schema",
- * "check", "warning", "error", "quarantine", "conflict", "orphan". */
+ * "check", "warning", "error", "quarantine", "conflict", "orphan", "import". */
 OP_MUST_CHECK enum op_rc op_ledger_note_add(struct op_ledger *ledger, int64_t job_id,
                                             int64_t batch_id, int64_t request_id,
                                             const char *kind, struct op_str text,
