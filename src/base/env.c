@@ -224,6 +224,12 @@ static int real_fsync_dir(struct op_env *env, const char *path)
     return rc < 0 ? rc : closed;
 }
 
+static int real_allocate(struct op_env *env, int fd, int64_t len)
+{
+    (void)env;
+    return result(fallocate(fd, 0, 0, len));
+}
+
 static int64_t real_free_bytes(struct op_env *env, const char *path)
 {
     (void)env;
@@ -324,6 +330,7 @@ static const struct op_env_ops real_ops = {
     .unlink = real_unlink,
     .mkdir = real_mkdir,
     .fsync_dir = real_fsync_dir,
+    .allocate = real_allocate,
     .free_bytes = real_free_bytes,
     .fault = real_fault,
 };

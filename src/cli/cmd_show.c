@@ -69,6 +69,34 @@ static void text_batch(const struct op_batch *batch, struct op_buf *out)
             op_buf_addf(out, "  %-9s %s\n", times[i].name, op_text_when(times[i].ms, a));
 }
 
+/* Notes about the batch itself; those about its requests are shown with their records. */
+static enum op_rc text_note(void *arg, const struct op_note *note, struct op_err *err)
+{
+    (void)err;
+    if (note->request_id)
+        return OP_OK;
+    op_buf_addf(arg, "  %-9s ", note->kind);
+    op_text_line(arg, op_str_from(note->text), 0);
+    op_buf_addc(arg, '\n');
+    return OP_OK;
+}
+
+static enum op_rc json_note(void *arg, const struct op_note *note, struct op_err *err)
+{
+    (void)err;
+    struct op_json_out *out = arg;
+    char at[OP_TIME_TEXT];
+    if (note->request_id)
+        return OP_OK;
+    op_time_format(note->at_ms, at);
+    op_json_out_object(out);
+    op_json_out_kv_text(out, "at", at);
+    op_json_out_kv_text(out, "kind", note->kind);
+    op_json_out_kv_text(out, "text", note->text);
+    op_json_out_end_object(out);
+    return OP_OK;
+}
+
 static enum op_rc show_batch(struct op_session *session, int64_t id, struct op_err *err)
 {
     struct op_ledger *ledger = op_session_ledger(session);
@@ -85,6 +113,11 @@ static enum op_rc show_batch(struct op_session *session, int64_t id, struct op_e
         op_json_out_array(&report.out);
         rc = op_ledger_journal(ledger, id, json_entry, &report.out, err);
         op_json_out_end_array(&report.out);
+        op_json_out_name(&report.out, "notes");
+        op_json_out_array(&report.out);
+        if (!rc)
+            rc = op_ledger_notes(ledger, 0, id, 0, json_note, &report.out, err);
+        op_json_out_end_array(&report.out);
         if (rc)
             op_buf_release(&report.buf);
         else
@@ -97,7 +130,9 @@ static enum op_rc show_batch(struct op_session *session, int64_t id, struct op_e
     op_table_init(&table, "JOURNAL|STATE|EVIDENCE");
     table.indent = 2;
     text_batch(&batch, &out);
-    rc = op_ledger_journal(ledger, id, text_entry, &table, err);
+    rc = op_ledger_notes(ledger, 0, id, 0, text_note, &out, err);
+    if (!rc)
+        rc = op_ledger_journal(ledger, id, text_entry, &table, err);
     op_table_print(&table, op_say_width(1), &out);
     if (!rc)
         op_say(op_buf_str(&out));

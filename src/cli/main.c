@@ -51,11 +51,14 @@ static void guard_keys(void)
     bool any = false;
     const struct op_provider_ops *const *all = op_providers();
     for (size_t i = 0; all[i]; i++) {
-        const char *key = getenv(all[i]->key_env);
-        if (!key || !key[0])
-            continue;
-        op_log_secret(op_str_from(key));
-        any = true;
+        const char *const names[] = {all[i]->key_env, all[i]->key_env_2};
+        for (size_t j = 0; j < OP_COUNT(names); j++) {
+            const char *key = names[j] ? getenv(names[j]) : NULL;
+            if (!key || !key[0])
+                continue;
+            op_log_secret(op_str_from(key));
+            any = true;
+        }
     }
     if (!any)
         return;

@@ -416,15 +416,44 @@ struct first_line {
     const char *endpoint; /* of its url; NULL: it has none */
 };
 
-/* Framings may look at the lane, which is not known yet. */
-static const char *endpoint_of(const struct op_provider_ops *provider, struct op_json root)
+/* Of the providers that speak one form, the one that the model's name tells. */
+static const struct op_provider_ops *speaker(const struct op_provider_ops *first,
+                                             const char *model)
 {
-    char none[] = "";
-    struct op_lane lane = {.provider = provider, .base_url = none, .key = none};
-    for (size_t i = 0; i < OP_LANE_EXTRAS; i++)
-        lane.extras[i] = none;
-    struct op_str url = op_json_str(op_json_get(root, "url"));
-    return url.ptr ? op_plan_endpoint_of(&lane, url) : NULL;
+    const struct op_provider_ops *told = model ? op_provider_for_model(model) : NULL;
+    return told && told->split_line == first->split_line ? told : first;
+}
+
+static enum op_rc find_form(struct op_json root, struct op_str text, const char *path,
+                            struct first_line *ret, struct op_err *err)
+{
+    const struct op_provider_ops *const *all = op_providers();
+    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *inner = op_json_parser_new();
+    OP_CLEANUP(op_buf_release) struct op_buf reasons;
+    op_buf_init(&reasons, 4096);
+    for (size_t i = 0; all[i]; i++) {
+        struct op_str custom_id, params;
+        struct op_json json;
+        const char *endpoint;
+        struct op_err why = OP_ERR_INIT;
+        bool seen = false;
+        for (size_t j = 0; j < i; j++)
+            seen = seen || all[j]->split_line == all[i]->split_line;
+        if (seen)
+            continue;
+        if (all[i]->split_line(root, text, &custom_id, &params, &endpoint, &why) ||
+            op_json_parse(inner, params.ptr, params.len, false, &json, &why)) {
+            op_buf_addf(&reasons, "%s%s: %s", reasons.len ? "; " : "", all[i]->name, why.msg);
+            continue;
+        }
+        struct op_str model = op_json_str(op_json_get(json, "model"));
+        ret->model = model.ptr ? op_mem_strndup(model.ptr, model.len) : NULL;
+        ret->endpoint = endpoint;
+        ret->provider = speaker(all[i], ret->model);
+        return OP_OK;
+    }
+    return op_fail(err, OP_INVAL, "%s:1: this line is no request in the form of a provider: %s",
+                   path, reasons.ptr);
 }
 
 /* Whose form the file's first line has. */
@@ -446,24 +475,7 @@ static enum op_rc read_first(const char *path, struct first_line *ret, struct op
         text = (struct op_str){text.ptr + 3, text.len - 3};
     if (op_json_parse(parser, text.ptr, text.len, false, &root, err))
         return op_err_wrap(err, "%s:1: this line is no request", path);
-    const struct op_provider_ops *const *all = op_providers();
-    struct op_err why = OP_ERR_INIT;
-    for (size_t i = 0; all[i]; i++) {
-        struct op_str custom_id, params;
-        struct op_json json;
-        OP_CLEANUP(op_json_parser_freep) struct op_json_parser *inner = op_json_parser_new();
-        op_err_clear(&why);
-        if (all[i]->split_line(root, text, &custom_id, &params, &why) ||
-            op_json_parse(inner, params.ptr, params.len, false, &json, &why))
-            continue;
-        struct op_str model = op_json_str(op_json_get(json, "model"));
-        ret->provider = all[i];
-        ret->endpoint = endpoint_of(all[i], root);
-        ret->model = model.ptr ? op_mem_strndup(model.ptr, model.len) : NULL;
-        return OP_OK;
-    }
-    return op_fail(err, OP_INVAL, "%s:1: this line is no request in the form of a provider: %s",
-                   path, why.msg);
+    return find_form(root, text, path, ret, err);
 }
 
 static enum op_rc refuse(const struct op_args *args, struct op_err *err)

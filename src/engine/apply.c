@@ -2,12 +2,14 @@
 #include "engine/apply.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
-#include "base/ahead.h"
+#include "base/crew.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
 #include "engine/late.h"
+#include "engine/outboxes.h"
 
 /* A short result file is fetched again so often, so long after the last time
  * (reference/reliability.md 3.7.2: up to 5 times over an hour). */
@@ -261,30 +263,139 @@ static enum op_rc add_sums(struct applying *a, struct op_verdicts *v, struct op_
     return rc ? rc : op_spending_flush(&v->spending, ledger, a->batch.id, err);
 }
 
-/* Everything of a chunk is one transaction: results, requests, sums, outbox lengths, cursor.
- * A crash anywhere means the same chunk again, without a second effect. */
-static enum op_rc commit_chunk(struct applying *a, struct op_chunk *chunk, struct op_err *err)
+/* A transaction takes what the digesting threads have ready, up to so much: it costs a handful of
+ * syncs whatever is in it, and of its rows only one chunk is in memory. */
+#define TX_ENTRIES 16384
+#define TX_BYTES   (32 * 1024 * 1024)
+
+#define WORKERS 3
+/* Being committed, being filled by each worker, and waiting. */
+#define CHUNKS (2 * WORKERS + 1)
+
+/* A result file on its way through the digesting threads. */
+struct part {
+    struct applying *applying;
+    struct op_ordered *lines;
+    int64_t number;
+    bool taken_all;
+    struct worker {
+        struct part *part;
+        struct op_digest *digest;
+    } workers[WORKERS];
+    size_t worker_count;
+    struct op_chunk *chunks[CHUNKS];
+    struct op_crew *crew;
+    struct op_outboxes outboxes;
+    uint8_t *seen; /* by member: has a result in an earlier chunk */
+};
+
+static bool take_lines(void *arg, void *item)
 {
-    struct op_work *work = a->work;
-    struct op_engine *engine = work->engine;
-    OP_CLEANUP(op_verdicts_release)
-    struct op_verdicts v = verdicts(a, chunk->frames, chunk->rows);
+    struct part *part = arg;
+    struct op_chunk *chunk = item;
+    if (part->taken_all)
+        return false;
+    op_chunk_clear(part->applying->work, chunk);
+    chunk->part = part->number;
+    size_t count = op_ordered_take(part->lines, OP_CHUNK_ENTRIES, OP_CHUNK_BYTES, &chunk->from,
+                                   &chunk->last);
+    chunk->end = chunk->from + (int64_t)count;
+    part->taken_all = chunk->last;
+    return true;
+}
+
+static enum op_rc fill_chunk(void *arg, void *item, struct op_err *err)
+{
+    struct worker *worker = arg;
+    return op_digest_chunk(worker->digest, worker->part->lines, NULL, item, err);
+}
+
+/* A thread knows nothing of other chunks. Where one holds a second result of a request, which no
+ * well-behaved provider sends, the later chunk is digested again with the knowledge of the first. */
+static enum op_rc see_results(struct part *part, struct op_chunk *chunk, struct op_err *err)
+{
+    const struct op_work *work = part->applying->work;
+    for (bool again = true; again;) {
+        again = false;
+        for (size_t i = 0; i < chunk->count; i++) {
+            const struct op_entry *entry = &chunk->entries[i];
+            again = again || (entry->kind == OP_ENTRY_RESULT && part->seen[entry->member_at]);
+        }
+        if (!again)
+            break;
+        const struct op_chunk place = *chunk;
+        op_chunk_clear(work, chunk);
+        chunk->last = place.last;
+        enum op_rc rc =
+            op_digest_chunk(part->applying->digest, part->lines, part->seen, chunk, err);
+        if (rc)
+            return rc;
+    }
+    for (size_t i = 0; i < chunk->count; i++) {
+        if (chunk->entries[i].kind == OP_ENTRY_RESULT)
+            part->seen[chunk->entries[i].member_at] = 1;
+    }
+    return OP_OK;
+}
+
+static enum op_rc apply_chunk(struct part *part, struct op_chunk *chunk, struct op_verdicts *v,
+                              struct op_err *err)
+{
+    struct applying *a = part->applying;
+    v->frames = chunk->frames;
+    v->rows = chunk->rows;
+    enum op_rc rc = see_results(part, chunk, err);
+    if (!rc)
+        rc = apply_entries(a, chunk, v, err);
+    if (!rc)
+        rc = op_outboxes_add(&part->outboxes, chunk->frames, chunk->rows, err);
+    count_rows(a->work, v, chunk->rows);
+    a->batch.apply_part = chunk->last ? chunk->part + 1 : chunk->part;
+    a->batch.apply_offset = chunk->last ? 0 : chunk->end;
+    return rc;
+}
+
+/* Chunks from this one on, as many as one transaction takes; *ret_last: that was the part. */
+static enum op_rc apply_chunks(struct part *part, struct op_chunk *chunk, struct op_verdicts *v,
+                               bool *ret_last, struct op_err *err)
+{
+    const struct op_engine *engine = part->applying->work->engine;
+    size_t entries = 0, bytes = 0;
+    for (;;) {
+        enum op_rc rc = apply_chunk(part, chunk, v, err);
+        entries += chunk->count;
+        for (size_t i = 0; i < chunk->count; i++)
+            bytes += (size_t)chunk->entries[i].len;
+        *ret_last = chunk->last;
+        op_crew_done(part->crew, chunk);
+        if (rc || *ret_last || entries >= TX_ENTRIES || bytes >= TX_BYTES ||
+            op_engine_stopped(engine))
+            return rc;
+        void *next = NULL;
+        rc = op_crew_next(part->crew, &next, err);
+        if (rc)
+            return rc;
+        chunk = next;
+    }
+}
+
+/* One transaction: results, requests, sums, outbox lengths, cursor. A crash anywhere means the same
+ * lines again, without a second effect. */
+static enum op_rc commit_chunks(struct part *part, struct op_chunk *first, bool *ret_last,
+                                struct op_err *err)
+{
+    struct applying *a = part->applying;
+    struct op_engine *engine = a->work->engine;
+    OP_CLEANUP(op_verdicts_release) struct op_verdicts v = verdicts(a, NULL, NULL);
     enum op_rc rc = op_ledger_begin(engine->ledger, err);
     if (rc)
         return rc;
-    rc = apply_entries(a, chunk, &v, err);
+    rc = apply_chunks(part, first, &v, ret_last, err);
     if (!rc)
-        rc = op_work_append(work, chunk->frames, chunk->rows, err);
+        rc = op_outboxes_count(&part->outboxes, err);
     OP_FAULT(engine, "apply.outbox");
-    count_rows(work, &v, chunk->rows);
     if (!rc)
         rc = add_sums(a, &v, err);
-    a->batch.apply_part = chunk->part;
-    a->batch.apply_offset = chunk->end;
-    if (chunk->last) {
-        a->batch.apply_part = chunk->part + 1;
-        a->batch.apply_offset = 0;
-    }
     if (!rc)
         rc = op_ledger_batch_save(engine->ledger, &a->batch, err);
     OP_FAULT(engine, "apply.commit.before");
@@ -296,82 +407,89 @@ static enum op_rc commit_chunk(struct applying *a, struct op_chunk *chunk, struc
     }
     OP_FAULT(engine, "apply.commit.after");
     if (v.pause)
-        op_lane_pause(engine, work->lane, &v.pause_why);
+        op_lane_pause(engine, a->work->lane, &v.pause_why);
     op_engine_changed(engine);
     return OP_OK;
 }
 
-/* One being filled, one waiting, one being committed. */
-#define CHUNKS 3
-
-/* A result file on its way through the digesting thread. */
-struct part {
-    struct op_work *work;
-    struct op_digest *digest;
-    struct op_ordered *lines;
-    int64_t number;
-};
-
-static enum op_rc fill_chunk(void *arg, void *item, bool *ret_last, struct op_err *err)
-{
-    struct part *part = arg;
-    struct op_chunk *chunk = item;
-    op_chunk_clear(part->work, chunk);
-    chunk->part = part->number;
-    enum op_rc rc = op_digest_chunk(part->digest, part->lines, chunk, err);
-    *ret_last = chunk->last;
-    return rc;
-}
-
-static enum op_rc commit_chunks(struct applying *a, struct op_ahead *ahead, struct op_err *err)
+static enum op_rc commit_part(struct part *part, struct op_err *err)
 {
     enum op_rc rc = OP_OK;
     for (bool last = false; !rc && !last;) {
-        if (op_engine_stopped(a->work->engine))
+        if (op_engine_stopped(part->applying->work->engine))
             return op_fail(err, OP_STOPPED, "stopped while applying; the rest is kept");
         void *chunk = NULL;
-        rc = op_ahead_next(ahead, &chunk, &last, err);
-        if (rc)
-            break;
-        last = ((struct op_chunk *)chunk)->last;
-        rc = commit_chunk(a, chunk, err);
-        op_ahead_done(ahead, chunk);
+        rc = op_crew_next(part->crew, &chunk, err);
+        if (!rc)
+            rc = commit_chunks(part, chunk, &last, err);
     }
     return rc;
 }
 
-static enum op_rc open_part(struct applying *a, const struct op_result_file *file,
-                            struct part *ret, struct op_err *err)
+/* Beside this thread, which has little to do for each result, one for each processor. */
+static size_t count_workers(void)
 {
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    return processors < 1 ? 1 : processors > WORKERS ? WORKERS : (size_t)processors;
+}
+
+static enum op_rc open_part(struct part *part, const struct op_result_file *file,
+                            struct op_err *err)
+{
+    struct applying *a = part->applying;
     struct op_engine *engine = a->work->engine;
     OP_CLEANUP(op_mem_freep) char *path = op_spool_path(engine->spool, file->file);
-    *ret = (struct part){.work = a->work, .number = file->part};
+    part->number = file->part;
+    part->seen = op_mem_alloc(a->member_count + 1);
+    op_outboxes_init(&part->outboxes, a->work);
     enum op_rc rc =
         op_ordered_open(engine->env, path, op_ledger_tag(engine->ledger), a->batch.nonce,
-                        a->batch.apply_offset, OP_RESULT_LINE_MAX, &ret->lines, err);
-    if (!rc)
-        rc = op_digest_open(a->work, &a->batch, a->members, a->member_count, &ret->digest, err);
+                        a->batch.apply_offset, OP_RESULT_LINE_MAX, &part->lines, err);
+    for (size_t most = count_workers(); !rc && part->worker_count < most;) {
+        struct worker *worker = &part->workers[part->worker_count];
+        worker->part = part;
+        rc = op_digest_open(a->work, &a->batch, a->members, a->member_count, &worker->digest,
+                            err);
+        part->worker_count += !rc;
+    }
     return rc;
+}
+
+static enum op_rc start_crew(struct part *part, struct op_err *err)
+{
+    void *workers[WORKERS], *chunks[CHUNKS];
+    for (size_t i = 0; i < part->worker_count; i++)
+        workers[i] = &part->workers[i];
+    size_t count = 2 * part->worker_count + 1;
+    for (size_t i = 0; i < count; i++)
+        chunks[i] = part->chunks[i] = op_chunk_new(part->applying->work);
+    const struct op_crew_plan plan = {.items = chunks,
+                                      .item_count = count,
+                                      .workers = workers,
+                                      .worker_count = part->worker_count,
+                                      .take = take_lines,
+                                      .arg = part,
+                                      .fill = fill_chunk};
+    return op_crew_start(&plan, &part->crew, err);
 }
 
 static enum op_rc apply_part(struct applying *a, const struct op_result_file *file,
                              struct op_err *err)
 {
-    struct part part;
-    struct op_ahead *ahead = NULL;
-    void *chunks[CHUNKS];
-    for (size_t i = 0; i < CHUNKS; i++)
-        chunks[i] = op_chunk_new(a->work);
-    enum op_rc rc = open_part(a, file, &part, err);
+    struct part part = {.applying = a};
+    enum op_rc rc = open_part(&part, file, err);
     if (!rc)
-        rc = op_ahead_start(chunks, CHUNKS, fill_chunk, &part, &ahead, err);
+        rc = start_crew(&part, err);
     if (!rc)
-        rc = commit_chunks(a, ahead, err);
-    op_ahead_stop(ahead);
-    op_digest_close(part.digest);
+        rc = commit_part(&part, err);
+    op_crew_stop(part.crew);
+    for (size_t i = 0; i < part.worker_count; i++)
+        op_digest_close(part.workers[i].digest);
     op_ordered_close(part.lines);
     for (size_t i = 0; i < CHUNKS; i++)
-        op_chunk_free(a->work, chunks[i]);
+        op_chunk_free(a->work, part.chunks[i]);
+    op_outboxes_release(&part.outboxes);
+    op_mem_free(part.seen);
     return rc;
 }
 

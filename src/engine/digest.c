@@ -23,10 +23,11 @@ struct op_digest {
     bool owns_batch;
     const struct op_member *members;
     size_t member_count;
-    uint8_t *seen;
+    uint8_t *seen; /* by member: has a result in this chunk */
     struct op_sqlenv *sql;
     struct op_json_parser *parser;
     struct op_answer_checker *checker;
+    struct op_buf raw; /* the line that is read */
     struct op_buf scratch, key, line, list, warnings, problems;
     int64_t record_id; /* of the context now set, for record_data */
     /* keys of the records of members[keys_from, keys_from + keys_count) */
@@ -56,6 +57,7 @@ enum op_rc op_digest_open(struct op_work *work, const struct op_batch *batch,
     d->seen = op_mem_alloc(member_count + 1);
     d->parser = op_json_parser_new();
     d->checker = op_answer_checker_new(work->plan);
+    op_buf_init(&d->raw, OP_RESULT_LINE_MAX);
     op_buf_init(&d->scratch, TEXT_MAX);
     op_buf_init(&d->key, OP_SOURCE_MAX_RECORD);
     op_buf_init(&d->keys, KEY_BYTES_MAX);
@@ -91,6 +93,7 @@ void op_digest_close(struct op_digest *d)
     op_sqlenv_close(d->sql);
     op_answer_checker_free(d->checker);
     op_json_parser_free(d->parser);
+    op_buf_release(&d->raw);
     op_buf_release(&d->scratch);
     op_buf_release(&d->key);
     op_buf_release(&d->keys);
@@ -389,8 +392,8 @@ static bool is_late(enum op_result_class class_)
 }
 
 static enum op_rc digest_line(struct op_digest *d, const struct op_line *raw,
-                              struct op_entry *entry, struct op_chunk *chunk,
-                              struct op_err *err)
+                              const uint8_t *seen, struct op_entry *entry,
+                              struct op_chunk *chunk, struct op_err *err)
 {
     entry->part = chunk->part;
     entry->offset = raw->offset;
@@ -409,7 +412,7 @@ static enum op_rc digest_line(struct op_digest *d, const struct op_line *raw,
     size_t at = 0;
     const struct op_member *member = find_member(d, id, &at);
     entry->class_ = result.class_;
-    if (!member || d->seen[at]) {
+    if (!member || d->seen[at] || (seen && seen[at])) {
         entry->kind = OP_ENTRY_AGAIN;
         entry->member.request_id = id;
         return OP_OK;
@@ -434,31 +437,32 @@ static void mark_frames(const struct op_work *work, struct op_chunk *chunk)
     }
 }
 
-enum op_rc op_digest_chunk(struct op_digest *d, struct op_ordered *lines,
-                           struct op_chunk *chunk, struct op_err *err)
+/* The flags of a chunk are of no use to another one. */
+static void forget_seen(struct op_digest *d, const struct op_chunk *chunk)
 {
-    size_t bytes = 0;
+    for (size_t i = 0; i < chunk->count; i++) {
+        if (chunk->entries[i].member_at != OP_NO_MEMBER)
+            d->seen[chunk->entries[i].member_at] = 0;
+    }
+}
+
+enum op_rc op_digest_chunk(struct op_digest *d, const struct op_ordered *lines,
+                           const uint8_t *seen, struct op_chunk *chunk, struct op_err *err)
+{
+    enum op_rc rc = OP_OK;
     mark_frames(d->work, chunk);
-    while (chunk->count < OP_CHUNK_ENTRIES && bytes < OP_CHUNK_BYTES) {
+    for (int64_t at = chunk->from; !rc && at < chunk->end; at++) {
         struct op_line line;
-        enum op_rc rc = op_ordered_next(lines, &line, err);
-        if (rc == OP_NOTFOUND && !err->rc) {
-            chunk->last = true;
-            break;
-        }
-        if (rc)
-            return rc;
         struct op_entry *entry = &chunk->entries[chunk->count];
         *entry = (struct op_entry){.member_at = OP_NO_MEMBER};
-        rc = digest_line(d, &line, entry, chunk, err);
-        if (rc)
-            return rc;
-        bytes += line.len;
-        chunk->end = line.end;
+        rc = op_ordered_read(lines, at, &d->raw, &line, err);
+        if (!rc)
+            rc = digest_line(d, &line, seen, entry, chunk, err);
         chunk->count++;
         mark_frames(d->work, chunk);
     }
-    return OP_OK;
+    forget_seen(d, chunk);
+    return rc;
 }
 
 bool op_digest_late_class(struct op_digest *d, const struct op_line *line, int64_t *ret_request,

@@ -110,6 +110,8 @@ enum op_rc op_engine_open(const struct op_engine_options *options, struct op_eng
     if (!rc && !options->read_only && engine->ledger)
         rc = op_engine_doubt_announced(engine, err);
     if (!rc && !options->read_only && engine->ledger)
+        rc = op_engine_unwritten(engine, err);
+    if (!rc && !options->read_only && engine->ledger)
         rc = op_engine_leftovers(engine, err);
     if (rc)
         return rc;
@@ -163,12 +165,24 @@ static enum op_rc step_work(struct op_work *work, bool *ret_worked, struct op_er
         return OP_OK;
     if (work->job.state == OP_JOB_PLANNING)
         return op_step_plan(work, ret_worked, err);
+    /* With many batches, or slow answers, polling is due again as soon as it is done. The steps behind
+     * it have their turn first, or nothing would ever be sent. */
+    bool skip_poll = work->polled;
+    work->polled = false;
     for (size_t i = 0; i < OP_COUNT(running_steps); i++) {
+        bool poll = running_steps[i] == op_step_poll;
+        if (poll && skip_poll)
+            continue;
         rc = running_steps[i](work, ret_worked, err);
+        work->polled = poll && *ret_worked;
         if (rc || *ret_worked)
             return rc;
     }
-    return OP_OK;
+    if (!skip_poll)
+        return OP_OK;
+    rc = op_step_poll(work, ret_worked, err);
+    work->polled = *ret_worked;
+    return rc;
 }
 
 struct job_ids {
@@ -185,19 +199,25 @@ static enum op_rc collect_job(void *arg, const struct op_job *job, struct op_err
     return OP_OK;
 }
 
-/* One job that cannot be loaded (its key is gone, say) must not stop the others. */
+/* One job that cannot be loaded (its key is gone, say) must not stop the others, and neither must one
+ * that always has something to do: the jobs take turns. */
 static enum op_rc step_any(struct op_engine *engine, bool *ret_worked, struct op_err *err)
 {
     struct job_ids list = {0};
     enum op_rc rc = op_ledger_jobs(engine->ledger, true, collect_job, &list, err);
-    for (size_t i = list.count; !rc && i > 0 && !*ret_worked; i--) { /* oldest first */
+    size_t first = 0; /* newest first in the list; the turn goes from old to new */
+    while (first < list.count && list.ids[first] > engine->last_turn)
+        first++;
+    for (size_t n = 0; !rc && n < list.count && !*ret_worked; n++) {
+        size_t i = (first + list.count - 1 - n) % list.count;
         struct op_work *work = NULL;
         struct op_err job_err = OP_ERR_INIT;
-        rc = op_work_get(engine, list.ids[i - 1], &work, &job_err);
+        engine->last_turn = list.ids[i];
+        rc = op_work_get(engine, list.ids[i], &work, &job_err);
         if (!rc)
             rc = step_work(work, ret_worked, &job_err);
         if (rc == OP_INVAL || rc == OP_REMOTE || rc == OP_NOTFOUND) {
-            op_log(OP_EVENT_NOTE, OP_F("job", list.ids[i - 1]), OP_T("problem", job_err.msg));
+            op_log(OP_EVENT_NOTE, OP_F("job", list.ids[i]), OP_T("problem", job_err.msg));
             rc = OP_OK;
         } else if (rc) {
             *err = job_err;

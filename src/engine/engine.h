@@ -33,12 +33,13 @@ struct op_work;
 struct op_engine_options {
     struct op_env *env; /* NULL: the real one */
     const char
-        *state_dir;  /* NULL: no ledger and no spool; only op_engine_estimate works then */
-    bool read_only;  /* status, list, show: no lock, no sends */
-    bool strict;     /* an ambiguous create is held for the operator, never settled by time */
-    bool exclusive;  /* only this ledger uses the provider workspace */
-    bool retry_now;  /* what waits for a later try is tried at once (recover, fetch) */
-    int64_t poll_ms; /* --poll; 0: by age and the server's hint */
+        *state_dir; /* NULL: no ledger and no spool; only op_engine_estimate works then */
+    bool read_only; /* status, list, show: no lock, no sends */
+    bool strict;    /* an ambiguous create is held for the operator, never settled by time */
+    bool exclusive; /* only this ledger uses the provider workspace */
+    bool retry_now; /* what waits for a later try is tried at once (recover, fetch) */
+    int64_t ballast_bytes;    /* kept free for the worst (ledger/blackbox.h); 0: nothing */
+    int64_t poll_ms;          /* --poll; 0: by age and the server's hint */
     const char *emulator_url; /* base URL of this command's own emulator; NULL: none */
     const char *prices_file;  /* NULL: the default list */
     volatile sig_atomic_t

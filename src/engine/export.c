@@ -196,7 +196,8 @@ static enum op_rc planned_params(struct exporting *e, const struct op_request *r
 {
     uint8_t hash[OP_HASH_LEN];
     int64_t batch = 0;
-    op_request_hash(e->work->lane, e->sha, op_buf_str(&e->params), hash);
+    op_request_hash(e->work->lane, e->sha, e->work->plan->requests[request->name].model,
+                    op_buf_str(&e->params), hash);
     if (!request->record_id || memcmp(hash, request->hash, OP_HASH_LEN) == 0)
         return OP_OK;
     enum op_rc rc = op_ledger_request_results(e->work->engine->ledger, request->id, take_first,

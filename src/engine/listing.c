@@ -11,14 +11,16 @@ struct page {
     struct op_listing *listing;
     int64_t since_ms;
     bool reached_old;
+    bool unordered;
 };
 
 static void take(void *arg, const struct op_remote_batch *batch)
 {
     struct page *page = arg;
     /* The last entry of a page decides: one date that is off must not end the listing early. */
-    page->reached_old = batch->created_ms >= 0 && batch->created_ms < page->since_ms;
-    if (page->reached_old)
+    bool old = batch->created_ms >= 0 && batch->created_ms < page->since_ms;
+    page->reached_old = old && !page->unordered;
+    if (old)
         return;
     struct op_listing *l = page->listing;
     /* Grown by half: a page is a thousand entries of some two kilobytes. */
@@ -46,7 +48,8 @@ static enum op_rc read_page(struct op_engine *engine, const struct op_lane *lane
     struct op_exchange x = {0};
     struct op_http_reply reply;
     op_http_reply_init(&reply);
-    char next[256] = "";
+    char next[256];
+    memcpy(next, cursor, sizeof(next));
     enum op_rc rc = lane->provider->list(lane, cursor, PAGE, &x, err);
     if (!rc)
         rc = op_lane_exchange(engine, lane, &x, NULL, NULL, &reply, err);
@@ -66,7 +69,9 @@ enum op_rc op_listing_read(struct op_engine *engine, const struct op_lane *lane,
                            int64_t since_ms, struct op_listing *ret, struct op_err *err)
 {
     struct op_listing listing = {0};
-    struct page page = {.listing = &listing, .since_ms = since_ms};
+    struct page page = {.listing = &listing,
+                        .since_ms = since_ms,
+                        .unordered = lane->provider->list_is_unordered};
     char cursor[256] = "";
     enum op_rc rc;
     do {

@@ -19,8 +19,8 @@ struct op_orphan {
     int64_t batch_id;                     /* whose nonce its results carry; 0: the ledger has
                                              forgotten it */
 };
-/* Fetches its results. Every request still to be bought: the batch that was given up becomes FETCHED
- * and what was built to buy them is dropped. Else the results stay in the spool and the cost is a
+/* Fetches its results. Every request still to be bought: the batch that was given up becomes
+ * FETCHED and what was built to buy them is dropped. Else the results stay in the spool and the cost is a
  * note of the kind "orphan". *ret_adopted only when true. */
 OP_MUST_CHECK enum op_rc op_orphan_settle(struct op_engine *engine,
                                           const struct op_orphan *orphan, bool *ret_adopted,

@@ -27,7 +27,7 @@ static enum op_rc ask(struct op_work *work, const struct op_batch *batch, bool c
         rc = op_lane_exchange(engine, work->lane, &x, NULL, NULL, &reply, err);
     if (!rc)
         rc = provider->decode_batch(&reply, ret, err);
-    if (!rc && strcmp(ret->id, batch->provider_id) != 0)
+    if (!rc && (!cancel || ret->id[0]) && strcmp(ret->id, batch->provider_id) != 0)
         rc = op_fail_as(err, OP_REMOTE, OP_DISP_RETRY, "asked for %s, the reply is about %s",
                         batch->provider_id, ret->id);
     if (!rc)

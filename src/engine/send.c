@@ -9,6 +9,7 @@
 #include "core/retry.h"
 #include "engine/orphan.h"
 #include "engine/pack.h"
+#include "ledger/blackbox.h"
 
 /* The list must reach back further than any create of ours can still be in doubt: a batch lives at
  * most 24 h, so two days (reference/reliability.md 3.2.1). */
@@ -92,7 +93,12 @@ static enum op_rc check_room(struct op_work *work, const struct op_batch *batch,
         __builtin_mul_overflow(need, batch->count, &total) ||
         __builtin_add_overflow(total, batch->bytes, &total))
         return op_fail(err, OP_INVAL, "max_tokens is beyond any disk");
-    return op_spool_headroom(work->engine->spool, total, err);
+    enum op_rc rc = op_spool_headroom(work->engine->spool, total, err);
+    /* What costs nothing need not be kept through the worst. */
+    return rc || work->lane->emulated
+               ? rc
+               : op_blackbox_prepare(work->engine->env, work->engine->options.state_dir,
+                                     work->engine->options.ballast_bytes, err);
 }
 
 /* *ret_adopted: the list holds what this batch, or another, was to buy again. */
@@ -149,7 +155,7 @@ static enum op_rc accepted(struct op_work *work, struct op_batch *batch,
     batch->tries = 0;
     batch->due_ms = op_engine_now(engine) + op_poll_delay_ms(0, -1, engine->options.poll_ms);
     OP_FAULT(engine, "send.accepted.before");
-    enum op_rc rc = op_work_move(work, batch, OP_BATCH_ACCEPTED, remote->id, err);
+    enum op_rc rc = op_work_accept(work, batch, remote, err);
     OP_FAULT(engine, "send.accepted.after");
     if (!rc)
         op_log(OP_EVENT_BATCH_SENT, OP_F("batch", batch->id), OP_F("requests", batch->count),

@@ -81,14 +81,16 @@ static struct item *add_item(struct chunk *chunk)
     return item;
 }
 
-void op_request_hash(const struct op_lane *lane, struct op_sha256 *sha, struct op_str params,
-                     uint8_t ret[OP_HASH_LEN])
+void op_request_hash(const struct op_lane *lane, struct op_sha256 *sha, const char *model,
+                     struct op_str params, uint8_t ret[OP_HASH_LEN])
 {
     const char *server = lane->emulated ? "emulator" : lane->base_url;
     uint8_t digest[OP_SHA256_LEN];
     op_sha256_reset(sha);
     op_sha256_add(sha, lane->provider->name, strlen(lane->provider->name) + 1);
     op_sha256_add(sha, server, strlen(server) + 1);
+    if (lane->provider->one_model)
+        op_sha256_add(sha, model, strlen(model) + 1);
     op_sha256_add(sha, params.ptr, params.len);
     op_sha256_end(sha, digest);
     memcpy(ret, digest, OP_HASH_LEN);
@@ -110,7 +112,8 @@ static enum op_rc take_request(struct composing *c, struct chunk *chunk, int nam
     item->at = at;
     item->len = chunk->bytes.len - at;
     struct op_str params = {chunk->bytes.ptr + at, item->len};
-    op_request_hash(c->walk->work->lane, c->sha, params, item->hash);
+    const struct op_work *work = c->walk->work;
+    op_request_hash(work->lane, c->sha, work->plan->requests[name].model, params, item->hash);
     item->tokens = op_tokens_estimate(params.ptr, params.len);
     return OP_OK;
 }

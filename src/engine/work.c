@@ -5,6 +5,7 @@
 #include "base/json_out.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "engine/outboxes.h"
 
 #define RECORD_DATA_MAX (64 * 1024 * 1024)
 
@@ -232,46 +233,13 @@ char *op_work_outbox(const struct op_work *work, int output)
     return op_mem_printf("outbox/%lld-%d.rows", (long long)work->job.id, output);
 }
 
-static enum op_rc append_one(struct op_work *work, int output, const struct op_buf *frames,
-                             int64_t rows, struct op_err *err)
-{
-    struct op_engine *engine = work->engine;
-    struct op_outbox outbox;
-    enum op_rc rc = op_ledger_outbox_get(engine->ledger, work->job.id, output, &outbox, err);
-    if (rc)
-        return rc;
-    OP_CLEANUP(op_mem_freep) char *name = op_work_outbox(work, output);
-    struct op_append file;
-    rc = op_append_open(engine->spool, name, outbox.committed, &file, err);
-    if (rc)
-        return rc;
-    rc = op_append_add(&file, frames->ptr, frames->len, err);
-    /* Durability point: the frames are on disk before the ledger counts them. */
-    if (!rc)
-        rc = op_append_sync(&file, err);
-    op_append_close(&file);
-    if (rc)
-        return rc;
-    outbox.job_id = work->job.id;
-    outbox.output = output;
-    outbox.committed += (int64_t)frames->len;
-    outbox.rows += rows;
-    return op_ledger_outbox_set(engine->ledger, &outbox, err);
-}
-
 enum op_rc op_work_append(struct op_work *work, struct op_buf *frames, const int64_t *rows,
                           struct op_err *err)
 {
-    for (size_t i = 0; i < work->def.output_count; i++) {
-        if (!frames[i].len)
-            continue;
-        enum op_rc rc = op_buf_finish(&frames[i], "rows", err);
-        if (!rc)
-            rc = append_one(work, (int)i, &frames[i], rows[i], err);
-        if (rc)
-            return rc;
-    }
-    return OP_OK;
+    OP_CLEANUP(op_outboxes_release) struct op_outboxes outboxes;
+    op_outboxes_init(&outboxes, work);
+    enum op_rc rc = op_outboxes_add(&outboxes, frames, rows, err);
+    return rc ? rc : op_outboxes_count(&outboxes, err);
 }
 
 struct op_buf *op_frames_new(const struct op_work *work)

@@ -33,6 +33,7 @@ struct op_work {
     bool columns_known;
     bool fresh;
     bool imported; /* import.h: nothing is ever sent for it */
+    bool polled; /* the last step was a poll: see step_work */
     int64_t deliver_due_ms;
     int64_t
         waits_for_job; /* another job holds the identical request this one waits for; 0 none */
@@ -52,6 +53,7 @@ struct op_engine {
     size_t lane_count;
     struct op_work *works;
     int64_t due_ms;        /* earliest due time met during this step */
+    int64_t last_turn;     /* the job that stepped last, where jobs take turns */
     int64_t fetched_batch; /* its result files were written by this process, last; 0 none */
 };
 
@@ -136,6 +138,12 @@ void op_batch_take_remote(struct op_engine *engine, struct op_batch *batch,
 /* send.c: the present step failed without consequence; tried again later. */
 OP_MUST_CHECK enum op_rc op_batch_later(struct op_work *work, struct op_batch *batch,
                                         const struct op_err *why, struct op_err *err);
+/* unwritten.c: the move to ACCEPTED; what a full disk leaves of it goes into the black box, from
+ * where the next start takes it. */
+OP_MUST_CHECK enum op_rc op_work_accept(struct op_work *work, struct op_batch *batch,
+                                        const struct op_remote_batch *remote,
+                                        struct op_err *err);
+OP_MUST_CHECK enum op_rc op_engine_unwritten(struct op_engine *engine, struct op_err *err);
 /* poll.c: the provider says it has no such batch, or no results of it (any more). */
 OP_MUST_CHECK enum op_rc op_batch_missing(struct op_work *work, struct op_batch *batch,
                                           const struct op_err *why, struct op_err *err);

@@ -108,7 +108,7 @@ static enum op_rc compose_prompts(const struct op_plan *plan,
 static enum op_rc split_raw(const struct op_plan *plan, struct op_str line,
                             struct op_compose_scratch *scratch, struct op_json *ret_root,
                             struct op_str *ret_custom_id, struct op_str *ret_params,
-                            struct op_err *err)
+                            const char **ret_endpoint, struct op_err *err)
 {
     struct op_json root;
     if (!scratch->parser)
@@ -116,7 +116,8 @@ static enum op_rc split_raw(const struct op_plan *plan, struct op_str line,
     if (!line.ptr)
         return op_fail_as(err, OP_INVAL, OP_DISP_REJECT, "the record's 'line' is NULL");
     if (op_json_parse(scratch->parser, line.ptr, line.len, false, &root, err) ||
-        plan->lane->provider->split_line(root, line, ret_custom_id, ret_params, err)) {
+        plan->lane->provider->split_line(root, line, ret_custom_id, ret_params, ret_endpoint,
+                                         err)) {
         err->disp = OP_DISP_REJECT;
         return op_err_wrap(err, "this line is no request in the form of %s",
                            plan->lane->provider->name);
@@ -128,16 +129,13 @@ static enum op_rc split_raw(const struct op_plan *plan, struct op_str line,
 /* A line goes out under our own framing, so what it says about whom it asks and through what must
  * be what the job does. */
 static enum op_rc check_raw(const struct op_plan *plan, const struct op_plan_request *request,
-                            struct op_json root, struct op_err *err)
+                            struct op_json root, const char *endpoint, struct op_err *err)
 {
     const char *place = request->def->place;
-    struct op_str url = op_json_str(op_json_get(root, "url"));
-    const char *endpoint = url.ptr ? op_plan_endpoint_of(plan->lane, url) : request->endpoint;
-    if (!endpoint || strcmp(endpoint, request->endpoint) != 0)
+    if (strcmp(endpoint, request->endpoint) != 0)
         return op_fail_as(err, OP_INVAL, OP_DISP_REJECT,
-                          "%s: this line goes to '" OP_STR_FMT
-                          "', and the request's endpoint is '%s'",
-                          place, OP_STR_ARG(url), request->endpoint);
+                          "%s: this line goes to the endpoint '%s', and the request's is '%s'",
+                          place, endpoint, request->endpoint);
     struct op_json_iter it = op_json_iter(root);
     while (op_json_next(&it)) {
         struct op_str model = op_json_str(op_json_get(it.value, "model"));
@@ -159,9 +157,10 @@ static enum op_rc compose_raw(const struct op_plan *plan, const struct op_plan_r
         at++;
     struct op_json root;
     struct op_str custom_id, params;
+    const char *endpoint = NULL;
     struct op_str line = cells[at].type == OP_VALUE_TEXT ? cells[at].s : OP_STR_NULL;
-    if (split_raw(plan, line, scratch, &root, &custom_id, &params, err) ||
-        check_raw(plan, request, root, err))
+    if (split_raw(plan, line, scratch, &root, &custom_id, &params, &endpoint, err) ||
+        check_raw(plan, request, root, endpoint, err))
         return err->rc;
     op_buf_add_str(out, params);
     return OP_OK;
@@ -173,7 +172,8 @@ enum op_rc op_plan_raw_key(const struct op_plan *plan, struct op_str line,
 {
     struct op_json root;
     struct op_str params;
-    return split_raw(plan, line, scratch, &root, ret_custom_id, &params, err);
+    const char *endpoint = NULL;
+    return split_raw(plan, line, scratch, &root, ret_custom_id, &params, &endpoint, err);
 }
 
 enum op_rc op_plan_compose(const struct op_plan *plan, size_t ix, const struct op_value *cells,

@@ -30,9 +30,11 @@ static enum op_rc setting(struct op_arena *arena, const struct op_params *params
 static void list_providers(struct op_buf *list)
 {
     const struct op_provider_ops *const *all = op_providers();
-    for (size_t i = 0; all[i]; i++)
-        op_buf_addf(list, "%s%s (%s...)", i ? ", " : "", all[i]->name,
-                    all[i]->model_prefixes[0]);
+    for (size_t i = 0; all[i]; i++) {
+        op_buf_addf(list, "%s%s", i ? ", " : "", all[i]->name);
+        if (all[i]->model_prefixes[0])
+            op_buf_addf(list, " (%s...)", all[i]->model_prefixes[0]);
+    }
 }
 
 static enum op_rc provider_of(const struct op_request_def *request, const char *name,
@@ -43,7 +45,7 @@ static enum op_rc provider_of(const struct op_request_def *request, const char *
     if (*ret)
         return OP_OK;
     OP_CLEANUP(op_buf_release) struct op_buf list;
-    op_buf_init(&list, 500);
+    op_buf_init(&list, 1000);
     list_providers(&list);
     if (name)
         return op_fail(err, OP_INVAL, "%s: there is no provider '%.80s'; there are: %s",

@@ -105,8 +105,6 @@ OP_MUST_CHECK enum op_rc op_plan_open_output(struct op_plan *plan, size_t ix,
  * and the server is this one's own (a server of somebody else may carry any model). */
 OP_MUST_CHECK enum op_rc op_plan_check_model(const struct op_lane *lane, const char *model,
                                              const char *place, struct op_err *err);
-/* The endpoint of this provider that puts such a URL into its batch lines; NULL: none does. */
-const char *op_plan_endpoint_of(const struct op_lane *lane, struct op_str url);
 
 struct op_compose_scratch;
 struct op_compose_scratch *op_compose_scratch_new(void);

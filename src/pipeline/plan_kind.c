@@ -48,20 +48,6 @@ enum op_rc op_plan_endpoint(const struct op_lane *lane, const char *name, const 
                    provider->name, name ? name : "", list.ptr);
 }
 
-const char *op_plan_endpoint_of(const struct op_lane *lane, struct op_str url)
-{
-    const struct op_provider_ops *provider = lane->provider;
-    OP_CLEANUP(op_mem_freep)
-    char *quoted = op_mem_printf("\"" OP_STR_FMT "\"", OP_STR_ARG(url));
-    for (size_t i = 0; provider->endpoints[i]; i++) {
-        struct op_batch_framing f;
-        provider->framing(lane, provider->endpoints[i], &f);
-        if (strstr(f.before, quoted) || strstr(f.between, quoted) || strstr(f.after, quoted))
-            return provider->endpoints[i];
-    }
-    return NULL;
-}
-
 void op_plan_number_kinds(struct op_plan *plan)
 {
     plan->kind_count = 0;

@@ -1084,6 +1084,15 @@ def test_cancel_one_batch(world):
     assert w.job()["state"] == "partial"
 
 
+def test_polls_that_are_always_due_starve_nothing(world):
+    """Time runs so fast that every poll is due again when it is done. Oracle: all is sent all the same."""
+    w = world(speed=100_000, faults=[{"on": "create", "do": "never_end"}])
+    w.write(HEAD + ITEMS + ASK + OUT + "batch: {requests: 2}\n")
+    w.put("items.csv", WORDS)
+    w.program.run("create", w.pipeline, expect=3, timeout=60)
+    assert len(w.sent()) == 6
+
+
 def test_retry_failed(world):
     """Oracle: only the failed ones are bought again, identical ones once."""
     w = world(faults=[{"on": "results", "do": "error_line", "type": "invalid_request_error", "message": "no",
