@@ -11,6 +11,8 @@
 #include "engine/pack.h"
 #include "ledger/blackbox.h"
 
+const char op_too_large[] = "too large: ";
+
 /* The list must reach back further than any create of ours can still be in doubt: a batch lives at
  * most 24 h, so two days (reference/reliability.md 3.2.1). */
 #define BASELINE_MS (48 * OP_HOUR_MS)
@@ -190,6 +192,14 @@ static enum op_rc ambiguous(struct op_work *work, struct op_batch *batch,
     batch->last_try_ms = date > batch->intent_ms ? date : 0;
     batch->due_ms = op_engine_now(engine) + OP_SECOND_MS;
     op_log(OP_EVENT_BATCH_AMBIGUOUS, OP_F("batch", batch->id), OP_T("why", why->msg));
+    /* Somebody on the way found it too large, in words of his own: should it prove unsent, it goes
+     * in halves (reconcile.c). */
+    if (reply->gate_passed && reply->status == 413) {
+        op_mem_free(batch->evidence);
+        batch->evidence = op_mem_printf(
+            "%s%s, or something on the way there, answered 413 to a batch of %lld bytes",
+            op_too_large, work->lane->provider->name, (long long)batch->bytes);
+    }
     return op_work_move(work, batch, OP_BATCH_AMBIGUOUS, why->msg, err);
 }
 

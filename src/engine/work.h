@@ -33,7 +33,7 @@ struct op_work {
     bool columns_known;
     bool fresh;
     bool imported; /* import.h: nothing is ever sent for it */
-    bool polled; /* the last step was a poll: see step_work */
+    bool polled;   /* the last step was a poll: see step_work */
     int64_t deliver_due_ms;
     int64_t
         waits_for_job; /* another job holds the identical request this one waits for; 0 none */
@@ -147,6 +147,8 @@ OP_MUST_CHECK enum op_rc op_engine_unwritten(struct op_engine *engine, struct op
 /* poll.c: the provider says it has no such batch, or no results of it (any more). */
 OP_MUST_CHECK enum op_rc op_batch_missing(struct op_work *work, struct op_batch *batch,
                                           const struct op_err *why, struct op_err *err);
+/* send.c: begins the evidence of a batch whose create was answered 413 by somebody on the way. */
+extern const char op_too_large[];
 /* reconcile.c: proof and disproof of a provisional adoption, by the ids in a result file. */
 enum op_owner { OP_OWNER_UNKNOWN, OP_OWNER_US, OP_OWNER_OTHER };
 OP_MUST_CHECK enum op_rc op_batch_owner(struct op_work *work, const struct op_batch *batch,
