@@ -9,6 +9,7 @@
 #include "cli/prompt.h"
 #include "cli/summary.h"
 #include "cli/text.h"
+#include "core/raw_key.h"
 #include "engine/work.h"
 #include "pipeline/answer.h"
 #include "pipeline/select.h"
@@ -123,7 +124,9 @@ static enum op_rc read_answer(struct chapter *c, struct op_err *err)
     struct op_answer_checker *checker = op_answer_checker_new(c->work->plan);
     struct op_str answer = OP_STR_NULL;
     bool mended = false;
-    op_answer_check(checker, (size_t)c->request->name, c->result.text, &answer, &mended, NULL);
+    OP_CLEANUP(op_buf_release) struct op_buf list; /* the notes tell what is wrong */
+    op_buf_init(&list, LINE_MAX_BYTES);
+    op_answer_check(checker, (size_t)c->request->name, c->result.text, &answer, &mended, &list);
     op_buf_add_str(&c->answer, answer.ptr ? answer : c->result.text);
     op_answer_checker_free(checker);
     c->has_answer = true;
@@ -166,7 +169,8 @@ static struct op_str own_line(struct chapter *c, struct op_buf *out)
     if (!at || !c->work->def.requests[c->request->name].raw)
         return line;
     op_buf_add(out, line.ptr, (size_t)(at - line.ptr));
-    op_json_escape(out, c->key.ptr, c->key.len);
+    struct op_str id = op_raw_key_id(c->key);
+    op_json_escape(out, id.ptr, id.len);
     op_buf_add(out, at + ours.len, line.len - (size_t)(at - line.ptr) - ours.len);
     return op_buf_str(out);
 }

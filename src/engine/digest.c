@@ -7,6 +7,7 @@
 #include "base/json_out.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "core/raw_key.h"
 #include "engine/pack.h"
 
 #define TEXT_MAX      (64 * 1024 * 1024)
@@ -179,7 +180,8 @@ static struct op_str with_own_id(struct op_digest *d, struct op_str line, struct
     size_t before = (size_t)(at - line.ptr);
     op_buf_clear(&d->line);
     op_buf_add(&d->line, line.ptr, before);
-    op_json_escape(&d->line, key.ptr, key.len);
+    struct op_str id = op_raw_key_id(key);
+    op_json_escape(&d->line, id.ptr, id.len);
     op_buf_add(&d->line, at + ours.len, line.len - before - ours.len);
     return op_buf_str(&d->line);
 }

@@ -11,6 +11,7 @@
 #include "base/json_out.h"
 #include "base/mem.h"
 #include "core/custom_id.h"
+#include "core/raw_key.h"
 #include "engine/digest.h"
 #include "engine/walk.h"
 
@@ -302,7 +303,10 @@ static enum op_rc result_line(struct exporting *e, const struct op_request *requ
     size_t before = (size_t)(at - e->line.ptr);
     op_buf_clear(&e->own);
     op_buf_add(&e->own, e->line.ptr, before);
-    op_json_escape(&e->own, e->key.ptr, e->key.len);
+    struct op_str id = op_buf_str(&e->key);
+    if (e->work->def.requests[request->name].raw)
+        id = op_raw_key_id(id);
+    op_json_escape(&e->own, id.ptr, id.len);
     if (e->work->def.request_count > 1)
         op_buf_addf(&e->own, "#%s", e->work->def.requests[request->name].name);
     op_buf_add(&e->own, at + ours.len, e->line.len - before - ours.len);
