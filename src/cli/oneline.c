@@ -410,6 +410,12 @@ enum op_rc op_oneline_make(const struct op_args *args, bool need_output,
 
 /* --- a file of requests ------------------------------------------------------------------- */
 
+/* core/raw_key.h: a key without the number that tells equal ids apart. */
+#define RAW_STEM "rtrim(substr(key, 1, length(key) - 1), '0123456789')"
+#define RAW_ID                                                                       \
+    "CASE WHEN key GLOB '*[0-9])' AND " RAW_STEM " GLOB '* (' THEN substr(" RAW_STEM \
+    ", 1, length(" RAW_STEM ") - 2) ELSE key END"
+
 struct first_line {
     const struct op_provider_ops *provider;
     char *model;
@@ -535,7 +541,7 @@ enum op_rc op_oneline_raw(const struct op_args *args, bool need_output,
         op_json_out_name(&out, "outputs");
         op_json_out_raw(&out, OP_STR("[{\"lines\": \"{{" OUTPUT_PARAM
                                      "}}\", \"rows\": \"SELECT coalesce(line, json_object("
-                                     "'custom_id', key, 'error', problem)) AS line "
+                                     "'custom_id', " RAW_ID ", 'error', problem)) AS line "
                                      "FROM results\"}]"));
     }
     op_json_out_end_object(&out);

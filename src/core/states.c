@@ -14,7 +14,8 @@
  * The one-way door is visible here as two facts: SENDING occurs only in the rows of BUILT and
  * UPLOADED, and no row from SENDING on leads back to those two. */
 static const uint32_t batch_moves[OP_BATCH_STATE_COUNT] = {
-    [OP_BATCH_BUILT] = BATCH(UPLOADED) | BATCH(SENDING) | BATCH(DROPPED),
+    /* To ACCEPTED: it was made elsewhere and is imported (engine/import.c); it is never sent. */
+    [OP_BATCH_BUILT] = BATCH(UPLOADED) | BATCH(SENDING) | BATCH(DROPPED) | BATCH(ACCEPTED),
     [OP_BATCH_UPLOADED] = BATCH(SENDING) | BATCH(DROPPED),
     /* A send that stopped before its last byte is AMBIGUOUS like any other until that is proved:
      * whoever reads SENDING after a crash cannot tell the two apart. */

@@ -166,8 +166,12 @@ static enum op_rc apply_result(struct applying *a, const struct op_chunk *chunk,
         return op_fail(err, OP_CONFLICT, "request %lld of batch-%lld has a result already",
                        (long long)row.request_id, (long long)row.batch_id);
     add_costs(a, entry, v);
-    if (!entry->valid)
-        return apply_bad(a, chunk, entry, v, err);
+    if (!entry->valid) {
+        rc = apply_bad(a, chunk, entry, v, err);
+        op_spending_add(&v->spending, entry, v->again);
+        return rc;
+    }
+    op_spending_add(&v->spending, entry, false);
     a->batch.ok++;
     rc = op_verdict_good(v, entry, a->batch.id, err);
     return rc ? rc : warn(a, chunk, entry, v, err);
@@ -196,6 +200,7 @@ static enum op_rc apply_run(struct applying *a, const struct op_chunk *chunk, si
     enum op_rc rc = op_ledger_results_settle(a->work->engine->ledger, a->rows, count, err);
     for (size_t i = 0; !rc && i < count; i++) {
         add_costs(a, &entries[i], v);
+        op_spending_add(&v->spending, &entries[i], false);
         a->batch.ok++;
         v->counts.done += entries[i].member.record_id != 0;
         rc = warn(a, chunk, &entries[i], v, err);
@@ -249,6 +254,13 @@ static void count_rows(const struct op_work *work, struct op_verdicts *v, const 
 {
     for (size_t i = 0; i < work->def.output_count; i++)
         v->counts.rows += rows[i];
+}
+
+static enum op_rc add_sums(struct applying *a, struct op_verdicts *v, struct op_err *err)
+{
+    struct op_ledger *ledger = a->work->engine->ledger;
+    enum op_rc rc = op_ledger_job_count(ledger, a->work->job.id, &v->counts, err);
+    return rc ? rc : op_spending_flush(&v->spending, ledger, a->batch.id, err);
 }
 
 /* A transaction takes what the digesting threads have ready, up to so much: it costs a handful of
@@ -374,7 +386,7 @@ static enum op_rc commit_chunks(struct part *part, struct op_chunk *first, bool 
 {
     struct applying *a = part->applying;
     struct op_engine *engine = a->work->engine;
-    struct op_verdicts v = verdicts(a, NULL, NULL);
+    OP_CLEANUP(op_verdicts_release) struct op_verdicts v = verdicts(a, NULL, NULL);
     enum op_rc rc = op_ledger_begin(engine->ledger, err);
     if (rc)
         return rc;
@@ -383,7 +395,7 @@ static enum op_rc commit_chunks(struct part *part, struct op_chunk *first, bool 
         rc = op_outboxes_count(&part->outboxes, err);
     OP_FAULT(engine, "apply.outbox");
     if (!rc)
-        rc = op_ledger_job_count(engine->ledger, a->work->job.id, &v.counts, err);
+        rc = add_sums(a, &v, err);
     if (!rc)
         rc = op_ledger_batch_save(engine->ledger, &a->batch, err);
     OP_FAULT(engine, "apply.commit.before");
@@ -508,7 +520,8 @@ static enum op_rc mark_absent(struct applying *a, const struct op_member *member
     struct op_entry entry = {.kind = OP_ENTRY_RESULT,
                              .member = *member,
                              .member_at = OP_NO_MEMBER,
-                             .class_ = OP_RESULT_ABSENT};
+                             .class_ = OP_RESULT_ABSENT,
+                             .model = a->work->plan->requests[member->name].model};
     struct op_result_row row = {.batch_id = a->batch.id,
                                 .request_id = member->request_id,
                                 .class_ = OP_RESULT_ABSENT,
@@ -516,9 +529,11 @@ static enum op_rc mark_absent(struct applying *a, const struct op_member *member
     bool inserted = false;
     enum op_rc rc = op_ledger_result_add(a->work->engine->ledger, &row, &inserted, err);
     a->batch.absent++;
-    return rc ? rc
-              : op_verdict_bad(v, &entry, OP_STR("the provider returned no result for it"),
-                               OP_STR_NULL, err);
+    if (!rc)
+        rc = op_verdict_bad(v, &entry, OP_STR("the provider returned no result for it"),
+                            OP_STR_NULL, err);
+    op_spending_add(&v->spending, &entry, v->again);
+    return rc;
 }
 
 /* What is left of members[*at...] and fits into one transaction: late lines go through the chunk as
@@ -571,6 +586,7 @@ static enum op_rc complete_inside(struct applying *a, const struct op_late *late
     struct op_work *work = a->work;
     struct op_ledger *ledger = work->engine->ledger;
     struct op_batch *b = &a->batch;
+    OP_CLEANUP(op_verdicts_release)
     struct op_verdicts v = verdicts(a, chunk->frames, chunk->rows);
     enum op_rc rc = settle_left(a, late, at, chunk, &v, err);
     if (!rc)
@@ -582,7 +598,7 @@ static enum op_rc complete_inside(struct applying *a, const struct op_late *late
     if (last)
         v.counts.reserved_microusd -= b->reserved_microusd;
     if (!rc)
-        rc = op_ledger_job_count(ledger, work->job.id, &v.counts, err);
+        rc = add_sums(a, &v, err);
     if (!rc && !last)
         rc = op_ledger_batch_save(ledger, b, err);
     if (!rc && last)

@@ -5,7 +5,10 @@
 
 #include "base/json.h"
 #include "base/json_out.h"
+#include "base/map.h"
 #include "base/mem.h"
+#include "core/raw_key.h"
+#include "engine/pack.h"
 
 #define TEXT_MAX      (64 * 1024 * 1024)
 #define VIOLATION_MAX (64 * 1024)
@@ -31,6 +34,7 @@ struct op_digest {
     /* keys of the records of members[keys_from, keys_from + keys_count) */
     struct op_buf keys;
     size_t *key_ends, keys_from, keys_count;
+    struct op_map models; /* named by raw lines' results */
 };
 
 static enum op_rc fetch_record(void *arg, struct op_buf *ret, struct op_err *err)
@@ -99,6 +103,7 @@ void op_digest_close(struct op_digest *d)
     op_buf_release(&d->list);
     op_buf_release(&d->warnings);
     op_buf_release(&d->problems);
+    op_map_release(&d->models);
     op_mem_free(d->seen);
     op_mem_free(d);
 }
@@ -175,28 +180,36 @@ static struct op_str with_own_id(struct op_digest *d, struct op_str line, struct
     size_t before = (size_t)(at - line.ptr);
     op_buf_clear(&d->line);
     op_buf_add(&d->line, line.ptr, before);
-    op_json_escape(&d->line, key.ptr, key.len);
+    struct op_str id = op_raw_key_id(key);
+    op_json_escape(&d->line, id.ptr, id.len);
     op_buf_add(&d->line, at + ours.len, line.len - before - ours.len);
     return op_buf_str(&d->line);
 }
 
+/* Lines that came ready name a model each: what the provider says it was, is what it cost. */
+static const char *model_of(struct op_digest *d, const struct op_result *result,
+                            const struct op_entry *entry)
+{
+    bool told = d->work->def.requests[entry->member.name].raw && result->model.len &&
+                result->model.len < OP_MODEL_MAX;
+    if (!told)
+        return d->work->lane->provider->one_model
+                   ? d->batch.model
+                   : d->work->plan->requests[entry->member.name].model;
+    int64_t at = 0;
+    (void)op_map_add(&d->models, result->model, (int64_t)d->models.count, &at);
+    return d->models.entries[at].key;
+}
+
 static void price(struct op_digest *d, const struct op_result *result, struct op_entry *entry)
 {
+    entry->model = model_of(d, result, entry);
     if (!result->has_usage)
         return;
     entry->usage = result->usage;
-    const struct op_plan_request *request = &d->work->plan->requests[entry->member.name];
-    /* Lines that came ready name a model each: what the provider says it was, is what it cost. */
-    char model[128];
-    bool told = d->work->def.requests[entry->member.name].raw && result->model.len &&
-                result->model.len < sizeof(model);
-    snprintf(model, sizeof(model), OP_STR_FMT, OP_STR_ARG(result->model));
     const struct op_price *row =
         op_price_find(&d->work->engine->prices->list, d->work->lane->provider->name,
-                      told                                 ? model
-                      : d->work->lane->provider->one_model ? d->batch.model
-                                                           : request->model,
-                      op_usage_prompt(&result->usage));
+                      entry->model, op_usage_prompt(&result->usage));
     if (row)
         entry->microusd = op_price_cost(row, true, &result->usage);
     entry->priced = row != NULL;

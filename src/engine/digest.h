@@ -41,6 +41,7 @@ struct op_entry {
     bool by_schema; /* the violations are of the schema, else of checks */
     int64_t part, offset, len;
     int64_t microusd;
+    const char *model; /* what it is booked under; the plan's or the digest's */
     bool priced;
     struct op_usage usage;
     size_t text_at, text_len; /* in chunk->texts: violations, error or reason */

@@ -451,6 +451,12 @@ enum op_rc op_engine_retry_failed(struct op_engine *engine, int64_t job, int64_t
         rc = op_work_refresh(work, err);
     if (rc)
         return rc;
+    if (work->imported)
+        return op_fail(
+            err, OP_CONFLICT,
+            "job-%lld was imported, and nothing is ever sent for such a job: run the "
+            "pipeline, which asks what is not answered yet",
+            (long long)job);
     struct retry_walk walk = {.engine = engine};
     rc = op_ledger_begin(engine->ledger, err);
     if (rc)

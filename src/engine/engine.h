@@ -67,7 +67,8 @@ struct op_job_request {
     int64_t limit;
     int64_t max_cost_microusd; /* 0: none */
     bool no_cache, fresh;
-    bool anew; /* do not resume an unfinished job of this identity */
+    bool anew;          /* do not resume an unfinished job of this identity */
+    const char *import; /* JSON: what was bought elsewhere (import.c); NULL none */
 };
 
 /* Finds the unfinished job of this pipeline and these parameters, or makes one (in PLANNING).

@@ -312,6 +312,12 @@ enum op_rc op_step_fetch(struct op_work *work, bool *ret_worked, struct op_err *
         return OP_OK;
     if (rc)
         return rc;
+    if (work->imported)
+        return op_fail(
+            err, OP_IO,
+            "the results of batch-%lld, which were imported, are damaged in the spool; "
+            "cancel job-%lld and import them again",
+            (long long)batch.id, (long long)work->job.id);
     *ret_worked = true;
     return fetch_batch(work, &batch, err);
 }

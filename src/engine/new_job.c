@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/json_out.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -24,6 +25,10 @@ static void write_options(struct op_engine *engine, const struct op_job_request 
     op_json_out_kv_bool(&o, "no_cache", request->no_cache);
     op_json_out_kv_bool(&o, "fresh", request->fresh);
     op_json_out_kv_bool(&o, "emulate", engine->options.emulator_url != NULL);
+    if (request->import) {
+        op_json_out_name(&o, "import");
+        op_json_out_raw(&o, op_str_from(request->import));
+    }
     op_json_out_end_object(&o);
 }
 
@@ -40,8 +45,47 @@ static void identity(struct op_engine *engine, const struct op_job_request *requ
                 request->provider ? request->provider : "",
                 request->model ? request->model : "", (long long)request->limit,
                 engine->options.emulator_url != NULL);
+    if (request->import) /* what was brought in, by its content */
+        op_buf_addf(&text, "\nimport\n%s", request->import);
     op_sha256_hex(text.ptr, text.len, ret);
     op_buf_release(&text);
+}
+
+bool op_job_is_imported(const struct op_job *job)
+{
+    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
+    struct op_json root;
+    struct op_err ignored = OP_ERR_INIT;
+    return !op_json_parse(parser, job->options, strlen(job->options), false, &root, &ignored) &&
+           op_json_is(op_json_get(root, "import"), OP_JSON_OBJECT);
+}
+
+struct same_job {
+    const char *identity;
+    int64_t id;
+};
+
+static enum op_rc see_job(void *arg, const struct op_job *job, struct op_err *err)
+{
+    (void)err;
+    struct same_job *same = arg;
+    if (!same->id && job->state != OP_JOB_FAILED && strcmp(job->identity, same->identity) == 0)
+        same->id = job->id;
+    return OP_OK;
+}
+
+/* The job to go on with; the same import twice is one, also when it is over. */
+static enum op_rc find_job(struct op_engine *engine, const struct op_job_request *request,
+                           const char *identity, int64_t *ret, struct op_err *err)
+{
+    if (request->anew)
+        return OP_NOTFOUND;
+    if (!request->import)
+        return op_ledger_job_open(engine->ledger, identity, ret, err);
+    struct same_job same = {.identity = identity};
+    enum op_rc rc = op_ledger_jobs(engine->ledger, false, see_job, &same, err);
+    *ret = same.id;
+    return rc ? rc : same.id ? OP_OK : OP_NOTFOUND;
 }
 
 static struct op_plan_options plan_options(const struct op_job_request *request,
@@ -149,8 +193,7 @@ static enum op_rc find_or_add(struct op_work *work, const struct op_job_request 
     job.identity = op_mem_strdup(id_hash);
     job.params = op_mem_strdup(params.ptr);
     int64_t id = 0;
-    enum op_rc rc =
-        request->anew ? OP_NOTFOUND : op_ledger_job_open(engine->ledger, id_hash, &id, err);
+    enum op_rc rc = find_job(engine, request, id_hash, &id, err);
     *ret_resumed = rc == OP_OK;
     if (rc == OP_OK) {
         rc = resume(engine, request, &job, id, err);
@@ -176,7 +219,7 @@ enum op_rc op_engine_job(struct op_engine *engine, const struct op_job_request *
                          int64_t *ret_job, bool *ret_resumed, struct op_err *err)
 {
     struct op_work *work = work_new(engine);
-    enum op_rc rc = prepare(work, request, true, err);
+    enum op_rc rc = prepare(work, request, !request->import, err);
     if (!rc)
         rc = find_or_add(work, request, ret_job, ret_resumed, err);
     op_work_free(work);

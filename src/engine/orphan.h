@@ -26,6 +26,11 @@ OP_MUST_CHECK enum op_rc op_orphan_settle(struct op_engine *engine,
                                           const struct op_orphan *orphan, bool *ret_adopted,
                                           struct op_err *err);
 
+/* sweep.c: whose an ended batch is, by the beginning of its results; the nonce of US. */
+enum op_owner op_remote_owner(struct op_engine *engine, const struct op_lane *lane,
+                              const struct op_remote_batch *remote,
+                              char ret_nonce[OP_NONCE_LEN + 1]);
+
 /* sweep.c: before anything is bought again, the list that is read for every send is searched for
  * batches of the job that were given up. *ret_adopted: the job has changed, look at it anew. */
 OP_MUST_CHECK enum op_rc op_sweep_before_send(struct op_work *work,

@@ -32,6 +32,7 @@ void op_packer_release(struct op_packer *packer)
     }
     op_buf_release(&packer->custom_id);
     op_mem_free(OP_TAKE(packer->model));
+    op_json_parser_free(OP_TAKE(packer->parser));
 }
 
 enum op_rc op_request_model(const struct op_work *work, int name, struct op_str params,
@@ -199,31 +200,25 @@ bool op_request_cost(struct op_work *work, int name, int64_t tokens, bool batch_
 }
 
 /* A batch may ask several models: their names, in the order they came. */
+static bool has_model(const char *list, const char *model)
+{
+    struct op_str rest = op_str_from(list);
+    do {
+        if (op_str_is(op_str_trim(op_str_cut(&rest, ',')), model))
+            return true;
+    } while (rest.len);
+    return false;
+}
+
 static void note_model(struct op_batch *batch, const char *model)
 {
     if (!batch->model) {
         batch->model = op_mem_strdup(model);
-    } else if (!strstr(batch->model, model)) {
+    } else if (!has_model(batch->model, model)) {
         char *both = op_mem_printf("%s, %s", batch->model, model);
         op_mem_free(batch->model);
         batch->model = both;
     }
-}
-
-/* Raw lines say their own model, which the plan does not know. */
-static int64_t cost_of(const struct op_packer *packer, int name, int64_t tokens)
-{
-    struct op_work *work = packer->work;
-    const struct op_plan_request *request = &work->plan->requests[name];
-    int64_t cost = 0;
-    if (!packer->model || strcmp(packer->model, request->model) == 0)
-        return op_request_cost(work, name, tokens, true, &cost, NULL) ? cost : 0;
-    const struct op_price *price = op_price_find(
-        &work->engine->prices->list, work->lane->provider->name, packer->model, tokens);
-    struct op_usage usage = {0};
-    usage.tokens[OP_TOKEN_INPUT] = tokens;
-    usage.tokens[OP_TOKEN_OUTPUT] = request->max_tokens;
-    return price ? op_price_cost(price, true, &usage) : 0;
 }
 
 enum op_rc op_packer_add(struct op_packer *packer, int64_t request_id, int name,
@@ -256,12 +251,15 @@ enum op_rc op_packer_add(struct op_packer *packer, int64_t request_id, int name,
     *ret = (struct op_payload_ref){batch->id, at, (int64_t)params.len};
     if (!batch->count)
         batch->request_lo = request_id;
-    note_model(batch, packer->model ? packer->model : work->plan->requests[name].model);
     batch->request_hi = request_id > batch->request_hi ? request_id : batch->request_hi;
     batch->request_lo = request_id < batch->request_lo ? request_id : batch->request_lo;
     batch->count++;
     batch->tokens += tokens;
-    batch->reserved_microusd += cost_of(packer, name, tokens);
+    int64_t cost = 0;
+    char model[OP_MODEL_MAX];
+    if (op_params_cost(packer, name, params, tokens, model, &cost))
+        batch->reserved_microusd += cost;
+    note_model(batch, model);
     return OP_OK;
 }
 

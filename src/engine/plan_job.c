@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/log.h"
+#include "base/map.h"
 #include "base/mem.h"
+#include "core/raw_key.h"
+#include "engine/import.h"
 #include "engine/pack.h"
 #include "engine/walk.h"
 
@@ -29,6 +32,7 @@ struct planning {
     int64_t looked_job; /* and whether its requests may be waited for */
     bool looked_firm;
     bool primed[64];
+    struct op_map raw_counts; /* ids of ready lines that came more than once */
 };
 
 static enum op_rc commit_batch(struct planning *p, struct op_packer *packer, struct op_err *err)
@@ -95,6 +99,21 @@ static enum op_rc beyond_limit(struct planning *p, struct op_str key, struct op_
     return p->left_out ? OP_OK : rc;
 }
 
+/* A file of ready lines may use an id more than once: each line is a record of its own. */
+static enum op_rc add_numbered(struct planning *p, const struct op_walk_record *record,
+                               struct op_err *err)
+{
+    struct op_str id = op_raw_key_id(record->key);
+    int64_t n = 1;
+    (void)op_map_get(&p->raw_counts, id, &n);
+    OP_CLEANUP(op_buf_release) struct op_buf key;
+    op_buf_init(&key, OP_SOURCE_MAX_RECORD);
+    op_raw_key_write(&key, id, ++n);
+    op_map_set(&p->raw_counts, id, n);
+    return op_ledger_record_add(p->work->engine->ledger, p->work->job.id, op_buf_str(&key),
+                                record->data, &p->record_id, err);
+}
+
 static enum op_rc plan_record(void *arg, const struct op_walk_record *record,
                               struct op_err *err)
 {
@@ -105,6 +124,10 @@ static enum op_rc plan_record(void *arg, const struct op_walk_record *record,
         return rc;
     rc = op_ledger_record_add(ledger, p->work->job.id, record->key, record->data, &p->record_id,
                               err);
+    if (rc == OP_CONFLICT && p->work->def.requests[0].raw && p->work->job.round == 1) {
+        op_err_clear(err);
+        rc = add_numbered(p, record, err);
+    }
     p->selected++;
     if (rc == OP_CONFLICT && p->record_id < p->round_first_record) {
         op_err_clear(err);
@@ -382,7 +405,9 @@ enum op_rc op_step_plan(struct op_work *work, bool *ret_worked, struct op_err *e
         op_ledger_plan_reset(engine->ledger, work->job.id, remove_payload, work, err);
     if (!rc)
         rc = op_work_stage(work, err);
-    if (!rc) {
+    if (!rc && work->imported) {
+        rc = op_import_plan(work, err);
+    } else if (!rc) {
         struct planning p = {.work = work, .parser = op_json_parser_new()};
         if (!work->lane->provider->one_model)
             op_packer_init(&p.packers[p.packer_count++], work, NULL,
@@ -391,6 +416,7 @@ enum op_rc op_step_plan(struct op_work *work, bool *ret_worked, struct op_err *e
         for (size_t i = 0; i < p.packer_count; i++)
             release_packer(&p, &p.packers[i]);
         op_json_parser_free(p.parser);
+        op_map_release(&p.raw_counts);
     }
     /* Bad input ends the job, because the same input would fail again; nothing was bought. A
      * failing machine does not: planning starts over. */

@@ -220,6 +220,13 @@ static enum op_rc prove(struct op_work *work, struct op_batch *batch,
 static enum op_rc unsent(struct op_work *work, struct op_batch *batch, struct op_err *err)
 {
     op_log(OP_EVENT_BATCH_UNSENT, OP_F("batch", batch->id));
+    bool is_large = op_str_starts(op_str_from(batch->evidence), op_too_large);
+    if (is_large && batch->count == 1) {
+        OP_CLEANUP(op_mem_freep) char *reason = op_mem_strdup(batch->evidence);
+        return op_work_fail_batch(work, batch, OP_BATCH_UNSENT, reason, err);
+    }
+    if (is_large)
+        work->plan->batch_requests = (batch->count + 1) / 2;
     return op_work_move_unpack(work, batch, OP_BATCH_UNSENT,
                                batch->fenced_ms
                                    ? "complete listings do not have it, before and after its "

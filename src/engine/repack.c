@@ -253,6 +253,7 @@ static enum op_rc is_of_kind(struct repack *r, const struct op_request *found,
     if (!r->has_packer) {
         OP_CLEANUP(op_mem_freep) char *text = op_mem_strndup(model.ptr, model.len);
         op_packer_init(&r->packer, work, text, request->endpoint);
+        r->packer.amended = true;
         r->has_packer = true;
     }
     *ret = op_packer_takes(&r->packer, found->name, model);
@@ -320,8 +321,10 @@ static enum op_rc repack_kind(struct repack *r, struct op_err *err)
     struct op_ledger *ledger = work->engine->ledger;
     r->others = false;
     r->has_packer = !work->lane->provider->one_model;
-    if (r->has_packer)
+    if (r->has_packer) {
         op_packer_init(&r->packer, work, NULL, work->lane->provider->endpoints[0]);
+        r->packer.amended = true;
+    }
     enum op_rc rc = op_ledger_begin(ledger, err);
     if (!rc)
         rc = op_ledger_requests(ledger, work->job.id, OP_REQUEST_NEW, 0, repack_one, r, err);

@@ -8,7 +8,10 @@
 #include "base/time.h"
 #include "core/retry.h"
 #include "engine/orphan.h"
+#include "engine/pack.h"
 #include "ledger/blackbox.h"
+
+const char op_too_large[] = "too large: ";
 
 /* The list must reach back further than any create of ours can still be in doubt: a batch lives at
  * most 24 h, so two days (reference/reliability.md 3.2.1). */
@@ -221,6 +224,14 @@ static enum op_rc ambiguous(struct op_work *work, struct op_batch *batch,
     batch->last_try_ms = date > batch->intent_ms ? date : 0;
     batch->due_ms = op_engine_now(engine) + OP_SECOND_MS;
     op_log(OP_EVENT_BATCH_AMBIGUOUS, OP_F("batch", batch->id), OP_T("why", why->msg));
+    /* Somebody on the way found it too large, in words of his own: should it prove unsent, it goes
+     * in halves (reconcile.c). */
+    if (reply->gate_passed && reply->status == 413) {
+        op_mem_free(batch->evidence);
+        batch->evidence = op_mem_printf(
+            "%s%s, or something on the way there, answered 413 to a batch of %lld bytes",
+            op_too_large, work->lane->provider->name, (long long)batch->bytes);
+    }
     return op_work_move(work, batch, OP_BATCH_AMBIGUOUS, why->msg, err);
 }
 
@@ -333,15 +344,18 @@ static enum op_rc capped(struct op_work *work, const char *reason, struct op_err
     return op_ledger_job_reason(work->engine->ledger, job->id, reason, err);
 }
 
-/* A batch may hold requests of every model of the job, so one that has no price is enough. */
-static const char *model_without_price(const struct op_work *work)
+/* A batch may hold requests of several models (pack.c), so one that has no price is enough. */
+static bool model_without_price(const struct op_work *work, const struct op_batch *batch,
+                                char ret[OP_MODEL_MAX])
 {
-    for (size_t i = 0; i < work->def.request_count; i++) {
-        const char *model = work->plan->requests[i].model;
-        if (!op_price_find(&work->engine->prices->list, work->lane->provider->name, model, 0))
-            return model;
-    }
-    return NULL;
+    struct op_str rest = op_str_from(batch->model);
+    do {
+        struct op_str model = op_str_trim(op_str_cut(&rest, ','));
+        snprintf(ret, OP_MODEL_MAX, OP_STR_FMT, OP_STR_ARG(model));
+        if (!op_price_find(&work->engine->prices->list, work->lane->provider->name, ret, 0))
+            return true;
+    } while (rest.len);
+    return false;
 }
 
 /* True when the cap forbids it; said once, in the job's reason. */
@@ -355,8 +369,8 @@ static enum op_rc over_cap(struct op_work *work, const struct op_batch *batch, b
     int64_t in_flight = 0;
     char reason[300];
     enum op_rc rc = op_work_in_flight(work, &in_flight, err);
-    const char *unpriced = rc ? NULL : model_without_price(work);
-    if (unpriced) {
+    char unpriced[OP_MODEL_MAX];
+    if (!rc && model_without_price(work, batch, unpriced)) {
         *ret = true;
         snprintf(
             reason, sizeof(reason),
@@ -475,7 +489,7 @@ static enum op_rc send_or_upload(struct op_work *work, struct op_batch *batch,
 enum op_rc op_step_send(struct op_work *work, bool *ret_worked, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
-    if (op_engine_stopped(engine))
+    if (op_engine_stopped(engine) || work->imported)
         return OP_OK;
     OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
     enum op_rc rc = op_queue_pick(work, &batch, err);

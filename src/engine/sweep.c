@@ -182,6 +182,22 @@ static enum owner look_inside(struct sweep *s, const struct op_remote_batch *rem
     return owner;
 }
 
+enum op_owner op_remote_owner(struct op_engine *engine, const struct op_lane *lane,
+                              const struct op_remote_batch *remote,
+                              char ret_nonce[OP_NONCE_LEN + 1])
+{
+    struct sweep s = {.engine = engine, .lane = lane};
+    switch (look_inside(&s, remote, ret_nonce)) {
+    case OURS:
+        return OP_OWNER_US;
+    case ANOTHERS:
+        return OP_OWNER_OTHER;
+    case UNKNOWN:
+        break;
+    }
+    return OP_OWNER_UNKNOWN;
+}
+
 struct by_nonce {
     const char *nonce;
     int64_t id;

@@ -59,8 +59,7 @@ struct search {
 static void take_file(void *arg, const struct op_remote_file *file)
 {
     struct search *s = arg;
-    s->reached_old =
-        !s->unordered && file->created_ms > 0 && file->created_ms < s->oldest_ms;
+    s->reached_old = !s->unordered && file->created_ms > 0 && file->created_ms < s->oldest_ms;
     if (strcmp(file->name, s->tag) != 0)
         return;
     s->files = op_mem_realloc(s->files, (s->count + 1) * sizeof(*s->files));
@@ -101,8 +100,7 @@ static enum op_rc find_files(struct op_work *work, const char *tag, struct searc
                              struct op_err *err)
 {
     char cursor[256] = "";
-    *ret = (struct search){.tag = tag,
-                           .unordered = work->lane->provider->list_is_unordered};
+    *ret = (struct search){.tag = tag, .unordered = work->lane->provider->list_is_unordered};
     enum op_rc rc = OP_OK;
     int pages = 0;
     do {

@@ -61,6 +61,11 @@ static enum op_rc load_definition(struct op_work *work, struct op_err *err)
         rc = op_definition_parse(engine->env, &work->bundle, &work->def, err);
     if (!rc)
         rc = op_params_read(&work->def, op_str_from(work->job.params), &work->params, err);
+    work->imported = op_job_is_imported(&work->job);
+    if (work->imported) { /* both would ask something */
+        work->def.rounds = 1;
+        work->def.prime = false;
+    }
     return rc;
 }
 
@@ -72,8 +77,8 @@ static enum op_rc compile(struct op_work *work, const struct job_options *o, str
     if (!provider)
         rc = op_plan_provider(&work->def, &work->params, o->model, &provider, err);
     if (!rc)
-        rc = op_engine_lane(engine, provider, o->emulate, !engine->options.read_only,
-                            &work->lane, err);
+        rc = op_engine_lane(engine, provider, o->emulate,
+                            !engine->options.read_only && !work->imported, &work->lane, err);
     if (rc)
         return rc;
     OP_CLEANUP(op_mem_freep) char *work_dir = op_spool_path(engine->spool, "work");

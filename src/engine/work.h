@@ -32,7 +32,8 @@ struct op_work {
     struct op_sqlenv *sql; /* opened when first needed */
     bool columns_known;
     bool fresh;
-    bool polled; /* the last step was a poll: see step_work */
+    bool imported; /* import.h: nothing is ever sent for it */
+    bool polled;   /* the last step was a poll: see step_work */
     int64_t deliver_due_ms;
     int64_t
         waits_for_job; /* another job holds the identical request this one waits for; 0 none */
@@ -200,6 +201,8 @@ OP_MUST_CHECK enum op_rc op_twins_cost(struct op_work *work, const struct op_bat
 /* poll.c: the provider says it has no such batch, or no results of it (any more). */
 OP_MUST_CHECK enum op_rc op_batch_missing(struct op_work *work, struct op_batch *batch,
                                           const struct op_err *why, struct op_err *err);
+/* send.c: begins the evidence of a batch whose create was answered 413 by somebody on the way. */
+extern const char op_too_large[];
 /* reconcile.c: proof and disproof of a provisional adoption, by the ids in a result file. */
 enum op_owner { OP_OWNER_UNKNOWN, OP_OWNER_US, OP_OWNER_OTHER };
 OP_MUST_CHECK enum op_rc op_batch_owner(struct op_work *work, const struct op_batch *batch,
@@ -209,6 +212,9 @@ OP_MUST_CHECK enum op_rc op_batch_disown(struct op_work *work, struct op_batch *
                                          struct op_err *err);
 OP_MUST_CHECK enum op_rc op_work_job_go(struct op_work *work, enum op_job_state to,
                                         const char *reason, struct op_err *err);
+
+/* new_job.c: it was made by an import. */
+bool op_job_is_imported(const struct op_job *job);
 
 /* finish.c: the request failed, and a later round has asked the same of its record with success. */
 OP_MUST_CHECK enum op_rc op_request_is_superseded(struct op_ledger *ledger,

@@ -291,7 +291,8 @@ OP_MUST_CHECK enum op_rc op_ledger_request_payload(struct op_ledger *ledger, int
 typedef enum op_rc (*op_request_fn)(void *arg, const struct op_request *request,
                                     struct op_err *err);
 /* Requests of a job in a state, by id, from after_id on; fn may call request_go on the row it was
- * given (the walk reads ahead in pages). Indexed for NEW, WAITING and FAILED. */
+ * given (the walk reads ahead in pages). Indexed for NEW, WAITING and FAILED; in any state with
+ * OP_REQUEST_STATE_COUNT. */
 OP_MUST_CHECK enum op_rc op_ledger_requests(struct op_ledger *ledger, int64_t job_id,
                                             enum op_request_state state, int64_t after_id,
                                             op_request_fn fn, void *arg, struct op_err *err);
@@ -486,8 +487,36 @@ OP_MUST_CHECK enum op_rc op_ledger_request_results(struct op_ledger *ledger, int
                                                    op_result_fn fn, void *arg,
                                                    struct op_err *err);
 
+/* What was bought, summed by batch, model and what became of it: the results of a batch that are
+ * alike. Kept beside the results, so that no question about money reads a million of them. */
+struct op_spend {
+    int64_t batch_id;
+    const char *model;
+    enum op_result_class class_;
+    bool valid; /* a good answer */
+    bool again; /* not good, and the request was asked again */
+    int64_t count;
+    int64_t microusd;
+    struct op_usage usage;
+};
+/* Adds count, cost and tokens to the row of this key: in the transaction of the results. */
+OP_MUST_CHECK enum op_rc op_ledger_spend_add(struct op_ledger *ledger,
+                                             const struct op_spend *spend, struct op_err *err);
+struct op_spend_row {
+    struct op_spend spend;
+    int64_t job_id;
+    const char *pipeline;
+    int64_t at_ms; /* when the provider accepted the batch */
+    bool imported; /* of a job that adopts what was bought elsewhere */
+};
+typedef enum op_rc (*op_spend_fn)(void *arg, const struct op_spend_row *row,
+                                  struct op_err *err);
+/* By batch; job_id 0: of all jobs. */
+OP_MUST_CHECK enum op_rc op_ledger_spends(struct op_ledger *ledger, int64_t job_id,
+                                          op_spend_fn fn, void *arg, struct op_err *err);
+
 /* What was noticed about a request or batch, for people and for re-asking. kind: "schema",
- * "check", "warning", "error", "quarantine", "conflict", "orphan". */
+ * "check", "warning", "error", "quarantine", "conflict", "orphan", "import". */
 OP_MUST_CHECK enum op_rc op_ledger_note_add(struct op_ledger *ledger, int64_t job_id,
                                             int64_t batch_id, int64_t request_id,
                                             const char *kind, struct op_str text,

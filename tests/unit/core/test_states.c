@@ -20,13 +20,13 @@
 #include "core/states.h"
 
 static const char *const batch_moves[] = {
-    "built>uploaded",      "built>sending",        "built>dropped",         "uploaded>sending",
-    "uploaded>dropped",    "sending>accepted",     "sending>rejected",      "sending>ambiguous",
-    "ambiguous>accepted",  "ambiguous>unsent",     "ambiguous>quarantined", "accepted>ended",
-    "accepted>vanished",   "accepted>quarantined", "accepted>ambiguous",    "ended>fetched",
-    "ended>vanished",      "ended>quarantined",    "ended>ambiguous",       "fetched>applied",
-    "fetched>quarantined", "fetched>ambiguous",    "fetched>ended",         "applied>sealed",
-    "rejected>accepted",   "unsent>accepted",      "vanished>accepted",
+    "built>uploaded",    "built>sending",       "built>accepted",       "built>dropped",
+    "uploaded>sending",  "uploaded>dropped",    "sending>accepted",     "sending>rejected",
+    "sending>ambiguous", "ambiguous>accepted",  "ambiguous>unsent",     "ambiguous>quarantined",
+    "accepted>ended",    "accepted>vanished",   "accepted>quarantined", "accepted>ambiguous",
+    "ended>fetched",     "ended>vanished",      "ended>quarantined",    "ended>ambiguous",
+    "fetched>applied",   "fetched>quarantined", "fetched>ambiguous",    "fetched>ended",
+    "applied>sealed",    "rejected>accepted",   "unsent>accepted",      "vanished>accepted",
     "accepted>rejected",
 };
 static const char *const request_moves[] = {
