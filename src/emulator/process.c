@@ -131,6 +131,8 @@ static double share_done(const struct op_emu_batch *b, int64_t end_us)
         return 1;
     if (b->full_us == INT64_MAX)
         return 0;
+    if (end_us < b->start_us)
+        return 0;
     return (double)(end_us - b->start_us) / (double)(b->full_us - b->start_us);
 }
 
@@ -145,7 +147,8 @@ static enum op_emu_outcome outcome_of(const struct run *run, int64_t number)
     enum op_emu_outcome rest = OP_EMU_CANCELED;
     if (b->cancel_us) {
         share = share_done(b, b->cancel_us);
-        if (op_emu_quirk(&b->quirks, OP_EMU_CANCEL_RACE))
+        /* Before the start there is nothing to race with. */
+        if (op_emu_quirk(&b->quirks, OP_EMU_CANCEL_RACE) && b->cancel_us >= b->start_us)
             share = (double)b->quirks.value[OP_EMU_CANCEL_RACE] / 100;
     } else if (op_emu_quirk(&b->quirks, OP_EMU_EXPIRE)) {
         share = 1 - (double)b->quirks.value[OP_EMU_EXPIRE] / 100;

@@ -103,9 +103,9 @@ static enum op_rc finish(struct op_verdicts *v, struct op_request *request,
                          const struct op_entry *entry, struct op_str line, struct op_err *err)
 {
     bool canceled = v->work->job.state == OP_JOB_CANCELING || v->batch->cancel_wanted;
-    enum op_request_state to = canceled && entry->class_ == OP_RESULT_CANCELED
-                                   ? OP_REQUEST_CANCELED
-                                   : OP_REQUEST_FAILED;
+    /* Some providers say nothing of what a cancel has kept from being asked. */
+    bool unasked = entry->class_ == OP_RESULT_CANCELED || entry->class_ == OP_RESULT_ABSENT;
+    enum op_request_state to = canceled && unasked ? OP_REQUEST_CANCELED : OP_REQUEST_FAILED;
     enum op_rc rc =
         op_ledger_request_go(v->work->engine->ledger, request, request->batch_id, to, err);
     if (!rc)

@@ -190,14 +190,17 @@ struct op_provider_ops {
     const char *extra_env[OP_LANE_EXTRAS]; /* more settings: version, organisation; NULL none */
     const char *default_url;               /* NULL: there is none, url_env must be set */
     const char *emulator_path; /* where the emulator has this API: "/gemini" (--emulate) */
-    const char *default_model;             /* NULL: the user has to name one */
+    const char *default_model; /* NULL: the user has to name one */
     const char *const
         *model_prefixes;          /* models of this provider begin so: "claude-"; may be none */
     const char *const *endpoints; /* "responses", ...; the first is the default */
     const struct op_dialect *dialect; /* the driver's own; NULL none */
     struct op_provider_limits limits;
-    bool has_tags;       /* a batch can carry our tag: reconciliation is exact */
-    bool has_upload;     /* the batch file is uploaded before the create, which is then small */
+    bool has_tags;   /* a batch can carry our tag: reconciliation is exact */
+    bool has_upload; /* the batch file is uploaded before the create, which is then small */
+    /* A create whose input file is gone cannot run: removing it is a fence (engine/reconcile.c). Where
+     * that is not known, a lost create is waited for as long as where there are no tags. */
+    bool stops_without_file;
     bool one_model;      /* all requests of a batch have one model and one endpoint */
     bool lane_is_serial; /* one SENDING or AMBIGUOUS batch at a time (no tags) */
     bool has_batch;      /* false: only the realtime lane */

@@ -25,18 +25,18 @@ def fault_points():
     return re.findall(r'"([a-z.]+)"', table[:table.index("};")])
 
 
-def write_pipeline(folder):
+def write_pipeline(folder, model="claude-haiku-4-5"):
     folder.mkdir()
-    (folder / "pipeline.yaml").write_text("""
+    (folder / "pipeline.yaml").write_text(f"""
 pipeline: kill
 about: seven questions in batches of three
 params:
-  path: {about: input, type: path, required: true}
+  path: {{about: input, type: path, required: true}}
 inputs:
-  items: {csv: "{{path}}"}
+  items: {{csv: "{{{{path}}}}"}}
 records: SELECT id AS key, word FROM items
 requests:
-  ask: {model: claude-haiku-4-5, max_tokens: 100, user: "Say something about {{word}}", answer: a.json}
+  ask: {{model: {model}, max_tokens: 100, user: "Say something about {{{{word}}}}", answer: a.json}}
 outputs:
   - csv: answers.csv
     key: [id]
@@ -45,7 +45,7 @@ outputs:
     key: [id]
     on: batch
     rows: SELECT id, state FROM batch
-batch: {requests: 3}
+batch: {{requests: 3}}
 """)
     (folder / "a.json").write_text('{"type":"object","properties":{"text":{"type":"string"}},'
                                    '"required":["text"],"additionalProperties":false}')

@@ -11,6 +11,9 @@ import sqlite3
 import subprocess
 import time
 
+# A model of each provider beside Anthropic, whose own tests are the others.
+OTHERS = {"openai": "gpt-6-luna", "gemini": "gemini-3.6-flash", "mistral": "mistral-large-2512"}
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OFFPEAK = os.environ.get("OFFPEAK", str(ROOT / "build" / "offpeak"))
 SHARED = ROOT.parent / "shared"
@@ -19,7 +22,7 @@ SHARED = ROOT.parent / "shared"
 def environment(**extra):
     """The caller's environment without anything that would change what offpeak does."""
     env = {k: v for k, v in os.environ.items()
-           if not k.startswith(("OFFPEAK_", "ANTHROPIC_", "OPENAI_", "GOOGLE_", "GEMINI_"))}
+           if not k.startswith(("OFFPEAK_", "ANTHROPIC_", "OPENAI_", "GOOGLE_", "GEMINI_", "MISTRAL_"))}
     env["OFFPEAK_BALLAST"] = "0"  # 64 MiB in each of hundreds of state folders
     env.update({k: str(v) for k, v in extra.items() if v is not None})
     return env
@@ -87,9 +90,13 @@ class Offpeak:
         self.cwd.mkdir(parents=True, exist_ok=True)
         self.env = environment(
             OFFPEAK_STATE=self.state, HOME=folder,
-            ANTHROPIC_API_KEY="sk-ant-test-0123456789", **env)
+            ANTHROPIC_API_KEY="sk-ant-test-0123456789", OPENAI_API_KEY="sk-test-0123456789",
+            GEMINI_API_KEY="AIza-test-0123456789", MISTRAL_API_KEY="test-0123456789", **env)
         if emulator:
             self.env["ANTHROPIC_BASE_URL"] = emulator.url
+            self.env["OPENAI_BASE_URL"] = emulator.url + "/openai/v1"
+            self.env["GOOGLE_GEMINI_BASE_URL"] = emulator.url + "/gemini"
+            self.env["MISTRAL_BASE_URL"] = emulator.url + "/mistral"
 
     def run(self, *args, timeout=120, expect=None, **env):
         full = dict(self.env)

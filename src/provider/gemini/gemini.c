@@ -404,6 +404,7 @@ const struct op_provider_ops op_provider_gemini = {
     .extra_env = {"GOOGLE_GENAI_API_VERSION"},
     .default_url = "https://generativelanguage.googleapis.com",
     .emulator_path = "/gemini",
+    .stops_without_file = true,
     .default_model = "gemini-3.5-flash-lite",
     .model_prefixes = prefixes,
     .endpoints = endpoints,

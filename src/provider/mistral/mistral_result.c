@@ -2,6 +2,7 @@
 #include "base/json_out.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "provider/driver.h"
 #include "provider/mistral/mistral.h"
 #include "provider/reply.h"
 
@@ -122,6 +123,9 @@ static void read_error(struct op_json error, struct op_json body, int64_t status
         op_json_is(error, OP_JSON_STRING) ? op_json_str(error) : op_mistral_message(said);
     result->error_type = type.len ? type : OP_STR("error");
     result->disp = error_disposition(status, result->error_message);
+    /* What a cancel has kept from being asked comes as an error without a status. */
+    if (!status && op_str_mentions(result->error_message, "cancel"))
+        result->class_ = OP_RESULT_CANCELED;
 }
 
 /* --- lines ---------------------------------------------------------------------------------- */

@@ -221,6 +221,7 @@ const struct op_provider_ops op_provider_openai = {
     .endpoints = all_endpoints,
     .dialect = &openai,
     .limits = LIMITS(50000, 209715200, 0, 2000, 30),
+    .stops_without_file = true,
     SHARED,
 };
 

@@ -400,6 +400,7 @@ static struct op_provider_ops fake_ops = {
     .one_model = true,
     .has_batch = true,
     .emulator_path = "",
+    .stops_without_file = true,
     .framing = fake_framing,
     .params = fake_params,
     .split_line = fake_split,
