@@ -12,6 +12,7 @@
  *                STATE/spool/payload/<batch>-<sha12>.json      STATE/spool/result/<batch>-<part>-<sha12>.jsonl
  *                STATE/spool/outbox/<job>-<output>.rows         STATE/spool/input/<job>-<round>.db
  *                STATE/spool/quarantine/                        STATE/spool/manifest.jsonl
+ *                STATE/spool/realtime/<batch>-<nonce>.log (asklog.h)
  * Ownership: relative names are op_mem strings of the caller.
  * Errors:    disk full is OP_IO with OP_DISP_RETRY and says how much is needed and where.
  * Threads:   one thread at a time.
