@@ -13,6 +13,7 @@
 #include "pipeline/bundle.h"
 #include "pipeline/select.h"
 #include "pipeline/sqlenv.h"
+#include "provider/own_line.h"
 
 /* The price row that holds for prompts of at least `from` tokens, up to the row's own limit. */
 struct op_cost_row {
