@@ -69,11 +69,13 @@ void op_asklog_back(struct op_asklog *log, int64_t request)
     add_id(&log->back, request);
 }
 
-void op_asklog_answered(struct op_asklog *log, struct op_str line)
+void op_asklog_answered(struct op_asklog *log, int64_t request, struct op_str line)
 {
     while (line.len > 0 && line.ptr[line.len - 1] == '\n')
         line.len--;
     op_buf_addz(&log->answers, "> ");
+    op_buf_add_int(&log->answers, request);
+    op_buf_addc(&log->answers, ' ');
     op_buf_add_str(&log->answers, line);
     op_buf_addc(&log->answers, '\n');
 }
@@ -191,6 +193,14 @@ static enum op_rc tell_ids(struct reading *r, enum op_ask_event event, struct op
     return rc;
 }
 
+static enum op_rc tell_answer(struct reading *r, struct op_str text, struct op_err *err)
+{
+    int64_t id = 0;
+    if (!op_str_int64(op_str_cut(&text, ' '), &id))
+        return OP_OK;
+    return r->fn(r->arg, OP_ASK_ANSWERED, id, text, err);
+}
+
 static enum op_rc tell_block(struct reading *r, struct op_err *err)
 {
     struct op_str rest = op_buf_str(&r->body);
@@ -201,7 +211,7 @@ static enum op_rc tell_block(struct reading *r, struct op_err *err)
             continue;
         struct op_str text = {line.ptr + 2, line.len - 2};
         if (line.ptr[0] == '>')
-            rc = r->fn(r->arg, OP_ASK_ANSWERED, 0, text, err);
+            rc = tell_answer(r, text, err);
         else if (line.ptr[0] == '?')
             rc = tell_ids(r, OP_ASK_ASKED, text, err);
         else if (line.ptr[0] == '!')

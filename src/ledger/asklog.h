@@ -8,7 +8,7 @@
  *            lane has to say, under its length and checksum, and made durable with one flush:
  *                = <bytes> <first 16 hex digits of their SHA-256>
  *                ? <request> ...          about to be asked: written before a byte is sent
- *                > <result line>          the answer, as a line of the provider's result files
+ *                > <request> <line>       the answer, as a line of the provider's result files
  *                ! <request> ...          provably not bought: may be asked again
  *            A request whose last word is "?" may have been bought, and nobody knows.
  *            A block that is cut or does not match its sum at the end of the file was being written
@@ -24,7 +24,7 @@
 
 enum op_ask_event { OP_ASK_ASKED, OP_ASK_ANSWERED, OP_ASK_BACK };
 
-/* ANSWERED: line is the result line without its end, request 0; else request is the id. */
+/* line: of ANSWERED, without its end. */
 typedef enum op_rc (*op_asklog_fn)(void *arg, enum op_ask_event event, int64_t request,
                                    struct op_str line, struct op_err *err);
 
@@ -51,7 +51,7 @@ void op_asklog_close(struct op_asklog *log);
 
 /* Into the block in the making. */
 void op_asklog_asked(struct op_asklog *log, int64_t request);
-void op_asklog_answered(struct op_asklog *log, struct op_str line);
+void op_asklog_answered(struct op_asklog *log, int64_t request, struct op_str line);
 void op_asklog_back(struct op_asklog *log, int64_t request);
 bool op_asklog_has_news(const struct op_asklog *log);
 /* Durability point: what is announced may be sent, what is answered may be forgotten. */

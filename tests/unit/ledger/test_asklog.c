@@ -56,8 +56,8 @@ static int free_bench(void **state)
 static const char *const after[] = {
     "",
     "?1 ?2 ?3 ",
-    "?1 ?2 ?3 >0{\"a\":1} >0{\"b\":\"= 5 x\"} !3 ?3 ?4 ",
-    "?1 ?2 ?3 >0{\"a\":1} >0{\"b\":\"= 5 x\"} !3 ?3 ?4 >0{} ",
+    "?1 ?2 ?3 >1{\"a\":1} >2{\"b\":\"= 5 x\"} !3 ?3 ?4 ",
+    "?1 ?2 ?3 >1{\"a\":1} >2{\"b\":\"= 5 x\"} !3 ?3 ?4 >3{} ",
 };
 
 static void write_log(struct bench *b, int64_t ends[4])
@@ -70,9 +70,9 @@ static void write_log(struct bench *b, int64_t ends[4])
     op_asklog_asked(&log, 3);
     assert_ok(b, op_asklog_commit(&log, &b->err));
     ends[1] = log.file.len;
-    op_asklog_answered(&log, OP_STR("{\"a\":1}"));
+    op_asklog_answered(&log, 1, OP_STR("{\"a\":1}"));
     op_asklog_asked(&log, 3);
-    op_asklog_answered(&log, OP_STR("{\"b\":\"= 5 x\"}\n"));
+    op_asklog_answered(&log, 2, OP_STR("{\"b\":\"= 5 x\"}\n"));
     op_asklog_asked(&log, 4);
     op_asklog_back(&log, 3);
     assert_ok(b, op_asklog_commit(&log, &b->err));
@@ -80,7 +80,7 @@ static void write_log(struct bench *b, int64_t ends[4])
     assert_false(op_asklog_has_news(&log));
     assert_ok(b, op_asklog_commit(&log, &b->err)); /* nothing to say, nothing written */
     assert_int_equal(log.file.len, ends[2]);
-    op_asklog_answered(&log, OP_STR("{}"));
+    op_asklog_answered(&log, 3, OP_STR("{}"));
     assert_ok(b, op_asklog_commit(&log, &b->err));
     ends[3] = log.file.len;
     op_asklog_close(&log);
