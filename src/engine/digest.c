@@ -173,7 +173,8 @@ static void price(struct op_digest *d, const struct op_result *result, struct op
         op_price_find(&d->work->engine->prices->list, d->work->lane->provider->name,
                       request->model, op_usage_prompt(&result->usage));
     if (row)
-        entry->microusd = op_price_cost(row, true, &result->usage);
+        entry->microusd =
+            op_price_cost(row, op_batch_pays_batch_price(&d->batch), &result->usage);
     entry->priced = row != NULL;
 }
 

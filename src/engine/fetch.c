@@ -78,6 +78,12 @@ static void parts_release(struct parts *parts)
 static enum op_rc fetch_all(struct op_work *work, struct op_batch *batch, int64_t first,
                             struct parts *ret, struct op_err *err)
 {
+    if (op_batch_is_realtime(batch)) {
+        ret->files = op_mem_alloc(sizeof(*ret->files));
+        enum op_rc rc = op_realtime_results(work, batch, first, ret->files, err);
+        ret->count = rc ? 0 : 1;
+        return rc;
+    }
     struct op_remote_batch remote = {.state = OP_REMOTE_ENDED, .total = -1};
     snprintf(remote.id, sizeof(remote.id), "%s", batch->provider_id);
     snprintf(remote.results_url, sizeof(remote.results_url), "%s", batch->results_url);

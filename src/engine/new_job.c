@@ -10,9 +10,10 @@
 /* Hashes kept for counting duplicates in an estimate; beyond it they are no longer counted. */
 #define ESTIMATE_SEEN_MAX 500000
 
-static void write_options(struct op_engine *engine, const struct op_job_request *request,
+static void write_options(const struct op_work *work, const struct op_job_request *request,
                           struct op_buf *out)
 {
+    const struct op_engine *engine = work->engine;
     struct op_json_out o;
     op_json_out_init(&o, out, 0);
     op_json_out_object(&o);
@@ -23,6 +24,12 @@ static void write_options(struct op_engine *engine, const struct op_job_request 
     op_json_out_kv_bool(&o, "no_cache", request->no_cache);
     op_json_out_kv_bool(&o, "fresh", request->fresh);
     op_json_out_kv_bool(&o, "emulate", engine->options.emulator_url != NULL);
+    if (work->mode != OP_MODE_UNSAID)
+        op_json_out_kv_text(&o, "mode", op_mode_name(work->mode));
+    if (work->tier)
+        op_json_out_kv_text(&o, "tier", work->tier);
+    if (work->mode == OP_MODE_AUTO)
+        op_json_out_kv_int(&o, "realtime_below", work->realtime_below);
     op_json_out_end_object(&o);
 }
 
@@ -76,8 +83,12 @@ static enum op_rc prepare(struct op_work *work, const struct op_job_request *req
     if (!rc)
         rc = op_engine_lane(engine, provider, engine->options.emulator_url != NULL, need_key,
                             &work->lane, err);
+    if (!rc)
+        rc = op_mode_choose(work->lane, request, &work->mode, err);
     if (rc)
         return rc;
+    work->tier = request->tier ? op_mem_strdup(request->tier) : NULL;
+    work->realtime_below = request->realtime_below;
     OP_CLEANUP(op_mem_freep)
     char *work_dir =
         engine->spool ? op_spool_path(engine->spool, "work") : op_mem_strdup("/tmp");
@@ -92,7 +103,7 @@ static enum op_rc add_job(struct op_work *work, const struct op_job_request *req
     struct op_ledger *ledger = work->engine->ledger;
     struct op_buf options;
     op_buf_init(&options, 1024 * 1024);
-    write_options(work->engine, request, &options);
+    write_options(work, request, &options);
     job->options = op_buf_take(&options);
     op_buf_release(&options);
     job->pipeline = op_mem_strdup(work->def.name);

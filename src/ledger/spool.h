@@ -82,7 +82,8 @@ void op_append_close(struct op_append *file);
 
 /* The manifest: one JSON line per batch about to be sent, fsynced before SENDING:
  *     {"ledger":"<uuid>","batch":7,"nonce":"...","sha256":"...","count":1000,"provider":"..."}
- * and one with "withdrawn":true when the door did not open after all.
+ * and one with "withdrawn":true when the door did not open after all; "realtime":true when its requests
+ * are asked one by one, and its log says which of them were.
  * The highest batch in it is the witness against a ledger restored from an old backup:
  * op_ledger_open reads ledger, batch and nonce back. */
 OP_MUST_CHECK enum op_rc op_manifest_add(struct op_spool *spool, const char *json_line,
