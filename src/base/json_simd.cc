@@ -18,7 +18,9 @@ static_assert(simdjson::SIMDJSON_PADDING <= 64, "op_buf pads with 64 bytes");
 
 namespace
 {
-constexpr size_t first_capacity = 1024 * 1024;
+/* Enough for most lines, and below what malloc would fetch from the kernel for every new parser: the
+ * tables for 1 MiB are 8 MiB, which cost more than a reply's parsing. */
+constexpr size_t first_capacity = 8 * 1024;
 }
 
 struct op_json_simd {

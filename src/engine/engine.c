@@ -310,6 +310,11 @@ static enum op_rc hurry(struct op_engine *engine, struct op_err *err)
     return rc;
 }
 
+static bool is_asking(const struct op_engine *engine)
+{
+    return engine->realtime && engine->realtime->list_count;
+}
+
 static enum op_rc run(struct op_engine *engine, int64_t job, enum op_until until,
                       int64_t deadline_ms, struct op_err *err)
 {
@@ -330,9 +335,11 @@ static enum op_rc run(struct op_engine *engine, int64_t job, enum op_until until
         rc = op_engine_step(engine, job, &worked, &due_ms, err);
         if (rc)
             return rc;
-        if (worked)
+        /* The lane has something to do at any time: --wait must end it too. */
+        if (worked &&
+            !(deadline_ms && is_asking(engine) && op_engine_now(engine) >= deadline_ms))
             continue;
-        if (until == OP_UNTIL_IDLE || due_ms == INT64_MAX)
+        if (worked || until == OP_UNTIL_IDLE || due_ms == INT64_MAX)
             return OP_OK;
         int64_t now = op_engine_now(engine);
         if (deadline_ms && (now >= deadline_ms || due_ms > deadline_ms))

@@ -11,6 +11,8 @@
 /* A request is a few KB and so is its answer: libcurl's default for reading, and its smallest for
  * writing. Half a megabyte each, as for files, would be 64 MB at 64 connections. */
 #define BUFFER_BYTES (16 * 1024L)
+/* A body up to this goes out together with its headers, in one packet and one call. */
+#define AT_ONCE_BYTES (32 * 1024)
 /* Servers close connections that were idle for five seconds and more (the default of Node.js), and
  * a request that meets the close is of unknown fate. */
 #define IDLE_S 4L
@@ -37,6 +39,8 @@ struct slot {
 
 struct calls_curl {
     struct op_calls base;
+    char *url; /* the latest that was found to be allowed, and where it leads */
+    enum op_peer peer;
     CURLM *multi;
     char *proxy; /* NULL: none */
     struct slot **slots;
@@ -65,6 +69,8 @@ static int on_begin(void *arg, char *peer_ip, char *own_ip, int peer_port, int o
     if (slot->begun)
         return CURL_PREREQFUNC_ABORT;
     slot->begun = true;
+    /* What is written at once is sent when the writing begins. */
+    slot->reply.released = slot->body.len <= AT_ONCE_BYTES;
     return CURL_PREREQFUNC_OK;
 }
 
@@ -154,6 +160,7 @@ static CURLcode set_request(struct slot *slot, const struct op_http_request *req
     if (request->body.len > 0 || strcmp(request->method, "POST") == 0) {
         SET(CURLOPT_POST, 1L);
         SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
+        SET(CURLOPT_POSTFIELDS, request->body.len <= AT_ONCE_BYTES ? request->body.ptr : NULL);
     } else {
         SET(CURLOPT_HTTPGET, 1L);
     }
@@ -220,6 +227,18 @@ static void slot_reset(struct slot *slot, const struct op_http_request *request,
 
 /* ---- the client ---- */
 
+/* Nearly all calls go to one address, and taking it apart costs as much as the rest of a submit. */
+static enum op_rc check_url(struct calls_curl *calls, const char *url, const char *shown,
+                            struct op_err *err)
+{
+    if (calls->url && strcmp(calls->url, url) == 0)
+        return OP_OK;
+    enum op_rc rc = op_curl_peer(url, calls->proxy != NULL, shown, &calls->peer, err);
+    op_mem_free(calls->url);
+    calls->url = rc ? NULL : op_mem_strdup(url);
+    return rc;
+}
+
 static enum op_rc curl_submit(struct op_calls *base, const struct op_http_request *request,
                               void *tag, struct op_err *err)
 {
@@ -231,7 +250,8 @@ static enum op_rc curl_submit(struct op_calls *base, const struct op_http_reques
     slot_reset(slot, request, tag);
     const char *url = request->url ? request->url : "";
     op_curl_show_url(url, slot->shown);
-    rc = op_curl_peer(url, calls->proxy != NULL, slot->shown, &slot->peer, err);
+    rc = check_url(calls, url, slot->shown, err);
+    slot->peer = calls->peer;
     if (rc) {
         slot_give(slot);
         return rc;
@@ -335,6 +355,7 @@ static void curl_close(struct op_calls *base)
     }
     curl_multi_cleanup(calls->multi);
     op_mem_free(calls->slots);
+    op_mem_free(calls->url);
     op_mem_free(calls->proxy);
     op_mem_free(calls);
     curl_global_cleanup();

@@ -133,8 +133,9 @@ static void test_never_sent_twice(void **state)
     collect(calls, &seen, 2);
     assert_int_equal(seen.good, 1);
     assert_int_equal(seen.ambiguous, 1);
+    /* libcurl may have connected anew for its repeat; nothing was sent on it. */
+    assert_int_equal(f.server.heads, 2);
     assert_int_equal(f.server.bodies, 2);
-    assert_int_equal(f.server.connections, 1);
     op_calls_close(calls);
     stop(&f);
 }
