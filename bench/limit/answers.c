@@ -78,9 +78,8 @@ static void send_all(int fd, const char *ptr, size_t len)
 static void say(int fd)
 {
     char body[200], text[400];
-    int len = snprintf(body, sizeof(body),
-                       "{\"requests\":%ld,\"most\":%ld,\"seconds\":%.6f}\n", requests, most,
-                       last - first);
+    int len = snprintf(body, sizeof(body), "{\"requests\":%ld,\"most\":%ld,\"seconds\":%.6f}\n",
+                       requests, most, last - first);
     int all = snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s",
                        len, body);
     send_all(fd, text, (size_t)all);

@@ -35,8 +35,8 @@ struct op_flow {
     struct op_flow_budget requests, tokens;
 };
 
-/* Where a window begins: a provider's smallest tiers allow 50 requests a minute, and an answer takes
- * seconds. */
+/* Where a window begins: a provider's smallest tiers allow 50 requests a minute, and an answer
+ * takes seconds. */
 #define OP_FLOW_FIRST 8
 
 void op_flow_init(struct op_flow *flow, int64_t most, int64_t interval_ms);

@@ -120,6 +120,10 @@ struct op_realtime_view {
     int64_t answered; /* and not yet applied */
 };
 bool op_engine_realtime(const struct op_engine *engine, struct op_realtime_view *ret);
+/* The same of a job that perhaps another process is asking for, from the logs in the spool. */
+OP_MUST_CHECK enum op_rc op_engine_realtime_of(struct op_engine *engine, int64_t job,
+                                               struct op_realtime_view *ret,
+                                               struct op_err *err);
 
 /* Withdraws a job (batch 0) or one batch of it: nothing more is sent, batches at the provider are
  * asked to cancel; what they answered is still fetched and applied. */

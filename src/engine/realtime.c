@@ -6,8 +6,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "engine/pack.h"
 
-/* So long at a stretch; then the other steps have their turn, which apply and deliver what ended. */
+/* So long at a stretch; then the other steps have their turn: they apply and deliver what ended. */
 #define SLICE_MS 100
 /* How late a wish to stop may be noticed, and a pause that is over. */
 #define TICK_MS 50
@@ -154,6 +155,50 @@ static enum op_rc resume_lists(struct op_realtime *rt, bool *ret_ended, struct o
     }
 }
 
+struct pricing {
+    struct op_realtime *rt;
+    const char *file;
+    int64_t microusd;
+};
+
+static enum op_rc add_price(void *arg, const struct op_request *request, struct op_err *err)
+{
+    struct pricing *p = arg;
+    struct op_buf *params = &p->rt->params;
+    int64_t cost = 0;
+    op_buf_clear(params);
+    enum op_rc rc = op_spool_read(p->rt->engine->spool, p->file, request->payload.offset,
+                                  request->payload.len, params, err);
+    if (!rc &&
+        op_request_cost(p->rt->work, request->name,
+                        op_tokens_estimate(params->ptr, params->len), false, &cost, NULL))
+        p->microusd += cost;
+    return rc;
+}
+
+/* May it be asked, and be paid for? What was packed to be sent as a batch has the batch's price on
+ * it, and is frozen so. */
+static enum op_rc may_begin(struct op_realtime *rt, struct op_batch *batch, bool *ret_go,
+                            struct op_err *err)
+{
+    struct op_work *work = rt->work;
+    if (!work->no_batches || !work->job.max_cost_microusd)
+        return op_batch_may_send(work, batch, ret_go, err);
+    if (rt->list_count)
+        return OP_OK; /* an open list counts with the lower price */
+    struct pricing p = {.rt = rt, .file = batch->file};
+    int64_t reserved = batch->reserved_microusd, id = batch->id;
+    enum op_rc rc =
+        op_ledger_batch_requests(work->engine->ledger, batch->id, add_price, &p, err);
+    if (p.microusd > reserved)
+        batch->reserved_microusd = p.microusd;
+    if (!rc)
+        rc = op_batch_may_send(work, batch, ret_go, err);
+    if (batch->id == id)
+        batch->reserved_microusd = reserved;
+    return rc;
+}
+
 /* The next BUILT batch becomes a list, if it may. */
 static enum op_rc begin_list(struct op_realtime *rt, bool *ret_begun, struct op_err *err)
 {
@@ -168,7 +213,7 @@ static enum op_rc begin_list(struct op_realtime *rt, bool *ret_begun, struct op_
         return OP_OK;
     bool go = false;
     if (!rc && !batch.cancel_wanted)
-        rc = op_batch_may_send(work, &batch, &go, err);
+        rc = may_begin(rt, &batch, &go, err);
     if (rc || !go)
         return rc;
     *ret_begun = true;
@@ -282,8 +327,8 @@ static enum op_rc choose(struct op_realtime *rt, int64_t *ret_when, struct op_er
     }
 }
 
-/* Durability point: one block a list, and in it both what was answered and what is about to be asked.
- * Nothing of the latter has left before this returns. */
+/* Durability point: one block a list, and in it both what was answered and what is about to be
+ * asked. Nothing of the latter has left before this returns. */
 static enum op_rc commit_logs(struct op_realtime *rt, struct op_err *err)
 {
     struct op_engine *engine = rt->engine;
@@ -434,6 +479,61 @@ enum op_rc op_realtime_drain(struct op_engine *engine, struct op_err *err)
         op_engine_changed(engine);
     }
     return rc ? rc : end_lists(rt, &ended, err);
+}
+
+struct log_counts {
+    int64_t asked, answered, back;
+};
+
+static enum op_rc count_event(void *arg, enum op_ask_event event, int64_t request,
+                              struct op_str line, struct op_err *err)
+{
+    struct log_counts *c = arg;
+    (void)request;
+    (void)line;
+    (void)err;
+    c->asked += event == OP_ASK_ASKED;
+    c->answered += event == OP_ASK_ANSWERED;
+    c->back += event == OP_ASK_BACK;
+    return OP_OK;
+}
+
+struct looking {
+    struct op_engine *engine;
+    struct op_realtime_view *view;
+    int64_t since_ms;
+};
+
+static enum op_rc add_list(void *arg, const struct op_batch *batch, struct op_err *err)
+{
+    struct looking *l = arg;
+    struct log_counts c = {0};
+    (void)err;
+    if (!op_batch_is_realtime(batch))
+        return OP_OK;
+    OP_CLEANUP(op_mem_freep) char *name = op_asklog_name(batch->id, batch->nonce);
+    struct op_err ignored = OP_ERR_INIT; /* it may end, and its log go, at any moment */
+    if (op_asklog_read(l->engine->spool, name, count_event, &c, &ignored))
+        return OP_OK;
+    int64_t under_way = c.asked - c.back - c.answered;
+    l->view->under_way += under_way > 0 ? under_way : 0;
+    l->view->answered += c.answered;
+    if (!l->since_ms || batch->accepted_ms < l->since_ms)
+        l->since_ms = batch->accepted_ms;
+    return OP_OK;
+}
+
+enum op_rc op_engine_realtime_of(struct op_engine *engine, int64_t job,
+                                 struct op_realtime_view *ret, struct op_err *err)
+{
+    *ret = (struct op_realtime_view){0};
+    struct looking l = {.engine = engine, .view = ret};
+    struct op_batch_filter filter = {.job_id = job, .states = OP_STATE_BIT(OP_BATCH_ACCEPTED)};
+    enum op_rc rc = op_ledger_batches(engine->ledger, &filter, add_list, &l, err);
+    int64_t passed = op_engine_now(engine) - l.since_ms;
+    if (!rc && l.since_ms && passed > 0)
+        ret->rate = ret->answered * OP_SECOND_MS / passed;
+    return rc;
 }
 
 bool op_engine_realtime(const struct op_engine *engine, struct op_realtime_view *ret)

@@ -156,8 +156,8 @@ OP_MUST_CHECK enum op_rc op_batch_disown(struct op_work *work, struct op_batch *
 OP_MUST_CHECK enum op_rc op_work_job_go(struct op_work *work, enum op_job_state to,
                                         const char *reason, struct op_err *err);
 
-/* send.c: what must hold before a byte of the batch is sent. *ret_go false: not now. A stub that has to
- * go first takes the batch's place. */
+/* send.c: what must hold before a byte of the batch is sent. *ret_go false: not now. A stub that
+ * has to go first takes the batch's place. */
 OP_MUST_CHECK enum op_rc op_batch_may_send(struct op_work *work, struct op_batch *batch,
                                            bool *ret_go, struct op_err *err);
 /* The manifest's line about a batch, before its door opens, or when it did not after all. */
@@ -176,8 +176,8 @@ bool op_work_pays_batch_price(const struct op_work *work);
 bool op_batch_is_realtime(const struct op_batch *batch); /* it is asked, or was, one by one */
 bool op_batch_pays_batch_price(const struct op_batch *batch);
 void op_batch_mark_realtime(struct op_batch *batch, const char *tier);
-/* The batch endpoint answered why: when it is a 404, the list of batches answers 404 too and the mode
- * allows it, the job goes on in the realtime lane, and *ret is true. */
+/* The batch endpoint answered why: when it is a 404, the list of batches answers 404 too and the
+ * mode allows it, the job goes on in the realtime lane, and *ret is true. */
 OP_MUST_CHECK enum op_rc op_work_fall_back(struct op_work *work, const struct op_err *why,
                                            bool *ret, struct op_err *err);
 /* realtime_list.c: the result file of an ended realtime batch: its log's lines, and for members
