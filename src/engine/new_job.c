@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/json_out.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -123,6 +124,23 @@ static enum op_rc add_job(struct op_work *work, const struct op_job_request *req
     return rc;
 }
 
+/* How a job asks is settled when it begins: what is sent cannot be asked in another way. */
+static enum op_rc note_mode(const struct op_job_request *request, const struct op_job *job,
+                            struct op_err *err)
+{
+    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
+    struct op_json root;
+    enum op_rc rc =
+        op_json_parse(parser, job->options, strlen(job->options), false, &root, err);
+    if (rc || !request->mode)
+        return rc;
+    struct op_str mode = op_json_str(op_json_get(root, "mode"));
+    if (!op_str_is(mode, request->mode))
+        op_log(OP_EVENT_MODE_KEPT, OP_F("job", job->id), OP_T("wanted", request->mode),
+               OP_S("goes_on_as", mode.len ? mode : OP_STR("batch")));
+    return OP_OK;
+}
+
 static enum op_rc resume(struct op_engine *engine, const struct op_job_request *request,
                          const struct op_job *fresh, int64_t id, struct op_err *err)
 {
@@ -136,6 +154,9 @@ static enum op_rc resume(struct op_engine *engine, const struct op_job_request *
                     "the pipeline was changed since this job began; the job goes on with "
                     "the definition it began with"));
     op_log(OP_EVENT_JOB_RESUMED, OP_F("job", id));
+    rc = note_mode(request, &job, err);
+    if (rc)
+        return rc;
     if (request->max_cost_microusd && request->max_cost_microusd != job.max_cost_microusd)
         return op_ledger_job_set(engine->ledger, id, request->max_cost_microusd, job.round,
                                  err);

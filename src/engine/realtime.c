@@ -336,8 +336,18 @@ static enum op_rc commit_logs(struct op_realtime *rt, struct op_err *err)
     enum op_rc rc = OP_OK;
     for (size_t i = 0; !rc && i < rt->list_count; i++)
         rc = op_asklog_commit(&rt->lists[i]->log, err);
+    rt->is_broken = rc != OP_OK;
     OP_FAULT(engine, "realtime.log.after");
     return rc;
+}
+
+/* Announced, and provably not sent: the address may not be asked, say. */
+static void take_back(struct op_realtime *rt, struct op_ask_call *call)
+{
+    op_ask_list_back(call->list, call->at);
+    rt->tokens_under_way -= call->tokens;
+    rt->all_calls[call->slot] = NULL;
+    call_free(call);
 }
 
 static enum op_rc submit(struct op_realtime *rt, struct op_err *err)
@@ -355,8 +365,12 @@ static enum op_rc submit(struct op_realtime *rt, struct op_err *err)
             .timeout_ms = ANSWER_MS,
         };
         enum op_rc rc = op_calls_submit(rt->calls, &request, call, err);
-        if (rc)
-            return rc; /* an address that may not be asked: nothing of this turn was sent */
+        if (!rc)
+            continue;
+        struct op_err ignored = OP_ERR_INIT;
+        for (; i < count; i++)
+            take_back(rt, rt->started[i]);
+        return commit_logs(rt, &ignored) ? ignored.rc : rc;
     }
     OP_FAULT(rt->engine, "realtime.submitted");
     return OP_OK;
@@ -466,7 +480,7 @@ enum op_rc op_step_realtime(struct op_work *work, bool *ret_worked, struct op_er
 enum op_rc op_realtime_drain(struct op_engine *engine, struct op_err *err)
 {
     struct op_realtime *rt = engine->realtime;
-    if (!rt || !rt->calls->under_way)
+    if (!rt || !rt->calls->under_way || rt->is_broken)
         return OP_OK;
     op_log(OP_EVENT_REALTIME_DRAIN, OP_F("requests", rt->calls->under_way),
            OP_T("note", "they are paid for; a second Ctrl-C leaves them behind"));

@@ -73,8 +73,9 @@ struct op_realtime {
     size_t started_count;
     size_t ended_now; /* calls handed over by the latest collect */
     int64_t tokens_under_way;
-    bool is_paused;                        /* the lane is; asked anew in every slice */
-    int64_t answered;                      /* since the lane was opened */
+    bool is_broken;   /* a log could not be written: nothing may be said or sent any more */
+    bool is_paused;   /* the lane is; asked anew in every slice */
+    int64_t answered; /* since the lane was opened */
     int64_t rate_from_ms, rate_from, rate; /* answers a second, lately */
     struct op_buf params, line;
 };

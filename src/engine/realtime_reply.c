@@ -111,6 +111,21 @@ static void refuse_one(struct op_ask_call *call, const char *why)
     op_ask_list_answer(call->list, call->at, op_buf_str(line));
 }
 
+static void pause_lane(struct op_ask_call *call, const struct op_err *why)
+{
+    struct op_realtime *rt = call->rt;
+    if (!rt->is_paused)
+        op_lane_pause(rt->engine, call->list->work->lane, why);
+    rt->is_paused = true;
+}
+
+/* A page of somebody's that says "not here" or "not you" to one says it to all: a wrong address, or
+ * a proxy's own key. */
+static bool is_for_all(int status)
+{
+    return status == 401 || status == 403 || status == 404 || status == 407;
+}
+
 static void slow_down(struct op_ask_call *call, const struct op_err *why)
 {
     struct op_realtime *rt = call->rt;
@@ -146,9 +161,7 @@ void op_ask_ended(struct op_ask_call *call, enum op_rc rc, const struct op_http_
         return;
     case FATE_PAUSED:
         op_ask_list_back(list, call->at);
-        if (!rt->is_paused)
-            op_lane_pause(rt->engine, list->work->lane, &why);
-        rt->is_paused = true;
+        pause_lane(call, &why);
         return;
     case FATE_UNSENT:
     case FATE_SLOWER:
@@ -162,6 +175,8 @@ void op_ask_ended(struct op_ask_call *call, enum op_rc rc, const struct op_http_
                OP_F("request", list->asks[call->at].request_id), OP_T("why", why.msg));
         /* Whatever loses answers must not be fed at full speed. */
         slow_down(call, &why);
+        if (!rc && is_for_all(reply->status))
+            pause_lane(call, &why);
         return;
     }
 }

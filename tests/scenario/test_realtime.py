@@ -259,6 +259,33 @@ def test_html_from_a_proxy_is_no_proof(lane):
     assert len(program.provider.asked) == 10
 
 
+def test_a_wrong_address_stops_the_lane(lane):
+    """A web server's own 404 proves nothing of what is behind it, but it is the same for everybody."""
+    program = lane(records=30, reask="reask: {failed: 0}",
+                   decide=lambda nth, prompt: {"status": 404, "body": b"404 page not found"})
+    done = program.run(*program.go, "--mode", "realtime", "--wait", "20")
+    assert done.returncode == 3 and "lane paused" in done.stderr
+    assert len(program.provider.asked) <= 8
+
+
+def test_an_address_that_may_not_be_asked(lane):
+    """Nothing is sent, and nothing is in doubt afterwards."""
+    program = lane(records=5)
+    done = program.run(*program.go, "--mode", "realtime", ANTHROPIC_BASE_URL="http://example.com")
+    assert done.returncode == 1 and "only https" in done.stderr
+    program.run(*program.go, expect=0)
+    check(program)
+    assert len(program.provider.asked) == 5
+
+
+def test_a_job_keeps_its_mode(lane):
+    program = lane(records=3, batches=200)
+    program.run(*program.go, "--max-cost", "0.000001", "--wait", "1")
+    done = program.run(*program.go, "--mode", "realtime", "--wait", "1")
+    assert "the job keeps its mode" in done.stderr
+    assert program.provider.asked == []
+
+
 def test_nobody_listens(lane):
     """Provably unsent: asked again until somebody does."""
     program = lane(records=5)
