@@ -317,7 +317,7 @@ enum op_rc op_ask_list_end(struct op_ask_list *list, struct op_err *err)
     enum op_rc rc = op_work_move(work, batch, OP_BATCH_ENDED, evidence, err);
     OP_FAULT(work->engine, "realtime.ended");
     if (!rc)
-        op_log(OP_EVENT_BATCH_ENDED, OP_F("batch", batch->id), OP_T("provider_id", evidence));
+        op_log(OP_EVENT_BATCH_ENDED, OP_F("batch", batch->id), OP_T("how", evidence));
     return rc;
 }
 
