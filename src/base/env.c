@@ -244,16 +244,15 @@ static int64_t real_free_bytes(struct op_env *env, const char *path)
 }
 
 static const char *const fault_points[] = {
-    "plan.commit",        "pack.written",         "pack.committed",
-    "send.built",         "send.gate.before",     "send.gate.after",
-    "send.released",      "send.accepted.before", "send.accepted.after",
-    "poll.committed",     "fetch.part",           "fetch.renamed",
-    "fetch.committed",    "apply.outbox",         "apply.commit.before",
-    "apply.commit.after", "apply.done",           "deliver.before",
-    "deliver.after",      "seal.after",           "reconcile.before",
-    "reconcile.after",    "repack.committed",     "send.upload.before",
-    "send.upload.done",   "send.upload.after",    "reconcile.fenced",
-    "reconcile.twins",    "fetch.document",       NULL,
+    "plan.commit",         "pack.written",      "pack.committed",      "send.built",
+    "send.gate.before",    "send.gate.after",   "send.released",       "send.accepted.before",
+    "send.accepted.after", "poll.committed",    "fetch.part",          "fetch.renamed",
+    "fetch.committed",     "apply.outbox",      "apply.commit.before", "apply.commit.after",
+    "apply.done",          "deliver.before",    "deliver.after",       "seal.after",
+    "reconcile.before",    "reconcile.after",   "repack.committed",    "send.upload.before",
+    "send.upload.done",    "send.upload.after", "reconcile.fenced",    "reconcile.twins",
+    "fetch.document",      "realtime.opened",   "realtime.log.before", "realtime.log.after",
+    "realtime.submitted",  "realtime.answered", "realtime.ended",      NULL,
 };
 
 const char *const *op_fault_points(void)

@@ -18,8 +18,10 @@ static_assert(simdjson::SIMDJSON_PADDING <= 64, "op_buf pads with 64 bytes");
 
 namespace
 {
-constexpr size_t first_capacity = 1024 * 1024;
-}
+/* Enough for most lines, and below what malloc fetches from the kernel for every new parser: the
+ * tables for 1 MiB are 8 MiB, and getting them costs more than a reply's parsing. */
+constexpr size_t first_capacity = 8 * 1024;
+} // namespace
 
 struct op_json_simd {
     simdjson::dom::parser parser;

@@ -36,6 +36,12 @@
     X(BATCH_CANCELED, "cancel requested", OP_LOG_INFO)            \
     X(BATCH_VANISHED, "batch vanished", OP_LOG_WARN)              \
     X(BATCH_ORPHAN, "unknown batch in the account", OP_LOG_WARN)  \
+    X(BATCH_ASKING, "asking one by one", OP_LOG_INFO)             \
+    X(MODE_KEPT, "the job keeps its mode", OP_LOG_WARN)           \
+    X(FELL_BACK, "no batch API here", OP_LOG_WARN)                \
+    X(REALTIME_SLOWER, "asking more slowly", OP_LOG_INFO)         \
+    X(REALTIME_DRAIN, "waiting for answers", OP_LOG_INFO)         \
+    X(REQUEST_UNKNOWN, "outcome unknown", OP_LOG_WARN)            \
     X(RESULT_QUARANTINED, "result line quarantined", OP_LOG_WARN) \
     X(RESULT_CONFLICT, "two different answers", OP_LOG_WARN)      \
     X(ANSWER_INVALID, "answer invalid", OP_LOG_WARN)              \

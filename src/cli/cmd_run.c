@@ -8,6 +8,9 @@
 #include "cli/session.h"
 #include "cli/summary.h"
 
+/* A tiny job: at this size the other price is a matter of cents. */
+#define REALTIME_BELOW 20
+
 /* The newest job of this pipeline with these parameters, if it ended with failures. */
 struct search {
     const char *pipeline, *params;
@@ -79,6 +82,10 @@ static enum op_rc new_job(struct op_session *session, struct op_args *args, cons
         .max_cost_microusd = args->max_cost_microusd,
         .no_cache = args->no_cache,
         .fresh = args->fresh,
+        .mode = args->mode,
+        .tier = args->tier,
+        .deadline_ms = args->deadline_ms,
+        .realtime_below = args->realtime_below ? args->realtime_below : REALTIME_BELOW,
     };
     return op_engine_job(session->engine, &request, ret_job, ret_resumed, err);
 }

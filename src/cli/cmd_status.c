@@ -228,6 +228,19 @@ static enum op_rc say_json(struct op_session *session, const struct view *v, str
     return rc;
 }
 
+static enum op_rc add_realtime_text(struct op_session *session, int64_t id, struct op_buf *out,
+                                    struct op_err *err)
+{
+    char a[OP_TEXT_SHORT], b[OP_TEXT_SHORT], c[OP_TEXT_SHORT];
+    struct op_realtime_view view;
+    enum op_rc rc = op_engine_realtime_of(session->engine, id, &view, err);
+    if (!rc && (view.under_way || view.answered))
+        op_buf_addf(out, "  %-9s %s under way, %s answered and not applied yet, %s a second\n",
+                    "realtime", op_text_count(view.under_way, a),
+                    op_text_count(view.answered, b), op_text_count(view.rate, c));
+    return rc;
+}
+
 static enum op_rc add_job_text(struct op_session *session, int64_t id, struct op_buf *out,
                                struct op_err *err)
 {
@@ -241,6 +254,9 @@ static enum op_rc add_job_text(struct op_session *session, int64_t id, struct op
     if (!rc)
         rc = op_times_read(ledger, id, &times, err);
     if (rc || op_job_is_final(job.state))
+        return rc;
+    rc = add_realtime_text(session, id, out, err);
+    if (rc)
         return rc;
     OP_CLEANUP(op_buf_release) struct op_buf line = {0};
     op_buf_init(&line, 1000);

@@ -228,6 +228,20 @@ static void add_state(struct op_buf *line, const struct sums *s)
     op_buf_addf(line, "  %s", op_text_usd(c->spent_microusd, a));
 }
 
+/* What the realtime lane is at: answers count as done when they are applied, list by list. */
+static void add_realtime(struct op_buf *line, const struct op_engine *engine)
+{
+    char a[OP_TEXT_SHORT];
+    struct op_realtime_view view;
+    if (!op_engine_realtime(engine, &view))
+        return;
+    if (view.answered > 0)
+        op_buf_addf(line, "  %s more answered", op_text_count(view.answered, a));
+    op_buf_addf(line, "  %s under way", op_text_count(view.under_way, a));
+    if (view.rate > 0)
+        op_buf_addf(line, "  %s/s", op_text_count(view.rate, a));
+}
+
 static enum op_rc gather(const struct op_progress *progress, struct op_ledger *ledger,
                          struct sums *s, struct op_err *err)
 {
@@ -274,6 +288,7 @@ void op_progress_draw(struct op_progress *progress, struct op_engine *engine)
         else
             op_buf_addf(&line, "%lld jobs", (long long)s.jobs);
         add_state(&line, &s);
+        add_realtime(&line, engine);
         add_times(progress, op_engine_ledger(engine), &line);
         if (s.reason[0] && s.jobs == 1)
             op_buf_addf(&line, "  %s", s.reason);

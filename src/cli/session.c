@@ -161,6 +161,8 @@ enum op_rc op_session_open(struct op_session *session, const struct op_args *arg
         .strict = args->strict,
         .exclusive = args->exclusive,
         .retry_now = session->retry_now,
+        .concurrency = args->concurrency,
+        .interval_ms = args->interval_ms,
         .poll_ms = args->poll_ms ? args->poll_ms
                    : emulate     ? EMULATOR_POLL_MS
                                  : 0,

@@ -94,7 +94,7 @@ static enum op_rc read_line(struct chapter *c, const struct op_result_row *row,
     if (!rc)
         rc = op_json_parse(c->parser, c->line.ptr, c->line.len, true, &root, err);
     if (!rc)
-        rc = c->work->lane->provider->decode_result(root, &c->scratch, &c->result, err);
+        rc = op_result_read(c->work->lane->provider, root, &c->scratch, &c->result, err);
     return rc;
 }
 

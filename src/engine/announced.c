@@ -25,16 +25,40 @@ static enum op_rc collect(void *arg, const struct op_batch *batch, struct op_err
     return OP_OK;
 }
 
-static enum op_rc take_line(void *arg, int64_t batch_id, const char *nonce, bool withdrawn,
-                            struct op_err *err)
+/* Values of a nonce. */
+enum { NOT_ANNOUNCED, ANNOUNCED, ANNOUNCED_REALTIME };
+
+static enum op_rc take_line(void *arg, int64_t batch_id, const char *nonce,
+                            enum op_manifest_word word, struct op_err *err)
 {
     (void)batch_id;
     (void)err;
     struct announced *a = arg;
     struct op_str key = op_str_from(nonce);
     if (op_map_get(&a->nonces, key, NULL))
-        op_map_set(&a->nonces, key, !withdrawn);
+        op_map_set(&a->nonces, key,
+                   word == OP_MANIFEST_WITHDRAWN  ? NOT_ANNOUNCED
+                   : word == OP_MANIFEST_REALTIME ? ANNOUNCED_REALTIME
+                                                  : ANNOUNCED);
     return OP_OK;
+}
+
+/* Which of its requests were asked, its log says; realtime.c reads it when it goes on. */
+static enum op_rc resume_realtime(struct announced *a, int64_t id, struct op_err *err)
+{
+    struct op_ledger *ledger = a->engine->ledger;
+    OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
+    enum op_rc rc = op_ledger_batch_get(ledger, id, &batch, err);
+    if (rc)
+        return rc;
+    op_batch_mark_realtime(&batch, NULL);
+    batch.accepted_ms = op_engine_now(a->engine);
+    batch.due_ms = 0;
+    rc = op_ledger_batch_go(ledger, &batch, OP_BATCH_SENDING,
+                            "realtime: announced in the manifest", err);
+    return rc ? rc
+              : op_ledger_batch_go(ledger, &batch, OP_BATCH_ACCEPTED,
+                                   "realtime: its log says what was asked", err);
 }
 
 static enum op_rc doubt(void *arg, const struct op_batch *found, struct op_err *err)
@@ -42,8 +66,10 @@ static enum op_rc doubt(void *arg, const struct op_batch *found, struct op_err *
     struct announced *a = arg;
     int64_t is_announced = 0;
     op_map_get(&a->nonces, op_str_from(found->nonce), &is_announced);
-    if (!is_announced)
+    if (is_announced == NOT_ANNOUNCED)
         return OP_OK;
+    if (is_announced == ANNOUNCED_REALTIME)
+        return resume_realtime(a, found->id, err);
     struct op_batch batch = *found;
     batch.due_ms = 0;
     batch.last_try_ms = 0;

@@ -644,7 +644,8 @@ static enum op_rc complete(struct applying *a, struct op_err *err)
     size_t missing = 0;
     for (size_t i = 0; i < a->member_count; i++)
         missing += late[i].part < 0;
-    if (missing && a->batch.fetches <= (int64_t)OP_COUNT(refetch_ms))
+    if (missing && a->batch.fetches <= (int64_t)OP_COUNT(refetch_ms) &&
+        !op_batch_is_realtime(&a->batch))
         return refetch(a, missing, err);
     rc = settle_all(a, late, err);
     if (rc)

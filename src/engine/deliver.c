@@ -55,6 +55,7 @@ static enum op_rc seal_one(void *arg, const struct op_batch *found, struct op_er
 {
     struct seal *seal = arg;
     struct op_batch batch = *found;
+    op_realtime_forget(seal->work->engine, &batch);
     enum op_rc rc =
         op_ledger_batch_go(seal->work->engine->ledger, &batch, OP_BATCH_SEALED, "", err);
     seal->count++;

@@ -211,7 +211,8 @@ static void price(struct op_digest *d, const struct op_result *result, struct op
         op_price_find(&d->work->engine->prices->list, d->work->lane->provider->name,
                       entry->model, op_usage_prompt(&result->usage));
     if (row)
-        entry->microusd = op_price_cost(row, true, &result->usage);
+        entry->microusd =
+            op_price_cost(row, op_batch_pays_batch_price(&d->batch), &result->usage);
     entry->priced = row != NULL;
 }
 
@@ -379,7 +380,7 @@ static bool decode_line(struct op_digest *d, const struct op_line *raw,
     op_buf_clear(&d->scratch);
     *ret_result = (struct op_result){0};
     if (op_json_parse(d->parser, raw->ptr, raw->len, true, &root, ret_why) ||
-        d->work->lane->provider->decode_result(root, &d->scratch, ret_result, ret_why))
+        op_result_read(d->work->lane->provider, root, &d->scratch, ret_result, ret_why))
         return false;
     if (op_custom_id_parse(ret_result->custom_id, op_ledger_tag(d->work->engine->ledger),
                            d->batch.nonce, ret_id) &&
@@ -518,7 +519,7 @@ enum op_rc op_digest_final(struct op_digest *d, const struct op_entry *entry,
     struct op_err bad = OP_ERR_INIT;
     op_buf_clear(&d->scratch);
     if (line.ptr && (op_json_parse(d->parser, line.ptr, line.len, false, &root, &bad) ||
-                     d->work->lane->provider->decode_result(root, &d->scratch, &result, &bad)))
+                     op_result_read(d->work->lane->provider, root, &d->scratch, &result, &bad)))
         return op_fail(err, OP_IO, "a result line can no longer be read: %s", bad.msg);
     enum op_rc rc = load_key(d, entry->member.record_id, OP_NO_MEMBER, err);
     if (rc)
@@ -541,7 +542,7 @@ enum op_rc op_digest_reuse(struct op_digest *d, const struct op_member *member,
     op_buf_clear(&d->scratch);
     enum op_rc rc = op_json_parse(d->parser, line.ptr, line.len, false, &root, err);
     if (!rc)
-        rc = d->work->lane->provider->decode_result(root, &d->scratch, &result, err);
+        rc = op_result_read(d->work->lane->provider, root, &d->scratch, &result, err);
     mark_frames(d->work, chunk);
     if (!rc)
         rc = digest_member(d, entry, &result, line, chunk, err);

@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
-#include "engine/work.h"
+#include "engine/realtime.h"
 
 bool op_engine_stopped(const struct op_engine *engine)
 {
@@ -125,6 +125,7 @@ void op_engine_close(struct op_engine *engine)
 {
     if (!engine)
         return;
+    op_realtime_free(engine->realtime);
     while (engine->works) {
         struct op_work *next = engine->works->next;
         op_work_free(engine->works);
@@ -155,8 +156,8 @@ enum op_rc op_engine_work(struct op_engine *engine, int64_t job, struct op_work 
 /* Doubtful sends first, because they hold the lane; what was paid for before anything new is
  * bought; sending last. */
 static const op_step_fn running_steps[] = {
-    op_step_reconcile, op_step_apply, op_step_reuse, op_step_fetch,  op_step_poll,
-    op_step_deliver,   op_step_pack,  op_step_send,  op_step_finish,
+    op_step_reconcile, op_step_apply, op_step_reuse, op_step_fetch,    op_step_poll,
+    op_step_deliver,   op_step_pack,  op_step_send,  op_step_realtime, op_step_finish,
 };
 
 static enum op_rc step_work(struct op_work *work, bool *ret_worked, struct op_err *err)
@@ -264,9 +265,10 @@ struct sendable {
 
 static enum op_rc see_sendable(void *arg, const struct op_batch *batch, struct op_err *err)
 {
-    (void)batch;
     (void)err;
-    ((struct sendable *)arg)->any = true;
+    /* Asked one by one: sent when the last of them is. */
+    if (batch->state != OP_BATCH_ACCEPTED || op_batch_is_realtime(batch))
+        ((struct sendable *)arg)->any = true;
     return OP_OK;
 }
 
@@ -287,7 +289,8 @@ static enum op_rc is_reached(struct op_engine *engine, int64_t job, enum op_unti
         struct op_batch_filter filter = {
             .job_id = job,
             .states = OP_STATE_BIT(OP_BATCH_BUILT) | OP_STATE_BIT(OP_BATCH_UPLOADED) |
-                      OP_STATE_BIT(OP_BATCH_SENDING) | OP_STATE_BIT(OP_BATCH_AMBIGUOUS)};
+                      OP_STATE_BIT(OP_BATCH_SENDING) | OP_STATE_BIT(OP_BATCH_AMBIGUOUS) |
+                      OP_STATE_BIT(OP_BATCH_ACCEPTED)};
         bool packable = false;
         rc = op_ledger_batches(engine->ledger, &filter, see_sendable, &found, err);
         if (!rc)
@@ -330,8 +333,13 @@ static enum op_rc hurry(struct op_engine *engine, struct op_err *err)
     return rc;
 }
 
-enum op_rc op_engine_run(struct op_engine *engine, int64_t job, enum op_until until,
-                         int64_t deadline_ms, struct op_err *err)
+static bool is_asking(const struct op_engine *engine)
+{
+    return engine->realtime && engine->realtime->list_count;
+}
+
+static enum op_rc run(struct op_engine *engine, int64_t job, enum op_until until,
+                      int64_t deadline_ms, struct op_err *err)
 {
     if (engine->options.retry_now) {
         enum op_rc rc = hurry(engine, err);
@@ -350,9 +358,11 @@ enum op_rc op_engine_run(struct op_engine *engine, int64_t job, enum op_until un
         rc = op_engine_step(engine, job, &worked, &due_ms, err);
         if (rc)
             return rc;
-        if (worked)
+        /* The lane has something to do at any time: --wait must end it too. */
+        if (worked &&
+            !(deadline_ms && is_asking(engine) && op_engine_now(engine) >= deadline_ms))
             continue;
-        if (until == OP_UNTIL_IDLE || due_ms == INT64_MAX)
+        if (worked || until == OP_UNTIL_IDLE || due_ms == INT64_MAX)
             return OP_OK;
         int64_t now = op_engine_now(engine);
         if (deadline_ms && (now >= deadline_ms || due_ms > deadline_ms))
@@ -365,6 +375,18 @@ enum op_rc op_engine_run(struct op_engine *engine, int64_t job, enum op_until un
             engine->env->ops->sleep_ms(engine->env, wait);
         op_engine_changed(engine);
     }
+}
+
+enum op_rc op_engine_run(struct op_engine *engine, int64_t job, enum op_until until,
+                         int64_t deadline_ms, struct op_err *err)
+{
+    enum op_rc rc = run(engine, job, until, deadline_ms, err);
+    struct op_err late = OP_ERR_INIT;
+    /* What is under way is bought: its answers are worth the wait. */
+    enum op_rc drained = op_realtime_drain(engine, &late);
+    if (drained && !rc)
+        *err = late;
+    return rc ? rc : drained;
 }
 
 static enum op_rc want_cancel(void *arg, const struct op_batch *found, struct op_err *err)

@@ -23,6 +23,7 @@
 #include "base/err.h"
 #include "ledger/ledger.h"
 #include "ledger/spool.h"
+#include "net/calls.h"
 #include "net/http.h"
 #include "pipeline/plan.h"
 #include "pipeline/prices.h"
@@ -39,12 +40,15 @@ struct op_engine_options {
     bool exclusive; /* only this ledger uses the provider workspace */
     bool retry_now; /* what waits for a later try is tried at once (recover, fetch) */
     int64_t ballast_bytes;    /* kept free for the worst (ledger/blackbox.h); 0: nothing */
+    int64_t concurrency;      /* of the realtime lane, at most; 0: as it likes */
+    int64_t interval_ms;      /* from one realtime request to the next; 0: as it likes */
     int64_t poll_ms;          /* --poll; 0: by age and the server's hint */
     const char *emulator_url; /* base URL of this command's own emulator; NULL: none */
     const char *prices_file;  /* NULL: the default list */
     volatile sig_atomic_t
-        *stop;            /* non-zero: leave as soon as everything is resumable; NULL none */
-    struct op_http *http; /* network seam; NULL: libcurl */
+        *stop;              /* non-zero: leave as soon as everything is resumable; NULL none */
+    struct op_http *http;   /* network seam; NULL: libcurl */
+    struct op_calls *calls; /* the same, of the realtime lane */
     void (*changed)(void *arg); /* called whenever a job may look different; NULL none */
     void *changed_arg;
 };
@@ -67,8 +71,12 @@ struct op_job_request {
     int64_t limit;
     int64_t max_cost_microusd; /* 0: none */
     bool no_cache, fresh;
-    bool anew;          /* do not resume an unfinished job of this identity */
-    const char *import; /* JSON: what was bought elsewhere (import.c); NULL none */
+    const char *mode;       /* "batch", "realtime", "auto"; NULL: batch wherever there is one */
+    const char *tier;       /* of the realtime lane: "flex"; NULL none */
+    int64_t deadline_ms;    /* the answers are wanted so soon; 0: not said */
+    int64_t realtime_below; /* auto: fewer requests than this are asked in realtime */
+    bool anew;              /* do not resume an unfinished job of this identity */
+    const char *import;     /* JSON: what was bought elsewhere (import.c); NULL none */
 };
 
 /* Finds the unfinished job of this pipeline and these parameters, or makes one (in PLANNING).
@@ -109,6 +117,18 @@ enum op_until {
 OP_MUST_CHECK enum op_rc op_engine_run(struct op_engine *engine, int64_t job,
                                        enum op_until until, int64_t deadline_ms,
                                        struct op_err *err);
+
+/* What the realtime lane is doing; false: nothing. */
+struct op_realtime_view {
+    int64_t under_way, window;
+    int64_t rate;     /* answers a second, lately */
+    int64_t answered; /* and not yet applied */
+};
+bool op_engine_realtime(const struct op_engine *engine, struct op_realtime_view *ret);
+/* The same of a job that perhaps another process is asking for, from the logs in the spool. */
+OP_MUST_CHECK enum op_rc op_engine_realtime_of(struct op_engine *engine, int64_t job,
+                                               struct op_realtime_view *ret,
+                                               struct op_err *err);
 
 /* Withdraws a job (batch 0) or one batch of it: nothing more is sent, batches at the provider are
  * asked to cancel; what they answered is still fetched and applied. */

@@ -178,6 +178,12 @@ static enum op_rc fetch_all(struct op_work *work, const struct op_batch *batch, 
                             const struct op_remote_batch *remote, struct op_parts *ret,
                             struct op_err *err)
 {
+    if (op_batch_is_realtime(batch)) {
+        ret->files = op_mem_alloc(sizeof(*ret->files));
+        enum op_rc made = op_realtime_results(work, batch, first, ret->files, err);
+        ret->count = made ? 0 : 1;
+        return made;
+    }
     OP_CLEANUP(op_mem_freep) char *prefix = op_mem_printf("%lld", (long long)batch->id);
     enum op_rc rc = op_parts_fetch(work->engine, work->lane, remote, prefix, first, ret, err);
     for (size_t i = 0; i < ret->count; i++)
@@ -210,7 +216,7 @@ static enum op_rc fetch_twins(struct op_work *work, const struct op_batch *batch
 static enum op_rc locate(struct op_work *work, struct op_batch *batch,
                          struct op_remote_batch *ret, struct op_err *err)
 {
-    bool known = batch->results_url[0] && batch->fetches == 0;
+    bool known = op_batch_is_realtime(batch) || (batch->results_url[0] && batch->fetches == 0);
     int64_t hint = -1;
     if (work->lane->provider->has_upload && !known) {
         struct op_remote_batch now = {.total = -1};
@@ -285,7 +291,7 @@ static enum op_rc fetch_batch(struct op_work *work, struct op_batch *batch, stru
     bool ready = true;
     int64_t first = 0;
     enum op_rc rc = op_parts_count(work->engine, batch->id, batch->apply_part, &first, err);
-    if (!rc && batch->fetches == 0)
+    if (!rc && batch->fetches == 0 && !op_batch_is_realtime(batch))
         rc = op_twins_collect(work, batch, &twins, &twin_count, &ready, err);
     if (rc || !ready)
         return rc;

@@ -12,9 +12,10 @@
 /* Hashes kept for counting duplicates in an estimate; beyond it they are no longer counted. */
 #define ESTIMATE_SEEN_MAX 500000
 
-static void write_options(struct op_engine *engine, const struct op_job_request *request,
+static void write_options(const struct op_work *work, const struct op_job_request *request,
                           struct op_buf *out)
 {
+    const struct op_engine *engine = work->engine;
     struct op_json_out o;
     op_json_out_init(&o, out, 0);
     op_json_out_object(&o);
@@ -29,6 +30,12 @@ static void write_options(struct op_engine *engine, const struct op_job_request 
         op_json_out_name(&o, "import");
         op_json_out_raw(&o, op_str_from(request->import));
     }
+    if (work->mode != OP_MODE_UNSAID)
+        op_json_out_kv_text(&o, "mode", op_mode_name(work->mode));
+    if (work->tier)
+        op_json_out_kv_text(&o, "tier", work->tier);
+    if (work->mode == OP_MODE_AUTO)
+        op_json_out_kv_int(&o, "realtime_below", work->realtime_below);
     op_json_out_end_object(&o);
 }
 
@@ -121,8 +128,12 @@ static enum op_rc prepare(struct op_work *work, const struct op_job_request *req
     if (!rc)
         rc = op_engine_lane(engine, provider, engine->options.emulator_url != NULL, need_key,
                             &work->lane, err);
+    if (!rc)
+        rc = op_mode_choose(work->lane, request, &work->mode, err);
     if (rc)
         return rc;
+    work->tier = request->tier ? op_mem_strdup(request->tier) : NULL;
+    work->realtime_below = request->realtime_below;
     OP_CLEANUP(op_mem_freep)
     char *work_dir =
         engine->spool ? op_spool_path(engine->spool, "work") : op_mem_strdup("/tmp");
@@ -137,7 +148,7 @@ static enum op_rc add_job(struct op_work *work, const struct op_job_request *req
     struct op_ledger *ledger = work->engine->ledger;
     struct op_buf options;
     op_buf_init(&options, 1024 * 1024);
-    write_options(work->engine, request, &options);
+    write_options(work, request, &options);
     job->options = op_buf_take(&options);
     op_buf_release(&options);
     job->pipeline = op_mem_strdup(work->def.name);
@@ -157,6 +168,23 @@ static enum op_rc add_job(struct op_work *work, const struct op_job_request *req
     return rc;
 }
 
+/* How a job asks is settled when it begins: what is sent cannot be asked in another way. */
+static enum op_rc note_mode(const struct op_job_request *request, const struct op_job *job,
+                            struct op_err *err)
+{
+    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
+    struct op_json root;
+    enum op_rc rc =
+        op_json_parse(parser, job->options, strlen(job->options), false, &root, err);
+    if (rc || !request->mode)
+        return rc;
+    struct op_str mode = op_json_str(op_json_get(root, "mode"));
+    if (!op_str_is(mode, request->mode))
+        op_log(OP_EVENT_MODE_KEPT, OP_F("job", job->id), OP_T("wanted", request->mode),
+               OP_S("goes_on_as", mode.len ? mode : OP_STR("batch")));
+    return OP_OK;
+}
+
 static enum op_rc resume(struct op_engine *engine, const struct op_job_request *request,
                          const struct op_job *fresh, int64_t id, struct op_err *err)
 {
@@ -170,6 +198,9 @@ static enum op_rc resume(struct op_engine *engine, const struct op_job_request *
                     "the pipeline was changed since this job began; the job goes on with "
                     "the definition it began with"));
     op_log(OP_EVENT_JOB_RESUMED, OP_F("job", id));
+    rc = note_mode(request, &job, err);
+    if (rc)
+        return rc;
     if (request->max_cost_microusd && request->max_cost_microusd != job.max_cost_microusd)
         return op_ledger_job_set(engine->ledger, id, request->max_cost_microusd, job.round,
                                  err);

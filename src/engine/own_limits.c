@@ -22,7 +22,7 @@ static int64_t own_max_tokens(struct op_json params)
 /* Lines that came ready and requests that are asked again with more room say themselves what they
  * may cost; a cap that went by the plan would not hold. */
 bool op_params_cost(struct op_packer *packer, int name, struct op_str params, int64_t tokens,
-                    char ret_model[OP_MODEL_MAX], int64_t *ret_microusd)
+                    bool batch_price, char ret_model[OP_MODEL_MAX], int64_t *ret_microusd)
 {
     struct op_work *work = packer->work;
     const struct op_plan_request *request = &work->plan->requests[name];
@@ -33,7 +33,7 @@ bool op_params_cost(struct op_packer *packer, int name, struct op_str params, in
         packer->parser = op_json_parser_new();
     if ((!request->def->raw && !packer->amended) ||
         op_json_parse(packer->parser, params.ptr, params.len, false, &root, &ignored))
-        return op_request_cost(work, name, tokens, true, ret_microusd, NULL);
+        return op_request_cost(work, name, tokens, batch_price, ret_microusd, NULL);
     struct op_str model = op_json_str(op_json_get(root, "model"));
     if (request->def->raw && model.len)
         snprintf(ret_model, OP_MODEL_MAX, OP_STR_FMT, OP_STR_ARG(model));
@@ -45,6 +45,6 @@ bool op_params_cost(struct op_packer *packer, int name, struct op_str params, in
     struct op_usage usage = {0};
     usage.tokens[OP_TOKEN_INPUT] = tokens;
     usage.tokens[OP_TOKEN_OUTPUT] = most > 0 ? most : request->max_tokens;
-    *ret_microusd = op_price_cost(price, true, &usage);
+    *ret_microusd = op_price_cost(price, batch_price, &usage);
     return true;
 }

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "core/reconcile.h"
+#include "engine/realtime.h"
 
 /* Batches of at least this many requests get a size of their own, so that one can be recognised
  * by its count where a provider has no tags (reference/reliability.md 3.5.2). */
@@ -117,6 +118,11 @@ static enum op_rc choose_size(struct op_packer *packer, struct op_err *err)
     struct op_work *work = packer->work;
     packer->max_requests = work->plan->batch_requests;
     packer->max_bytes = work->plan->batch_bytes;
+    if (op_work_is_realtime(work)) {
+        if (packer->max_requests > OP_REALTIME_LIST)
+            packer->max_requests = OP_REALTIME_LIST;
+        return OP_OK;
+    }
     enum op_rc rc = OP_OK;
     if (packer->model)
         rc = op_queue_batch_tokens(work, packer->model, &packer->max_tokens, err);
@@ -221,6 +227,15 @@ static void note_model(struct op_batch *batch, const char *model)
     }
 }
 
+/* As long as a job may still turn out to be tiny, the higher price is reserved. */
+static bool pays_batch_price(const struct op_packer *packer)
+{
+    const struct op_work *work = packer->work;
+    bool may_be_tiny = work->mode == OP_MODE_AUTO && work->job.state == OP_JOB_PLANNING &&
+                       packer->batches == 0 && packer->batch.count <= work->realtime_below;
+    return op_work_pays_batch_price(work) && !may_be_tiny;
+}
+
 enum op_rc op_packer_add(struct op_packer *packer, int64_t request_id, int name,
                          struct op_str params, int64_t tokens, struct op_payload_ref *ret,
                          struct op_err *err)
@@ -257,7 +272,7 @@ enum op_rc op_packer_add(struct op_packer *packer, int64_t request_id, int name,
     batch->tokens += tokens;
     int64_t cost = 0;
     char model[OP_MODEL_MAX];
-    if (op_params_cost(packer, name, params, tokens, model, &cost))
+    if (op_params_cost(packer, name, params, tokens, pays_batch_price(packer), model, &cost))
         batch->reserved_microusd += cost;
     note_model(batch, model);
     return OP_OK;

@@ -63,9 +63,9 @@ bool op_packer_takes(const struct op_packer *packer, int name, struct op_str mod
  * the price list does not know the model. *ret_price (may be NULL): the row used. */
 bool op_request_cost(struct op_work *work, int name, int64_t tokens, bool batch_price,
                      int64_t *ret_microusd, const struct op_price **ret_price);
-/* own_limits.c: the same through a batch, for params that may name their own model and limit. */
+/* own_limits.c: the same, for params that may name their own model and limit. */
 #define OP_MODEL_MAX 128 /* a longer name of a model is none */
 bool op_params_cost(struct op_packer *packer, int name, struct op_str params, int64_t tokens,
-                    char ret_model[OP_MODEL_MAX], int64_t *ret_microusd);
+                    bool batch_price, char ret_model[OP_MODEL_MAX], int64_t *ret_microusd);
 
 #endif

@@ -25,6 +25,9 @@ static enum op_rc look(void *arg, const struct op_batch *batch, struct op_err *e
 {
     (void)err;
     struct pick *pick = arg;
+    /* Nobody can be asked about it but the lane itself. */
+    if (batch->state == OP_BATCH_ACCEPTED && op_batch_is_realtime(batch))
+        return OP_OK;
     bool due = op_engine_is_due(pick->engine, batch->due_ms, pick->now_ms);
     if (due && !pick->id)
         pick->id = batch->id;

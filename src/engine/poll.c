@@ -166,7 +166,8 @@ static enum op_rc find_cancel(void *arg, const struct op_batch *batch, struct op
     (void)err;
     struct cancel_pick *pick = arg;
     /* One adopted without proof may be somebody else's: it is left to end by itself. */
-    if (batch->cancel_wanted && !batch->cancel_sent && !batch->provisional && !pick->id)
+    if (batch->cancel_wanted && !batch->cancel_sent && !batch->provisional && !pick->id &&
+        !op_batch_is_realtime(batch))
         pick->id = batch->id;
     return OP_OK;
 }

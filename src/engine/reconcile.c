@@ -132,7 +132,7 @@ static bool names_an_owner(struct op_work *work, struct op_str line)
     op_buf_init(&scratch, SAMPLE_MAX);
     bool named = line.len > 0 &&
                  !op_json_parse(parser, line.ptr, line.len, true, &root, &err) &&
-                 !work->lane->provider->decode_result(root, &scratch, &result, &err) &&
+                 !op_result_read(work->lane->provider, root, &scratch, &result, &err) &&
                  result.custom_id.len > 0;
     op_buf_release(&scratch);
     return named;

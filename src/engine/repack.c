@@ -125,7 +125,7 @@ static enum op_rc last_answer(struct repack *r, int64_t request_id, struct op_st
     if (!rc)
         rc = op_json_parse(r->line_parser, r->line.ptr, r->line.len, true, &root, err);
     if (!rc)
-        rc = r->work->lane->provider->decode_result(root, &r->scratch, &result, err);
+        rc = op_result_read(r->work->lane->provider, root, &r->scratch, &result, err);
     if (!rc && result.text.ptr && result.text.len < REASK_TEXT_MAX)
         *ret = result.text;
     return rc;

@@ -26,22 +26,25 @@ struct sending {
     struct op_batch *batch;
 };
 
-static enum op_rc write_manifest(struct sending *s, bool withdrawn, struct op_err *err)
+enum op_rc op_batch_announce(struct op_work *work, const struct op_batch *batch, bool withdrawn,
+                             struct op_err *err)
 {
-    struct op_engine *engine = s->work->engine;
+    struct op_engine *engine = work->engine;
     struct op_buf line;
     op_buf_init(&line, 4096);
     struct op_json_out o;
     op_json_out_init(&o, &line, 0);
     op_json_out_object(&o);
     op_json_out_kv_text(&o, "ledger", op_ledger_uuid(engine->ledger));
-    op_json_out_kv_int(&o, "batch", s->batch->id);
-    op_json_out_kv_text(&o, "nonce", s->batch->nonce);
-    op_json_out_kv_text(&o, "sha256", s->batch->sha256);
-    op_json_out_kv_int(&o, "count", s->batch->count);
-    op_json_out_kv_text(&o, "provider", s->work->lane->provider->name);
+    op_json_out_kv_int(&o, "batch", batch->id);
+    op_json_out_kv_text(&o, "nonce", batch->nonce);
+    op_json_out_kv_text(&o, "sha256", batch->sha256);
+    op_json_out_kv_int(&o, "count", batch->count);
+    op_json_out_kv_text(&o, "provider", work->lane->provider->name);
     if (withdrawn)
         op_json_out_kv_bool(&o, "withdrawn", true);
+    if (op_batch_is_realtime(batch))
+        op_json_out_kv_bool(&o, "realtime", true);
     op_json_out_end_object(&o);
     enum op_rc rc = op_manifest_add(engine->spool, line.ptr, err);
     op_buf_release(&line);
@@ -87,7 +90,7 @@ static enum op_rc gate(void *arg, struct op_err *err)
     struct sending *s = arg;
     struct op_engine *engine = s->work->engine;
     OP_FAULT(engine, "send.gate.before");
-    enum op_rc rc = write_manifest(s, false, err);
+    enum op_rc rc = op_batch_announce(s->work, s->batch, false, err);
     if (rc)
         return rc;
     rc = pass_door(s, err);
@@ -95,7 +98,7 @@ static enum op_rc gate(void *arg, struct op_err *err)
     /* Announced, and provably not sent. If this cannot be written either, the next start takes the
      * announcement at its word and looks for the batch in the account before it sends it. */
     struct op_err ignored = OP_ERR_INIT;
-    if (rc && write_manifest(s, true, &ignored))
+    if (rc && op_batch_announce(s->work, s->batch, true, &ignored))
         op_log(OP_EVENT_NOTE, OP_F("batch", s->batch->id), OP_T("problem", ignored.msg));
     return rc;
 }
@@ -202,6 +205,10 @@ enum op_rc op_batch_refused(struct op_work *work, struct op_batch *batch,
         return rc ? rc : op_work_move_unpack(work, batch, to, why->msg, false, err);
     }
     op_log(OP_EVENT_BATCH_REJECTED, OP_F("batch", batch->id), OP_T("why", why->msg));
+    bool fell_back = false;
+    enum op_rc rc = op_work_fall_back(work, why, &fell_back, err);
+    if (rc || fell_back)
+        return rc ? rc : op_work_move_unpack(work, batch, to, work->no_batches, false, err);
     if (why->disp == OP_DISP_PAUSE || why->disp == OP_DISP_RETRY_AFTER ||
         why->disp == OP_DISP_RETRY) {
         op_lane_pause(work->engine, work->lane, why);
@@ -392,9 +399,8 @@ static enum op_rc over_cap(struct op_work *work, const struct op_batch *batch, b
     return capped(work, reason, err);
 }
 
-/* What must hold before a byte is sent. *ret_go false: not now. */
-static enum op_rc may_send(struct op_work *work, struct op_batch *batch, bool *ret_go,
-                           struct op_err *err)
+enum op_rc op_batch_may_send(struct op_work *work, struct op_batch *batch, bool *ret_go,
+                             struct op_err *err)
 {
     struct op_engine *engine = work->engine;
     bool paused = false, capped = false;
@@ -405,7 +411,8 @@ static enum op_rc may_send(struct op_work *work, struct op_batch *batch, bool *r
                        OP_STR_ARG(why));
     struct lane_use use;
     enum op_rc rc = lane_use(work, &use, err);
-    if (!rc && use.in_doubt && work->lane->provider->lane_is_serial) {
+    bool is_serial = work->lane->provider->lane_is_serial && !op_work_is_realtime(work);
+    if (!rc && use.in_doubt && is_serial) {
         /* Whoever's create it is: this job cannot go on before it is cleared up. */
         if (use.in_doubt != work->job.id)
             work->waits_for_job = use.in_doubt;
@@ -480,6 +487,10 @@ static enum op_rc send_or_upload(struct op_work *work, struct op_batch *batch,
         return adopted ? OP_OK : send_batch(work, batch, err);
     if (rc == OP_STOPPED)
         return op_fail(err, OP_STOPPED, "%s", why.msg);
+    bool fell_back = false;
+    rc = op_work_fall_back(work, &why, &fell_back, err);
+    if (rc || fell_back)
+        return rc;
     /* No list, no send: without a baseline a doubtful create could not be told apart. */
     if (why.disp == OP_DISP_PAUSE)
         op_lane_pause(work->engine, work->lane, &why);
@@ -503,8 +514,10 @@ enum op_rc op_step_send(struct op_work *work, bool *ret_worked, struct op_err *e
         return op_work_cancel_batch(work, &batch, OP_BATCH_DROPPED,
                                     "canceled before it was sent", err);
     }
+    if (op_work_is_realtime(work))
+        return OP_OK; /* realtime.c takes it */
     bool go = false;
-    rc = may_send(work, &batch, &go, err);
+    rc = op_batch_may_send(work, &batch, &go, err);
     if (!rc && !go)
         return OP_OK;
     if (!rc)

@@ -11,8 +11,9 @@
 
 /* What a job needs to know again after a restart, beyond its definition and params. */
 struct job_options {
-    char *provider, *model, *cwd;
-    int64_t limit;
+    char *provider, *model, *cwd, *tier;
+    enum op_mode mode;
+    int64_t limit, realtime_below;
     bool no_cache, fresh, emulate;
 };
 
@@ -21,6 +22,7 @@ static void job_options_release(struct job_options *o)
     op_mem_free(o->provider);
     op_mem_free(o->model);
     op_mem_free(o->cwd);
+    op_mem_free(o->tier);
 }
 
 static char *dup_text(struct op_json object, const char *name)
@@ -40,6 +42,9 @@ static enum op_rc job_options_read(const char *json, struct job_options *ret,
     ret->provider = dup_text(root, "provider");
     ret->model = dup_text(root, "model");
     ret->cwd = dup_text(root, "cwd");
+    ret->tier = dup_text(root, "tier");
+    ret->mode = op_mode_parse(op_json_str(op_json_get(root, "mode")));
+    ret->realtime_below = op_json_int(op_json_get(root, "realtime_below"), 0);
     ret->limit = op_json_int(op_json_get(root, "limit"), 0);
     ret->no_cache = op_json_bool(op_json_get(root, "no_cache"), false);
     ret->fresh = op_json_bool(op_json_get(root, "fresh"), false);
@@ -104,6 +109,9 @@ static enum op_rc load(struct op_work *work, int64_t id, struct op_err *err)
         rc = job_options_read(work->job.options, &options, err);
     if (!rc) {
         work->fresh = options.fresh;
+        work->mode = options.mode;
+        work->tier = OP_TAKE(options.tier);
+        work->realtime_below = options.realtime_below;
         rc = compile(work, &options, err);
     }
     job_options_release(&options);
@@ -152,6 +160,8 @@ void op_work_free(struct op_work *work)
     op_job_release(&work->job);
     op_mem_free(work->inputs_db);
     op_mem_free(work->costs);
+    op_mem_free(work->tier);
+    op_mem_free(work->no_batches);
     op_mem_free(work);
 }
 

@@ -13,12 +13,18 @@
 #include "pipeline/bundle.h"
 #include "pipeline/select.h"
 #include "pipeline/sqlenv.h"
+#include "provider/own_line.h"
 
 /* The price row that holds for prompts of at least `from` tokens, up to the row's own limit. */
 struct op_cost_row {
     const struct op_price *price;
     int64_t from;
 };
+
+/* How requests are asked: what --mode said. */
+enum op_mode { OP_MODE_UNSAID, OP_MODE_BATCH, OP_MODE_REALTIME, OP_MODE_AUTO };
+
+struct op_realtime;
 
 struct op_work {
     struct op_engine *engine;
@@ -38,6 +44,11 @@ struct op_work {
     int64_t
         waits_for_job; /* another job holds the identical request this one waits for; 0 none */
     struct op_cost_row *costs; /* per request of the definition: what was looked up last */
+    enum op_mode mode;
+    char *tier; /* of the realtime lane; NULL none */
+    int64_t realtime_below;
+    char *no_batches; /* why batches are not to be had after all; NULL: they are */
+    bool is_resumed;  /* realtime batches of an earlier process have been looked for */
     struct op_work *next;
 };
 
@@ -53,8 +64,9 @@ struct op_engine {
     struct op_lane **lanes;
     size_t lane_count;
     struct op_work *works;
-    int64_t due_ms;        /* earliest due time met during this step */
-    int64_t last_turn;     /* the job that stepped last, where jobs take turns */
+    int64_t due_ms;               /* earliest due time met during this step */
+    int64_t last_turn;            /* the job that stepped last, where jobs take turns */
+    struct op_realtime *realtime; /* NULL until it is needed */
     int64_t fetched_batch; /* its result files were written by this process, last; 0 none */
 };
 
@@ -252,6 +264,37 @@ OP_MUST_CHECK enum op_rc op_queue_calibrate(struct op_work *work, const struct o
 /* The job's reason is to say what it waits for; NULL: for nothing any more. */
 OP_MUST_CHECK enum op_rc op_work_waits(struct op_work *work, const char *why,
                                        struct op_err *err);
+/* send.c: what must hold before a byte of the batch is sent. *ret_go false: not now. A stub that
+ * has to go first takes the batch's place. */
+OP_MUST_CHECK enum op_rc op_batch_may_send(struct op_work *work, struct op_batch *batch,
+                                           bool *ret_go, struct op_err *err);
+/* The manifest's line about a batch, before its door opens, or when it did not after all. */
+OP_MUST_CHECK enum op_rc op_batch_announce(struct op_work *work, const struct op_batch *batch,
+                                           bool withdrawn, struct op_err *err);
+
+/* mode.c: how the requests of a job are asked, and what a batch of it costs. */
+const char *op_mode_name(enum op_mode mode);
+enum op_mode op_mode_parse(struct op_str name); /* UNSAID for anything else */
+OP_MUST_CHECK enum op_rc op_mode_choose(const struct op_lane *lane,
+                                        const struct op_job_request *request, enum op_mode *ret,
+                                        struct op_err *err);
+bool op_work_is_realtime(const struct op_work *work);
+bool op_work_is_sequential(const struct op_work *work);
+bool op_work_pays_batch_price(const struct op_work *work);
+bool op_batch_is_realtime(const struct op_batch *batch); /* it is asked, or was, one by one */
+bool op_batch_pays_batch_price(const struct op_batch *batch);
+void op_batch_mark_realtime(struct op_batch *batch, const char *tier);
+/* The batch endpoint answered why: when it is a 404, the list of batches answers 404 too and the
+ * mode allows it, the job goes on in the realtime lane, and *ret is true. */
+OP_MUST_CHECK enum op_rc op_work_fall_back(struct op_work *work, const struct op_err *why,
+                                           bool *ret, struct op_err *err);
+/* realtime_list.c: the result file of an ended realtime batch: its log's lines, and for members
+ * without one that their outcome is unknown. */
+OP_MUST_CHECK enum op_rc op_realtime_results(struct op_work *work, const struct op_batch *batch,
+                                             int64_t part, struct op_result_file *ret,
+                                             struct op_err *err);
+/* The batch's log is not needed any more: everything in it is applied. */
+void op_realtime_forget(struct op_engine *engine, const struct op_batch *batch);
 
 /* The steps. Each does at most one thing and says so in *ret_worked. */
 typedef enum op_rc (*op_step_fn)(struct op_work *work, bool *ret_worked, struct op_err *err);
@@ -273,6 +316,8 @@ OP_MUST_CHECK enum op_rc op_step_reuse(struct op_work *work, bool *ret_worked,
                                        struct op_err *err);
 OP_MUST_CHECK enum op_rc op_step_deliver(struct op_work *work, bool *ret_worked,
                                          struct op_err *err);
+OP_MUST_CHECK enum op_rc op_step_realtime(struct op_work *work, bool *ret_worked,
+                                          struct op_err *err);
 OP_MUST_CHECK enum op_rc op_step_finish(struct op_work *work, bool *ret_worked,
                                         struct op_err *err);
 /* All of the outbox, now: before a new round reads what was written, and at the end. */

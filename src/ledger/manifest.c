@@ -176,8 +176,12 @@ static enum op_rc walk_line(void *arg, struct op_json root, struct op_err *err)
     if (batch <= 0 || !op_str_is(op_json_str(op_json_get(root, "ledger")), w->uuid))
         return OP_OK;
     copy_text(op_json_str(op_json_get(root, "nonce")), nonce, sizeof(nonce));
-    bool withdrawn = op_json_bool(op_json_get(root, "withdrawn"), false);
-    return w->fn(w->arg, batch, nonce, withdrawn, err);
+    enum op_manifest_word word = OP_MANIFEST_ANNOUNCED;
+    if (op_json_bool(op_json_get(root, "withdrawn"), false))
+        word = OP_MANIFEST_WITHDRAWN;
+    else if (op_json_bool(op_json_get(root, "realtime"), false))
+        word = OP_MANIFEST_REALTIME;
+    return w->fn(w->arg, batch, nonce, word, err);
 }
 
 enum op_rc op_manifest_walk(struct op_env *env, const char *dir, const char *uuid,

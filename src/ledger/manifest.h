@@ -29,8 +29,9 @@ struct op_witness {
 
 /* Every batch of this ledger that the manifest announces and does not take back, in its order;
  * one may come more than once. A missing file is an empty one. */
+enum op_manifest_word { OP_MANIFEST_ANNOUNCED, OP_MANIFEST_REALTIME, OP_MANIFEST_WITHDRAWN };
 typedef enum op_rc (*op_manifest_fn)(void *arg, int64_t batch_id, const char *nonce,
-                                     bool withdrawn, struct op_err *err);
+                                     enum op_manifest_word word, struct op_err *err);
 OP_MUST_CHECK enum op_rc op_manifest_walk(struct op_env *env, const char *dir, const char *uuid,
                                           op_manifest_fn fn, void *arg, struct op_err *err);
 

@@ -17,8 +17,8 @@
 #define TEMP_PREFIX ".new-"
 #define SHA_SHORT   12
 
-static const char *const folders[] = {"payload", "result",     "outbox",
-                                      "input",   "quarantine", "work"};
+static const char *const folders[] = {"payload",    "result", "outbox",  "input",
+                                      "quarantine", "work",   "realtime"};
 
 /* --- opening -------------------------------------------------------------------------------- */
 

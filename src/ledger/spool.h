@@ -13,6 +13,7 @@
  *                (beside it <batch>-<part>-document-<sha12>.json, a reply its lines were made from)
  *                STATE/spool/outbox/<job>-<output>.rows         STATE/spool/input/<job>-<round>.db
  *                STATE/spool/quarantine/                        STATE/spool/manifest.jsonl
+ *                STATE/spool/realtime/<batch>-<nonce>.log (asklog.h)
  * Ownership: relative names are op_mem strings of the caller.
  * Errors:    disk full is OP_IO with OP_DISP_RETRY and says how much is needed and where.
  * Threads:   one thread at a time.
@@ -82,7 +83,8 @@ void op_append_close(struct op_append *file);
 
 /* The manifest: one JSON line per batch about to be sent, fsynced before SENDING:
  *     {"ledger":"<uuid>","batch":7,"nonce":"...","sha256":"...","count":1000,"provider":"..."}
- * and one with "withdrawn":true when the door did not open after all.
+ * and one with "withdrawn":true when the door did not open after all; "realtime":true when its requests
+ * are asked one by one, and its log says which of them were.
  * The highest batch in it is the witness against a ledger restored from an old backup:
  * op_ledger_open reads ledger, batch and nonce back. */
 OP_MUST_CHECK enum op_rc op_manifest_add(struct op_spool *spool, const char *json_line,

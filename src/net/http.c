@@ -159,6 +159,15 @@ static enum op_rc check_body(const struct op_http_request *request, struct op_er
     return OP_OK;
 }
 
+enum op_rc op_http_check(const struct op_http_request *request, struct op_err *err)
+{
+    if (!request->method || !is_method(request->method))
+        return op_fail(err, OP_INVAL, "HTTP method '%s' is not supported",
+                       request->method ? request->method : "");
+    enum op_rc rc = check_headers(request, err);
+    return rc ? rc : check_body(request, err);
+}
+
 enum op_rc op_http_perform(struct op_http *http, const struct op_http_request *request,
                            struct op_http_reply *reply, struct op_err *err)
 {
@@ -168,12 +177,7 @@ enum op_rc op_http_perform(struct op_http *http, const struct op_http_request *r
     reply->content_length = -1;
     op_buf_clear(&reply->body);
     op_buf_clear(&reply->headers);
-    if (!request->method || !is_method(request->method))
-        return op_fail(err, OP_INVAL, "HTTP method '%s' is not supported",
-                       request->method ? request->method : "");
-    enum op_rc rc = check_headers(request, err);
-    if (!rc)
-        rc = check_body(request, err);
+    enum op_rc rc = op_http_check(request, err);
     return rc ? rc : http->ops->perform(http, request, reply, err);
 }
 

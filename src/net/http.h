@@ -97,6 +97,9 @@ OP_MUST_CHECK enum op_rc op_http_curl_open(struct op_env *env, bool (*stop)(void
 OP_MUST_CHECK enum op_rc op_http_perform(struct op_http *http,
                                          const struct op_http_request *request,
                                          struct op_http_reply *reply, struct op_err *err);
+/* Whether a request may be performed at all: its method, headers and body. */
+OP_MUST_CHECK enum op_rc op_http_check(const struct op_http_request *request,
+                                       struct op_err *err);
 void op_http_close(struct op_http *http);
 void op_http_closep(struct op_http **http);
 

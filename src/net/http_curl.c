@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -11,8 +8,8 @@
 
 #include "base/mem.h"
 #include "net/address.h"
+#include "net/curl_common.h"
 #include "net/http.h"
-#include "net/libcurl.h"
 
 #define CONNECT_MS  (10 * 1000L)
 #define EXCHANGE_MS (15 * 60 * 1000LL)
@@ -22,8 +19,7 @@
 #define SILENCE_GATED_S 300L
 #define BUFFER_BYTES    (512 * 1024L)
 /* How late a wish to stop may be noticed. */
-#define TICK_MS     100
-#define CURL_OLDEST 0x075800 /* 7.88.0 */
+#define TICK_MS 100
 
 struct op_http_curl {
     struct op_http base;
@@ -59,10 +55,9 @@ struct exchange {
     int64_t body_len;
     int64_t offset; /* bytes of the body handed to libcurl */
     enum gate gate;
-    bool looked;     /* one look for an early answer was taken at the gate */
-    bool begun;      /* PREREQ passed: the request is on the wire */
-    int status;      /* of the header block being received, also 1xx */
-    bool headers_in; /* those of the final reply are complete */
+    bool looked; /* one look for an early answer was taken at the gate */
+    bool begun;  /* PREREQ passed: the request is on the wire */
+    struct op_curl_head head;
 };
 
 /* ---- callbacks ---- */
@@ -71,12 +66,7 @@ static curl_socket_t on_socket(void *arg, curlsocktype purpose, struct curl_sock
 {
     struct exchange *ex = arg;
     (void)purpose;
-    const char *why = op_address_refusal(&address->addr, address->addrlen, ex->peer);
-    if (why) {
-        ex->refusal = why;
-        return CURL_SOCKET_BAD;
-    }
-    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    return op_curl_socket(address, ex->peer, &ex->refusal);
 }
 
 /* Runs when a connection stands and the request is about to be written to it. libcurl repeats a
@@ -148,51 +138,22 @@ static int on_seek(void *arg, curl_off_t offset, int origin)
     return CURL_SEEKFUNC_OK;
 }
 
-static int status_of(struct op_str line)
-{
-    int64_t status;
-    op_str_cut(&line, ' ');
-    if (!line.ptr || line.len < 3 || !op_str_int64((struct op_str){line.ptr, 3}, &status))
-        return 0;
-    return (int)status;
-}
-
 static size_t on_header(char *ptr, size_t size, size_t count, void *arg)
 {
     struct exchange *ex = arg;
-    struct op_http_reply *reply = ex->reply;
     struct op_str line = {ptr, size * count};
-    if (ex->headers_in)
-        return line.len; /* a trailer: nothing we use comes in one */
-    if (op_str_starts(line, "HTTP/")) {
-        ex->status = status_of(line);
-        reply->status = ex->status >= 200 ? ex->status : 0;
-        op_buf_clear(&reply->headers);
+    if (op_curl_head_line(&ex->head, ex->reply, line))
         return line.len;
-    }
-    if (ex->status < 200)
-        return line.len; /* headers of an interim reply */
-    if (op_str_trim(line).len == 0) {
-        int64_t told;
-        ex->headers_in = true;
-        if (op_str_int64(op_http_header_get(reply, "Content-Length"), &told) && told >= 0)
-            reply->content_length = told;
-        return line.len;
-    }
-    op_buf_add_str(&reply->headers, line);
-    if (reply->headers.failed) {
-        ex->rc = op_fail(ex->err, OP_REMOTE, "%s answered with more than %zu bytes of headers",
-                         ex->shown, reply->headers.max);
-        return 0;
-    }
-    return line.len;
+    ex->rc = op_fail(ex->err, OP_REMOTE, "%s answered with more than %zu bytes of headers",
+                     ex->shown, ex->reply->headers.max);
+    return 0;
 }
 
 static size_t on_body(char *ptr, size_t size, size_t count, void *arg)
 {
     struct exchange *ex = arg;
     size_t len = size * count;
-    if (ex->request->sink && (ex->status == 200 || ex->status == 206)) {
+    if (ex->request->sink && (ex->head.status == 200 || ex->head.status == 206)) {
         ex->rc = ex->request->sink(ex->request->sink_arg, ptr, len, ex->err);
         if (ex->rc)
             op_err_set(ex->err, ex->rc, "what %s sent could not be stored", ex->shown);
@@ -203,7 +164,7 @@ static size_t on_body(char *ptr, size_t size, size_t count, void *arg)
         ex->rc =
             op_fail_as(ex->err, OP_REMOTE, OP_DISP_RETRY,
                        "%s answered %d with more than %zu bytes where a short reply belongs",
-                       ex->shown, ex->status, ex->reply->body.max);
+                       ex->shown, ex->head.status, ex->reply->body.max);
         ex->err->native = CURLE_FILESIZE_EXCEEDED;
         return 0;
     }
@@ -211,83 +172,6 @@ static size_t on_body(char *ptr, size_t size, size_t count, void *arg)
 }
 
 /* ---- setting up ---- */
-
-/* The URL for messages: without its query and without a user name and password, which are nobody's
- * business. */
-static void show_url(struct exchange *ex, const char *url)
-{
-    const char *host = strstr(url, "://");
-    host = host ? host + 3 : url;
-    size_t authority = strcspn(host, "/?#");
-    const char *at = memrchr(host, '@', authority);
-    const char *from = at ? at + 1 : host;
-    snprintf(ex->shown, sizeof(ex->shown), "%.*s%.*s", (int)(host - url), url,
-             (int)strcspn(from, "?#"), from);
-}
-
-/* Where a URL leads, and whether it may be asked at all: https, or http to this machine. */
-static enum op_rc check_url(struct exchange *ex, const char *url)
-{
-    CURLU *parts = curl_url();
-    char *scheme = NULL;
-    char *host = NULL;
-    if (!parts || curl_url_set(parts, CURLUPART_URL, url, CURLU_DISALLOW_USER) ||
-        curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) ||
-        curl_url_get(parts, CURLUPART_HOST, &host, 0)) {
-        ex->rc = op_fail(ex->err, OP_INVAL,
-                         "'%s' is not a URL that can be asked: it must be https://host/path "
-                         "without a user name",
-                         ex->shown);
-    } else {
-        bool loopback = op_host_is_loopback(op_str_from(host));
-        if (loopback)
-            ex->peer = OP_PEER_LOOPBACK;
-        else
-            ex->peer = ex->http->proxy ? OP_PEER_PROXY : OP_PEER_REMOTE;
-        if (strcmp(scheme, "https") != 0 && !(loopback && strcmp(scheme, "http") == 0))
-            ex->rc = op_fail(ex->err, OP_INVAL,
-                             "'%s' is refused: only https:// is spoken, and http:// to this "
-                             "machine; change the base URL",
-                             ex->shown);
-    }
-    curl_free(scheme);
-    curl_free(host);
-    curl_url_cleanup(parts);
-    return ex->rc;
-}
-
-static void add_header(struct exchange *ex, const char *line)
-{
-    struct curl_slist *more = curl_slist_append(ex->headers, line);
-    if (!more)
-        abort(); /* out of memory, as in base/mem.h: the program is crash-only */
-    ex->headers = more;
-}
-
-static void add_headers(struct exchange *ex)
-{
-    const struct op_http_request *request = ex->request;
-    bool typed = false;
-    bool named = false;
-    for (size_t i = 0; i < request->header_count; i++) {
-        const struct op_http_header *h = &request->headers[i];
-        /* "Name:" would remove a header, "Name;" sends an empty one. */
-        OP_CLEANUP(op_mem_freep)
-        char *line = *h->value ? op_mem_printf("%s: %s", h->name, h->value)
-                               : op_mem_printf("%s;", h->name);
-        add_header(ex, line);
-        typed |= strcasecmp(h->name, "Content-Type") == 0;
-        named |= strcasecmp(h->name, "User-Agent") == 0;
-    }
-    /* With Expect the body would wait for the server's word, and a 417 makes libcurl send the
-     * request once more. */
-    add_header(ex, "Expect:");
-    add_header(ex, "Accept-Encoding: identity");
-    if (!typed)
-        add_header(ex, "Content-Type:"); /* not the form type libcurl would claim */
-    if (!named)
-        add_header(ex, "User-Agent: offpeak/" OP_VERSION);
-}
 
 /* An option that is not accepted must not be missed silently: each one guards something. */
 #define SET(option, value)                                \
@@ -488,41 +372,16 @@ static enum op_rc finish(struct exchange *ex, CURLMcode multi_code)
         return OP_REMOTE;
     }
     CURLcode code = result_of(ex);
-    if (code == CURLE_OK && !ex->headers_in)
+    if (code == CURLE_OK && !ex->head.is_done)
         code = CURLE_GOT_NOTHING;
     else if (code == CURLE_OK && is_premature(ex))
         code = CURLE_WEIRD_SERVER_REPLY;
     return code == CURLE_OK ? OP_OK : remote_failure(ex, code);
 }
 
-/* OpenSSL writes with write(2), so that a peer that went away raises SIGPIPE; libcurl leaves
- * signals alone (NOSIGNAL). The thread holds the signal back and drops it. */
-static void block_sigpipe(sigset_t *saved, bool *ret_was_pending)
-{
-    sigset_t pipe_only;
-    sigset_t pending;
-    sigemptyset(&pipe_only);
-    sigaddset(&pipe_only, SIGPIPE);
-    sigpending(&pending);
-    *ret_was_pending = sigismember(&pending, SIGPIPE) == 1;
-    pthread_sigmask(SIG_BLOCK, &pipe_only, saved);
-}
-
-static void restore_sigpipe(const sigset_t *saved, bool was_pending)
-{
-    sigset_t pipe_only;
-    const struct timespec now = {0};
-    sigemptyset(&pipe_only);
-    sigaddset(&pipe_only, SIGPIPE);
-    while (!was_pending && sigtimedwait(&pipe_only, NULL, &now) < 0 && errno == EINTR)
-        continue;
-    pthread_sigmask(SIG_SETMASK, saved, NULL);
-}
-
 static enum op_rc run(struct exchange *ex)
 {
-    sigset_t saved;
-    bool was_pending;
+    struct op_curl_pipe pipe;
     CURLcode code = set_transport(ex, ex->easy);
     if (code == CURLE_OK)
         code = set_request(ex, ex->easy);
@@ -530,14 +389,14 @@ static enum op_rc run(struct exchange *ex)
         return op_fail(ex->err, OP_INVAL, "libcurl %s refuses an option that is needed: %s",
                        curl_version_info(CURLVERSION_NOW)->version, curl_easy_strerror(code));
 
-    block_sigpipe(&saved, &was_pending);
+    op_curl_hold_pipe(&pipe);
     CURLMcode multi_code = curl_multi_add_handle(ex->http->multi, ex->easy);
     if (!multi_code)
         multi_code = drive(ex);
     enum op_rc rc = finish(ex, multi_code);
     /* Removing an unfinished transfer closes its connection: a byte held back is never sent. */
     curl_multi_remove_handle(ex->http->multi, ex->easy);
-    restore_sigpipe(&saved, was_pending);
+    op_curl_release_pipe(&pipe);
     return rc;
 }
 
@@ -549,15 +408,16 @@ static enum op_rc curl_perform(struct op_http *base, const struct op_http_reques
     ex.body_len = request->body_fn ? request->body_len : (int64_t)request->body.len;
     ex.gate = request->gate ? GATE_AHEAD : GATE_NONE;
     const char *url = request->url ? request->url : "";
-    show_url(&ex, url);
-    if (check_url(&ex, url))
-        return ex.rc;
+    op_curl_show_url(url, ex.shown);
+    enum op_rc rc = op_curl_peer(url, http->proxy != NULL, ex.shown, &ex.peer, err);
+    if (rc)
+        return rc;
 
     ex.easy = request->gate ? curl_easy_init() : http->plain;
     if (!ex.easy)
         abort(); /* out of memory */
-    add_headers(&ex);
-    enum op_rc rc = run(&ex);
+    ex.headers = op_curl_headers(request);
+    rc = run(&ex);
     if (request->gate)
         curl_easy_cleanup(ex.easy);
     else
@@ -608,22 +468,14 @@ enum op_rc op_http_curl_open(struct op_env *env, bool (*stop)(void *), void *sto
         rc = read_ca_file(&ca_file, err);
     if (rc)
         return rc;
-    CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
-    if (code != CURLE_OK)
-        return op_fail(err, OP_IO, "libcurl cannot be started: %s", curl_easy_strerror(code));
-    const curl_version_info_data *version = curl_version_info(CURLVERSION_NOW);
-    if (version->version_num < CURL_OLDEST || !(version->features & CURL_VERSION_SSL)) {
-        curl_global_cleanup();
-        return op_fail(err, OP_INVAL,
-                       "libcurl %s cannot be used: 7.88 or newer with TLS is needed",
-                       version->version);
-    }
+    rc = op_curl_start(err);
+    if (rc)
+        return rc;
     struct op_http_curl *http = op_mem_alloc(sizeof(*http));
     http->base.ops = &curl_ops;
     http->stop = stop;
     http->stop_arg = stop_arg;
-    const char *proxy = secure_getenv("OFFPEAK_PROXY");
-    http->proxy = proxy && *proxy ? op_mem_strdup(proxy) : NULL;
+    http->proxy = op_curl_proxy();
     http->ca_file = OP_TAKE(ca_file);
     http->multi = curl_multi_init();
     http->plain = curl_easy_init();

@@ -34,6 +34,7 @@
     X(multi_perform) \
     X(multi_poll) \
     X(multi_remove_handle) \
+    X(multi_setopt) \
     X(multi_strerror) \
     X(multi_wakeup) \
     X(slist_append) \
@@ -45,8 +46,9 @@
     X(version_info)
 /* clang-format on */
 
-/* curl.h wraps these two in checks of their argument's type. */
+/* curl.h wraps these in checks of their argument's type. */
 #undef curl_easy_setopt
+#undef curl_multi_setopt
 #undef curl_easy_getinfo
 
 #define OP_LIBCURL_POINTER(name) __typeof__(curl_##name) *name##_;
@@ -77,6 +79,7 @@ OP_MUST_CHECK enum op_rc op_libcurl_load(struct op_err *err);
 #define curl_multi_perform op_libcurl.multi_perform_
 #define curl_multi_poll op_libcurl.multi_poll_
 #define curl_multi_remove_handle op_libcurl.multi_remove_handle_
+#define curl_multi_setopt op_libcurl.multi_setopt_
 #define curl_multi_strerror op_libcurl.multi_strerror_
 #define curl_multi_wakeup op_libcurl.multi_wakeup_
 #define curl_slist_append op_libcurl.slist_append_
