@@ -193,10 +193,10 @@ const struct op_command op_cmd_export = {
     .usage = (const char *const[]){"export JOB [--output FILE]",
                                    "export JOB --results [--output FILE]", NULL},
     .details =
-        "A line a request: what the provider's batch API takes, with the record's key as custom_id. "
-        "Keys that are no legal custom_id get one, and FILE.map.jsonl says which is which (`import "
-        "--map` reads it). `offpeak run FILE` asks the same, byte for byte, and so reuses every "
-        "answer there is.",
+        "A line a request: what the provider's batch API takes, with the record's key as "
+        "custom_id. Keys that are no legal custom_id get one, and FILE.map.jsonl says which is "
+        "which (`import --map` reads it). `offpeak run FILE` asks the same, byte for byte, and so "
+        "reuses every answer there is.",
     .options = options,
     .max_words = 1,
     .run = run_export,

@@ -166,7 +166,8 @@ static enum op_rc ask(struct importing *in, const char *id, struct op_remote_bat
     return rc;
 }
 
-/* Asks until the batch has ended; *ret_ended false: not now, and nothing more is to be waited for. */
+/* Asks until the batch has ended; *ret_ended false: not now, and nothing more is to be waited
+ * for. */
 static enum op_rc wait_end(struct importing *in, const char *id, struct op_remote_batch *remote,
                            bool *ret_ended, struct op_err *err)
 {

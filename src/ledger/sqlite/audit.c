@@ -83,7 +83,8 @@ static const char *const checks[] = {
     " WHERE" TOKENS " <> (SELECT " TOKEN_SUMS RESULTS_OF_B ")",
     "SELECT printf('batch %d: %d results and %d micro-dollars are summed up by what became of them,"
     " its results are %d and %d', id, c, n, ok + failed + absent, spent_microusd)"
-    " FROM (SELECT b.*, (SELECT coalesce(sum(s.count), 0) FROM spend s WHERE s.batch_id = b.id) AS c,"
+    " FROM (SELECT b.*, (SELECT coalesce(sum(s.count), 0) FROM spend s"
+    " WHERE s.batch_id = b.id) AS c,"
     " (SELECT coalesce(sum(s.microusd), 0) FROM spend s WHERE s.batch_id = b.id) AS n FROM batch b)"
     " WHERE c <> ok + failed + absent OR n <> spent_microusd",
     /* R5: as many requests as were frozen, each a member still or with a result. */

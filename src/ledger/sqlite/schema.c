@@ -210,19 +210,17 @@ static const char version_2[] =
 
 /* What was bought, by batch, model and what became of it: a few rows a batch where `result` has one
  * a request. What older versions have bought is summed up from their results. */
-#define SPEND_KEY "x.batch_id, b.model, x.class, x.valid, r.batch_id <> x.batch_id"
-#define SUM(name) "sum(x." #name ")"
 static const char version_3[] =
     "CREATE TABLE spend("
     " batch_id INTEGER NOT NULL, model TEXT NOT NULL, class INTEGER NOT NULL,"
     " valid INTEGER NOT NULL, again INTEGER NOT NULL, count INTEGER NOT NULL,"
     " microusd INTEGER NOT NULL," TOKENS ", PRIMARY KEY(batch_id, model, class, valid, again))"
     " STRICT, WITHOUT ROWID;"
-    "INSERT INTO spend SELECT " SPEND_KEY
-    ", count(*), " SUM(microusd) ", " SUM(tokens_input) ", " SUM(tokens_write_5m) ", " SUM(
-        tokens_write_1h) ", " SUM(tokens_read) ", " SUM(tokens_output) " FROM result x JOIN batch b ON b.id = x.batch_id"
-                                                                       " JOIN request r ON r.id = x.request_id GROUP BY " SPEND_KEY
-                                                                       ";";
+    "INSERT INTO spend SELECT x.batch_id, b.model, x.class, x.valid, r.batch_id <> x.batch_id,"
+    " count(*), sum(x.microusd), sum(x.tokens_input), sum(x.tokens_write_5m),"
+    " sum(x.tokens_write_1h), sum(x.tokens_read), sum(x.tokens_output)"
+    " FROM result x JOIN batch b ON b.id = x.batch_id JOIN request r ON r.id = x.request_id"
+    " GROUP BY x.batch_id, b.model, x.class, x.valid, r.batch_id <> x.batch_id;";
 
 const struct op_schema_step op_schema_steps[] = {
     {version_1},
