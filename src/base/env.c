@@ -224,6 +224,12 @@ static int real_fsync_dir(struct op_env *env, const char *path)
     return rc < 0 ? rc : closed;
 }
 
+static int real_allocate(struct op_env *env, int fd, int64_t len)
+{
+    (void)env;
+    return result(fallocate(fd, 0, 0, len));
+}
+
 static int64_t real_free_bytes(struct op_env *env, const char *path)
 {
     (void)env;
@@ -238,16 +244,15 @@ static int64_t real_free_bytes(struct op_env *env, const char *path)
 }
 
 static const char *const fault_points[] = {
-    "plan.commit",         "pack.written",         "pack.committed",
-    "send.built",          "send.gate.before",     "send.gate.after",
-    "send.released",       "send.accepted.before", "send.accepted.after",
-    "poll.committed",      "fetch.part",           "fetch.renamed",
-    "fetch.committed",     "apply.outbox",         "apply.commit.before",
-    "apply.commit.after",  "apply.done",           "deliver.before",
-    "deliver.after",       "seal.after",           "reconcile.before",
-    "reconcile.after",     "repack.committed",     "realtime.opened",
-    "realtime.log.before", "realtime.log.after",   "realtime.submitted",
-    "realtime.answered",   "realtime.ended",       NULL,
+    "plan.commit",         "pack.written",      "pack.committed",      "send.built",
+    "send.gate.before",    "send.gate.after",   "send.released",       "send.accepted.before",
+    "send.accepted.after", "poll.committed",    "fetch.part",          "fetch.renamed",
+    "fetch.committed",     "apply.outbox",      "apply.commit.before", "apply.commit.after",
+    "apply.done",          "deliver.before",    "deliver.after",       "seal.after",
+    "reconcile.before",    "reconcile.after",   "repack.committed",    "send.upload.before",
+    "send.upload.done",    "send.upload.after", "reconcile.fenced",    "reconcile.twins",
+    "fetch.document",      "realtime.opened",   "realtime.log.before", "realtime.log.after",
+    "realtime.submitted",  "realtime.answered", "realtime.ended",      NULL,
 };
 
 const char *const *op_fault_points(void)
@@ -328,6 +333,7 @@ static const struct op_env_ops real_ops = {
     .unlink = real_unlink,
     .mkdir = real_mkdir,
     .fsync_dir = real_fsync_dir,
+    .allocate = real_allocate,
     .free_bytes = real_free_bytes,
     .fault = real_fault,
 };

@@ -43,6 +43,8 @@ struct op_env_ops {
     int (*unlink)(struct op_env *env, const char *path);
     int (*mkdir)(struct op_env *env, const char *path, mode_t mode);
     int (*fsync_dir)(struct op_env *env, const char *path);
+    /* Takes so many bytes of disk for the file; -EOPNOTSUPP where that cannot be done at once. */
+    int (*allocate)(struct op_env *env, int fd, int64_t len);
     int64_t (*free_bytes)(struct op_env *env,
                           const char *path); /* for an unprivileged writer */
 

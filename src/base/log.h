@@ -20,7 +20,10 @@
     X(JOB_RESUMED, "job resumed", OP_LOG_INFO)                    \
     X(JOB_DONE, "job done", OP_LOG_INFO)                          \
     X(JOB_CAPPED, "cost cap reached", OP_LOG_WARN)                \
+    X(JOB_WAITS, "waiting for room", OP_LOG_INFO)                 \
+    X(QUEUE_FULL, "queue full", OP_LOG_INFO)                      \
     X(BATCH_BUILT, "batch built", OP_LOG_DEBUG)                   \
+    X(BATCH_UPLOADED, "batch uploaded", OP_LOG_DEBUG)             \
     X(BATCH_SENT, "batch sent", OP_LOG_INFO)                      \
     X(BATCH_REJECTED, "batch rejected", OP_LOG_WARN)              \
     X(BATCH_AMBIGUOUS, "batch ambiguous", OP_LOG_WARN)            \

@@ -32,14 +32,18 @@ static void nap_ms(long ms)
     (void)nanosleep(&t, NULL);
 }
 
+static bool is_named(const char *entry, const char *name)
+{
+    size_t len = name ? strlen(name) : 0;
+    return name && strncmp(entry, name, len) == 0 && entry[len] == '=';
+}
+
 static bool is_key(const char *entry)
 {
     const struct op_provider_ops *const *all = op_providers();
-    for (size_t i = 0; all[i]; i++) {
-        size_t len = strlen(all[i]->key_env);
-        if (strncmp(entry, all[i]->key_env, len) == 0 && entry[len] == '=')
+    for (size_t i = 0; all[i]; i++)
+        if (is_named(entry, all[i]->key_env) || is_named(entry, all[i]->key_env_2))
             return true;
-    }
     return false;
 }
 

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "cli/commands.h"
+#include "cli/queues.h"
 #include "cli/say.h"
 #include "cli/session.h"
 #include "cli/table.h"
@@ -36,6 +37,7 @@ struct doctor {
     struct op_json_out *json; /* NULL: a table */
     int64_t problems;
     struct op_buf audit;
+    struct op_ledger *ledger; /* while it is looked into */
 };
 
 static void check(struct doctor *d, const char *name, enum verdict verdict, const char *fmt,
@@ -93,27 +95,52 @@ static void check_versions(struct doctor *d)
                             : "");
 }
 
+static bool is_set(const char *name)
+{
+    const char *value = name ? getenv(name) : NULL;
+    return value && value[0];
+}
+
+static void check_url(struct doctor *d, const struct op_provider_ops *provider)
+{
+    bool own = is_set(provider->url_env);
+    const char *base = own ? getenv(provider->url_env) : provider->default_url;
+    struct op_str text = op_str_from(base);
+    bool loopback = base && (op_str_starts(text, "http://127.0.0.1") ||
+                             op_str_starts(text, "http://localhost") ||
+                             op_str_starts(text, "http://[::1]"));
+    if (!base)
+        check(d, provider->name, PROBLEM, "%s is not set, and there is no default",
+              provider->url_env);
+    else if (op_str_starts(text, "http://") && !loopback)
+        check(d, provider->name, PROBLEM,
+              "%s is not https: the key would go out in the clear, so nothing is sent",
+              provider->url_env);
+    else
+        check(d, provider->name, GOOD, "%s%s", base, own ? "" : " (the default)");
+}
+
+/* Nobody has keys of all of them: those without one share a line. */
 static void check_keys(struct doctor *d)
 {
     const struct op_provider_ops *const *all = op_providers();
+    OP_CLEANUP(op_buf_release) struct op_buf missing;
+    op_buf_init(&missing, 4096);
+    bool any = false;
     for (size_t i = 0; all[i]; i++) {
-        const char *key = getenv(all[i]->key_env);
-        const char *url = getenv(all[i]->url_env);
-        bool given = key && key[0];
-        const char *base = url && url[0] ? url : all[i]->default_url;
-        struct op_str text = op_str_from(base);
-        bool loopback = op_str_starts(text, "http://127.0.0.1") ||
-                        op_str_starts(text, "http://localhost") ||
-                        op_str_starts(text, "http://[::1]");
-        check(d, all[i]->name, given ? GOOD : WARNING, "%s %s", all[i]->key_env,
-              given ? "is set" : "is not set: only --emulate can be used");
-        if (op_str_starts(text, "http://") && !loopback)
-            check(d, all[i]->name, PROBLEM,
-                  "%s is not https: the key would go out in the clear, so nothing is sent",
-                  all[i]->url_env);
+        bool given = is_set(all[i]->key_env) || is_set(all[i]->key_env_2);
+        any = any || given;
+        if (given)
+            check(d, all[i]->name, GOOD, "%s is set",
+                  is_set(all[i]->key_env) ? all[i]->key_env : all[i]->key_env_2);
         else
-            check(d, all[i]->name, GOOD, "%s%s", base, url && url[0] ? "" : " (the default)");
+            op_buf_addf(&missing, "%s%s", missing.len ? ", " : "", all[i]->key_env);
+        if (given || is_set(all[i]->url_env))
+            check_url(d, all[i]);
     }
+    if (missing.len)
+        check(d, "keys", any ? GOOD : WARNING, "%s: %s",
+              any ? "not set" : "none is set, so only --emulate can be used", missing.ptr);
 }
 
 static void check_prices(struct doctor *d)
@@ -230,7 +257,7 @@ static void check_quarantine(struct doctor *d)
     int64_t count = 0;
     struct dirent *entry;
     while (dir && (entry = readdir(dir)))
-        count += entry->d_name[0] != '.';
+        count += entry->d_name[0] != '.' && !op_str_ends(op_str_from(entry->d_name), ".why");
     if (dir)
         closedir(dir);
     if (count)
@@ -253,17 +280,36 @@ static enum op_rc see_job(void *arg, const struct op_job *job, struct op_err *er
     if (job->reason && job->reason[0]) {
         jobs->waiting++;
         op_mem_free(jobs->reason);
-        jobs->reason = op_mem_printf("job-%lld waits: %s", (long long)job->id, job->reason);
+        jobs->reason = op_mem_printf("job-%lld: %s", (long long)job->id, job->reason);
     }
+    return OP_OK;
+}
+
+static void see_queue(void *arg, const char *model, bool held, const char *text)
+{
+    check(arg, "queue", held ? WARNING : GOOD, "%s: %s", model, text);
+}
+
+static enum op_rc see_calibration(void *arg, const char *provider, const char *model,
+                                  const struct op_calibration *c, struct op_err *err)
+{
+    (void)err;
+    char text[200];
+    op_calibration_text(c, text, sizeof(text));
+    if (text[0])
+        check(arg, "tokens", GOOD, "prompts of %s (%s) have come out %s", model, provider,
+              text);
     return OP_OK;
 }
 
 static enum op_rc see_lane(void *arg, const struct op_lane_row *row, struct op_err *err)
 {
-    (void)err;
     struct doctor *d = arg;
     struct op_env *env = op_env_default();
     char until[OP_TIME_TEXT] = "`recover` opens it";
+    enum op_rc rc = op_queues_say(d->ledger, row->id, see_queue, d, err);
+    if (rc)
+        return rc;
     if (row->paused_until_ms <= env->ops->now_ms(env))
         return OP_OK;
     if (row->paused_until_ms != INT64_MAX)
@@ -312,8 +358,11 @@ static enum op_rc look_into(struct doctor *d, struct op_ledger *ledger, struct o
     if (jobs.reason)
         check(d, "jobs", WARNING, "%s", jobs.reason);
     op_mem_free(jobs.reason);
+    d->ledger = ledger;
     if (!rc)
         rc = op_ledger_lanes(ledger, see_lane, d, err);
+    if (!rc)
+        rc = op_ledger_calibrations(ledger, see_calibration, d, err);
     if (!rc)
         rc = op_ledger_batches(ledger, &doubt, see_doubt, d, err);
     return rc ? rc : check_audit(d, ledger, err);

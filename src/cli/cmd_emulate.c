@@ -100,12 +100,13 @@ static const struct op_option options[] = {
 
 const struct op_command op_cmd_emulate = {
     .name = "emulate",
-    .about = "Plays the provider's side of the batch API, for tests and for trying things out",
+    .about = "Plays the providers' side of their APIs, for tests and for trying things out",
     .usage = (const char *const[]){"emulate [--listen HOST:PORT] [--dir DIR] [options]", NULL},
     .details =
-        "Prints `listening on URL` when it is ready; point ANTHROPIC_BASE_URL there. The key it "
-        "accepts is $OFFPEAK_EMULATOR_KEY, else any. It goes on where it was when it is started "
-        "on the same folder again. docs/reference/emulator.md tells what it speaks and which "
+        "Prints `listening on URL` when it is ready; the base URL of a provider is URL/anthropic, "
+        "URL/openai/v1, URL/gemini or URL/mistral. The key it accepts is $OFFPEAK_EMULATOR_KEY, "
+        "else any. It goes on where it was when it is started on the same folder again. "
+        "docs/reference/emulator.md tells what it speaks and which "
         "faults it can show.",
     .options = options,
     .run = run_emulate,

@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/estimate.h"
 #include "cli/prompt.h"
+#include "cli/queues.h"
 #include "cli/say.h"
 #include "cli/session.h"
 #include "cli/text.h"
@@ -44,10 +45,23 @@ static void say_json(const struct op_args *args, const char *name, const struct 
         {"batches", e->batches},
         {"prompt_bytes", e->prompt_bytes},
         {"prompt_tokens", e->prompt_tokens},
+        {"likely_prompt_tokens", e->likely_tokens},
         {"max_output_tokens", e->max_output_tokens},
     };
     for (size_t i = 0; i < OP_COUNT(rows); i++)
         op_json_out_kv_int(out, rows[i].name, rows[i].value);
+    int64_t low = 0, high = 0;
+    op_calibration_error(&e->calibration, &low, &high);
+    op_json_out_name(out, "calibration");
+    if (e->calibration.batches) {
+        op_json_out_object(out);
+        op_json_out_kv_int(out, "batches", e->calibration.batches);
+        op_json_out_kv_int(out, "low_permille", low);
+        op_json_out_kv_int(out, "high_permille", high);
+        op_json_out_end_object(out);
+    } else {
+        op_json_out_null(out);
+    }
     op_json_out_kv_bool(out, "priced", e->priced);
     op_json_out_kv_text(out, "prices_as_of", e->as_of[0] ? e->as_of : NULL);
     op_json_out_kv_int(out, "batch_microusd", e->batch_microusd);
@@ -84,7 +98,13 @@ static void text_counts(const struct op_estimate *e, struct op_buf *out)
         op_buf_addf(out, "  (%s of them identical to another: asked once)",
                     op_text_count(e->duplicates, n));
     op_buf_addf(out, "\n  %-14s %s", "batches", op_text_count(e->batches, n));
-    op_buf_addf(out, "\n  %-14s about %s", "prompt tokens", op_text_count(e->prompt_tokens, n));
+    op_buf_addf(out, "\n  %-14s about %s", "prompt tokens", op_text_count(e->likely_tokens, n));
+    char known[200];
+    op_calibration_text(&e->calibration, known, sizeof(known));
+    if (known[0])
+        op_buf_addf(out, "  (%s)", known);
+    else
+        op_buf_addz(out, "  (from bytes, meant to be high: not compared with a bill yet)");
     op_buf_addf(out, "\n  %-14s at most %s\n", "answer tokens",
                 op_text_count(e->max_output_tokens, n));
 }
@@ -130,15 +150,31 @@ static void say_text(const struct op_args *args, const char *name, const struct 
     op_say(op_buf_str(&out));
 }
 
+/* What the ledger has seen billed makes an estimate better; without one, or with one that cannot be
+ * read now, it is made from bytes alone. */
+static enum op_rc open_engine(struct op_args *args, char **ret_state_dir,
+                              struct op_engine **ret, struct op_err *err)
+{
+    struct op_err ignored = OP_ERR_INIT;
+    struct op_engine_options options = {
+        .read_only = true, .prices_file = args->prices, .stop = &op_stop};
+    if (!op_state_dir(args, ret_state_dir, &ignored) && op_state_exists(*ret_state_dir)) {
+        options.state_dir = *ret_state_dir;
+        if (!op_engine_open(&options, ret, &ignored))
+            return OP_OK;
+        options.state_dir = NULL;
+    }
+    return op_engine_open(&options, ret, err);
+}
+
 int op_estimate_say(struct op_args *args)
 {
     struct op_err err = OP_ERR_INIT;
     struct op_engine *engine = NULL;
     struct op_estimate estimate = {0};
     OP_CLEANUP(op_mem_freep) char *cwd = NULL;
+    OP_CLEANUP(op_mem_freep) char *state_dir = NULL; /* the engine's for as long as it lives */
     OP_CLEANUP(op_mem_freep) char *name = op_mem_strdup(args->subject.def.name);
-    struct op_engine_options options = {
-        .read_only = true, .prices_file = args->prices, .stop = &op_stop};
     struct op_job_request request = {
         .bundle = &args->subject.bundle,
         .given = args->subject.given,
@@ -152,7 +188,7 @@ int op_estimate_say(struct op_args *args)
     enum op_rc rc = op_cwd(&cwd, &err);
     request.cwd = cwd;
     if (!rc)
-        rc = op_engine_open(&options, &engine, &err);
+        rc = open_engine(args, &state_dir, &engine, &err);
     if (!rc)
         rc = op_engine_estimate(engine, &request, &estimate, &err);
     if (rc)

@@ -122,12 +122,15 @@ static enum op_rc list_batches(struct listing *l, struct op_err *err)
 static enum op_rc list_request(void *arg, const struct op_request *request, struct op_err *err)
 {
     struct listing *l = arg;
-    if (!request->record_id || !take(l))
-        return OP_OK;
+    bool answered = false; /* by a later round */
+    enum op_rc rc =
+        op_request_is_superseded(op_session_ledger(l->session), request, &answered, err);
+    if (rc || answered || !request->record_id || !take(l))
+        return rc;
     OP_CLEANUP(op_buf_release) struct op_buf key = {0};
     op_buf_init(&key, OP_SOURCE_MAX_RECORD);
-    enum op_rc rc = op_ledger_record_data(op_session_ledger(l->session), request->record_id,
-                                          &key, NULL, err);
+    rc = op_ledger_record_data(op_session_ledger(l->session), request->record_id, &key, NULL,
+                               err);
     if (rc)
         return rc;
     const char *name =

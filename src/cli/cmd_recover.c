@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "cli/account.h"
 #include "cli/commands.h"
 #include "cli/say.h"
 #include "cli/session.h"
@@ -33,10 +34,8 @@ static enum op_rc sweep(struct op_session *session, struct op_err *err)
                        OP_STR_FMT "; nothing is sent until you have looked: `offpeak recover "
                                   "--trust` lists what the account holds and goes on",
                        OP_STR_ARG(why));
-    if (!suspect && !session->args->trust)
-        return OP_OK;
     enum op_rc rc = op_ledger_lanes(ledger, load_lane, session, err);
-    return rc ? rc : op_engine_sweep(session->engine, err);
+    return rc ? rc : op_engine_sweep(session->engine, session->args->trust, err);
 }
 
 static enum op_rc retry(struct op_session *session, const struct op_job_list *jobs,
@@ -58,6 +57,8 @@ static int run_recover(struct op_args *args)
     struct op_err err = OP_ERR_INIT;
     struct op_session session = {.retry_now = true};
     struct op_job_list jobs = {0};
+    if (args->provider)
+        return op_account_say(args);
     enum op_rc rc = op_session_open(&session, args, OP_SESSION_WORK, &err);
     if (!rc)
         rc = op_job_list_read(&session, args->word_count == 0, &jobs, &err);
@@ -88,6 +89,8 @@ static const struct op_option options[] = {
         "trust", trust,
         "List what the account holds, adopt what is ours, and send again after a ledger "
         "came back from an old backup"),
+    OP_OPT_TEXT("provider", "NAME", provider,
+                "Only list what the account there holds that the ledger does not know"),
     OP_OPT_GROUP("How it is done"),
     OP_OPTIONS_WORK,
     OP_OPTIONS_STATE,
@@ -100,7 +103,7 @@ const struct op_command op_cmd_recover = {
     .name = "recover",
     .about = "Goes on with every open job after a crash, a full disk or a paused account",
     .usage = (const char *const[]){"recover [ID...] [--retry-failed] [--no-wait]",
-                                   "recover --trust", NULL},
+                                   "recover --trust", "recover --provider NAME", NULL},
     .details = "There is no other way back: starting is recovering. What waits for a later try "
                "is tried at once, paused accounts are tried again, doubtful creates are looked "
                "up in the account. Without an ID, of every open job.",

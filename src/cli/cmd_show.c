@@ -51,8 +51,19 @@ static void text_batch(const struct op_batch *batch, struct op_buf *out)
     if (batch->provider_id[0])
         op_buf_addf(out, "  %-9s %s  (says: %s)\n", "provider", batch->provider_id,
                     batch->remote_state);
-    op_buf_addf(out, "  %-9s %s, %s\n", "requests", op_text_count(batch->count, a),
+    op_buf_addf(out, "  %-9s %s, %s", "requests", op_text_count(batch->count, a),
                 op_text_bytes(batch->bytes, b));
+    if (batch->tokens)
+        op_buf_addf(out, ", about %s prompt tokens", op_text_count(batch->tokens, a));
+    op_buf_addf(out, "\n  %-9s %s%s%s\n", "model", batch->model,
+                batch->endpoint[0] ? " through " : "", batch->endpoint);
+    if (batch->file_id[0])
+        op_buf_addf(out, "  %-9s %s%s\n", "file", batch->file_id,
+                    batch->fenced_ms ? "  (removed, so that a late create cannot run)" : "");
+    if (batch->twins[0])
+        op_buf_addf(out,
+                    "  %-9s the provider made more batches of the same create; they cost %s\n",
+                    "twins", op_text_usd(batch->extra_microusd, a));
     op_buf_addf(out, "  %-9s %s ok, ", "results", op_text_count(batch->ok, a));
     op_buf_addf(out, "%s failed, %s missing\n", op_text_count(batch->failed, a),
                 op_text_count(batch->absent, b));
@@ -67,6 +78,34 @@ static void text_batch(const struct op_batch *batch, struct op_buf *out)
     for (size_t i = 0; i < OP_COUNT(times); i++)
         if (times[i].ms > 0)
             op_buf_addf(out, "  %-9s %s\n", times[i].name, op_text_when(times[i].ms, a));
+}
+
+/* Notes about the batch itself; those about its requests are shown with their records. */
+static enum op_rc text_note(void *arg, const struct op_note *note, struct op_err *err)
+{
+    (void)err;
+    if (note->request_id)
+        return OP_OK;
+    op_buf_addf(arg, "  %-9s ", note->kind);
+    op_text_line(arg, op_str_from(note->text), 0);
+    op_buf_addc(arg, '\n');
+    return OP_OK;
+}
+
+static enum op_rc json_note(void *arg, const struct op_note *note, struct op_err *err)
+{
+    (void)err;
+    struct op_json_out *out = arg;
+    char at[OP_TIME_TEXT];
+    if (note->request_id)
+        return OP_OK;
+    op_time_format(note->at_ms, at);
+    op_json_out_object(out);
+    op_json_out_kv_text(out, "at", at);
+    op_json_out_kv_text(out, "kind", note->kind);
+    op_json_out_kv_text(out, "text", note->text);
+    op_json_out_end_object(out);
+    return OP_OK;
 }
 
 static enum op_rc show_batch(struct op_session *session, int64_t id, struct op_err *err)
@@ -85,6 +124,11 @@ static enum op_rc show_batch(struct op_session *session, int64_t id, struct op_e
         op_json_out_array(&report.out);
         rc = op_ledger_journal(ledger, id, json_entry, &report.out, err);
         op_json_out_end_array(&report.out);
+        op_json_out_name(&report.out, "notes");
+        op_json_out_array(&report.out);
+        if (!rc)
+            rc = op_ledger_notes(ledger, 0, id, 0, json_note, &report.out, err);
+        op_json_out_end_array(&report.out);
         if (rc)
             op_buf_release(&report.buf);
         else
@@ -97,7 +141,9 @@ static enum op_rc show_batch(struct op_session *session, int64_t id, struct op_e
     op_table_init(&table, "JOURNAL|STATE|EVIDENCE");
     table.indent = 2;
     text_batch(&batch, &out);
-    rc = op_ledger_journal(ledger, id, text_entry, &table, err);
+    rc = op_ledger_notes(ledger, 0, id, 0, text_note, &out, err);
+    if (!rc)
+        rc = op_ledger_journal(ledger, id, text_entry, &table, err);
     op_table_print(&table, op_say_width(1), &out);
     if (!rc)
         op_say(op_buf_str(&out));

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "cli/commands.h"
+#include "cli/queues.h"
 #include "cli/say.h"
 #include "cli/session.h"
 #include "cli/summary.h"
@@ -102,11 +103,32 @@ static void text_progress(void *arg, struct op_str name, struct op_str value)
 
 /* --- lanes -------------------------------------------------------------------------------- */
 
-static enum op_rc text_lane(void *arg, const struct op_lane_row *row, struct op_err *err)
+struct lanes {
+    struct op_ledger *ledger;
+    struct op_buf *text;
+    struct op_json_out *json;
+};
+
+/* A queue is worth a line while something waits for it. */
+static void text_queue(void *arg, const char *model, bool held, const char *text)
 {
-    (void)err;
+    struct op_buf *out = arg;
+    if (!held)
+        return;
+    op_buf_addf(out, "%s is full: ", model);
+    op_text_line(out, op_str_from(text), 0);
+    op_buf_addc(out, '\n');
+}
+
+static enum op_rc text_lane(void *arg_, const struct op_lane_row *row, struct op_err *err)
+{
+    const struct lanes *lanes = arg_;
+    struct op_buf *arg = lanes->text;
     struct op_env *env = op_env_default();
     char text[OP_TIME_TEXT];
+    enum op_rc rc = op_queues_say(lanes->ledger, row->id, text_queue, arg, err);
+    if (rc)
+        return rc;
     if (row->paused_until_ms <= env->ops->now_ms(env))
         return OP_OK;
     if (row->paused_until_ms == INT64_MAX)
@@ -121,8 +143,8 @@ static enum op_rc text_lane(void *arg, const struct op_lane_row *row, struct op_
 
 static enum op_rc json_lane(void *arg, const struct op_lane_row *row, struct op_err *err)
 {
-    (void)err;
-    struct op_json_out *out = arg;
+    const struct lanes *lanes = arg;
+    struct op_json_out *out = lanes->json;
     struct op_env *env = op_env_default();
     bool paused = row->paused_until_ms > env->ops->now_ms(env);
     op_json_out_object(out);
@@ -138,8 +160,9 @@ static enum op_rc json_lane(void *arg, const struct op_lane_row *row, struct op_
     else
         op_json_out_null(out);
     op_json_out_kv_text(out, "reason", paused ? row->reason : "");
+    enum op_rc rc = op_queues_json(lanes->ledger, row->id, out, err);
     op_json_out_end_object(out);
-    return OP_OK;
+    return rc;
 }
 
 /* --- the two forms ------------------------------------------------------------------------ */
@@ -189,8 +212,9 @@ static enum op_rc say_json(struct op_session *session, const struct view *v, str
     op_json_out_kv_int(out, "reserved_microusd", v->sum.reserved_microusd);
     op_json_out_name(out, "lanes");
     op_json_out_array(out);
+    struct lanes lanes = {.ledger = ledger, .json = out};
     if (!rc)
-        rc = op_ledger_lanes(ledger, json_lane, out, err);
+        rc = op_ledger_lanes(ledger, json_lane, &lanes, err);
     op_json_out_end_array(out);
     op_json_out_name(out, "jobs");
     op_json_out_array(out);
@@ -251,7 +275,8 @@ static enum op_rc add_text(struct op_session *session, const struct view *v, str
     if (op_ledger_is_suspect(ledger, &why))
         op_buf_addf(out, "nothing is sent: " OP_STR_FMT " (`offpeak recover --trust`)\n",
                     OP_STR_ARG(why));
-    enum op_rc rc = op_ledger_lanes(ledger, text_lane, out, err);
+    struct lanes lanes = {.ledger = ledger, .text = out};
+    enum op_rc rc = op_ledger_lanes(ledger, text_lane, &lanes, err);
     size_t shown = 0;
     for (size_t i = 0; !rc && i < v->count; i++) {
         OP_CLEANUP(op_job_release) struct op_job job = {0};

@@ -171,7 +171,9 @@ const struct op_command op_cmd_validate = {
     .usage = (const char *const[]){"validate PIPELINE [--PARAM VALUE]...",
                                    "validate --input FILE --prompt TEXT [options]", NULL},
     .details = "Form, names and files always; with the pipeline's params also prompts against "
-               "columns, SELECTs against the inputs, schemas against what the provider takes.",
+               "columns, SELECTs against the inputs, schemas against what the provider takes. "
+               "The list of mistakes is what was asked for: it goes to stdout, their number to "
+               "stderr.",
     .options = options,
     .pipeline = true,
     .max_words = 1,

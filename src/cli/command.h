@@ -56,6 +56,9 @@ struct op_args {
 
     bool watch, batches, failed, all_pending, latest, audit, trust, markdown;
     const char *status, *job;
+    const char *by, *since, *until;
+    bool results;
+    const char *pipeline_word, *map;
     int64_t rows;
 
     const char *listen, *dir, *faults, *answers, *process;
@@ -90,7 +93,8 @@ struct op_command {
     const char *const *usage;        /* lines without "offpeak ", NULL-terminated */
     const char *details;             /* paragraphs; NULL none */
     const struct op_option *options; /* ends with name NULL */
-    bool pipeline; /* the first word names a pipeline whose params are options */
+    bool pipeline;        /* the first word names a pipeline whose params are options */
+    bool pipeline_option; /* --pipeline does */
     bool hidden;
     size_t max_words;
     int (*run)(struct op_args *args);

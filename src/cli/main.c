@@ -15,10 +15,25 @@
 #include "provider/provider.h"
 
 const struct op_command *const op_commands[] = {
-    &op_cmd_init,   &op_cmd_validate, &op_cmd_estimate, &op_cmd_run,
-    &op_cmd_create, &op_cmd_status,   &op_cmd_list,     &op_cmd_fetch,
-    &op_cmd_cancel, &op_cmd_recover,  &op_cmd_show,     &op_cmd_emulate,
-    &op_cmd_doctor, &op_cmd_version,  &op_cmd_help,     NULL,
+    &op_cmd_init,
+    &op_cmd_validate,
+    &op_cmd_estimate,
+    &op_cmd_run,
+    &op_cmd_create,
+    &op_cmd_status,
+    &op_cmd_list,
+    &op_cmd_fetch,
+    &op_cmd_cancel,
+    &op_cmd_recover,
+    &op_cmd_show,
+    &op_cmd_cost,
+    &op_cmd_export,
+    &op_cmd_import,
+    &op_cmd_emulate,
+    &op_cmd_doctor,
+    &op_cmd_version,
+    &op_cmd_help,
+    NULL,
 };
 
 const struct op_command *op_command_find(const char *name)
@@ -36,11 +51,14 @@ static void guard_keys(void)
     bool any = false;
     const struct op_provider_ops *const *all = op_providers();
     for (size_t i = 0; all[i]; i++) {
-        const char *key = getenv(all[i]->key_env);
-        if (!key || !key[0])
-            continue;
-        op_log_secret(op_str_from(key));
-        any = true;
+        const char *const names[] = {all[i]->key_env, all[i]->key_env_2};
+        for (size_t j = 0; j < OP_COUNT(names); j++) {
+            const char *key = names[j] ? getenv(names[j]) : NULL;
+            if (!key || !key[0])
+                continue;
+            op_log_secret(op_str_from(key));
+            any = true;
+        }
     }
     if (!any)
         return;
@@ -93,8 +111,9 @@ static int run_command(const struct op_command *command, int argc, char **argv,
 {
     struct op_err err = OP_ERR_INIT;
     bool help = wants_help(argc, argv);
-    if (command->pipeline) {
-        const char *word = op_options_first_word(command, argc, argv);
+    if (command->pipeline || command->pipeline_option) {
+        const char *word = command->pipeline ? op_options_first_word(command, argc, argv)
+                                             : op_options_value("pipeline", argc, argv);
         if (op_subject_find(word, &args->subject, &err) && !help)
             return op_say_usage(args, &err);
     }

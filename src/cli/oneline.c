@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/json_out.h"
 #include "base/mem.h"
+#include "pipeline/plan.h"
 #include "provider/provider.h"
 
 /* Names of the params: no column of a file is likely to be called so. */
@@ -409,10 +410,57 @@ enum op_rc op_oneline_make(const struct op_args *args, bool need_output,
 
 /* --- a file of requests ------------------------------------------------------------------- */
 
+/* core/raw_key.h: a key without the number that tells equal ids apart. */
+#define RAW_STEM "rtrim(substr(key, 1, length(key) - 1), '0123456789')"
+#define RAW_ID                                                                       \
+    "CASE WHEN key GLOB '*[0-9])' AND " RAW_STEM " GLOB '* (' THEN substr(" RAW_STEM \
+    ", 1, length(" RAW_STEM ") - 2) ELSE key END"
+
 struct first_line {
     const struct op_provider_ops *provider;
     char *model;
+    const char *endpoint; /* of its url; NULL: it has none */
 };
+
+/* Of the providers that speak one form, the one that the model's name tells. */
+static const struct op_provider_ops *speaker(const struct op_provider_ops *first,
+                                             const char *model)
+{
+    const struct op_provider_ops *told = model ? op_provider_for_model(model) : NULL;
+    return told && told->split_line == first->split_line ? told : first;
+}
+
+static enum op_rc find_form(struct op_json root, struct op_str text, const char *path,
+                            struct first_line *ret, struct op_err *err)
+{
+    const struct op_provider_ops *const *all = op_providers();
+    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *inner = op_json_parser_new();
+    OP_CLEANUP(op_buf_release) struct op_buf reasons;
+    op_buf_init(&reasons, 4096);
+    for (size_t i = 0; all[i]; i++) {
+        struct op_str custom_id, params;
+        struct op_json json;
+        const char *endpoint;
+        struct op_err why = OP_ERR_INIT;
+        bool seen = false;
+        for (size_t j = 0; j < i; j++)
+            seen = seen || all[j]->split_line == all[i]->split_line;
+        if (seen)
+            continue;
+        if (all[i]->split_line(root, text, &custom_id, &params, &endpoint, &why) ||
+            op_json_parse(inner, params.ptr, params.len, false, &json, &why)) {
+            op_buf_addf(&reasons, "%s%s: %s", reasons.len ? "; " : "", all[i]->name, why.msg);
+            continue;
+        }
+        struct op_str model = op_json_str(op_json_get(json, "model"));
+        ret->model = model.ptr ? op_mem_strndup(model.ptr, model.len) : NULL;
+        ret->endpoint = endpoint;
+        ret->provider = speaker(all[i], ret->model);
+        return OP_OK;
+    }
+    return op_fail(err, OP_INVAL, "%s:1: this line is no request in the form of a provider: %s",
+                   path, reasons.ptr);
+}
 
 /* Whose form the file's first line has. */
 static enum op_rc read_first(const char *path, struct first_line *ret, struct op_err *err)
@@ -433,23 +481,7 @@ static enum op_rc read_first(const char *path, struct first_line *ret, struct op
         text = (struct op_str){text.ptr + 3, text.len - 3};
     if (op_json_parse(parser, text.ptr, text.len, false, &root, err))
         return op_err_wrap(err, "%s:1: this line is no request", path);
-    const struct op_provider_ops *const *all = op_providers();
-    struct op_err why = OP_ERR_INIT;
-    for (size_t i = 0; all[i]; i++) {
-        struct op_str custom_id, params;
-        struct op_json json;
-        OP_CLEANUP(op_json_parser_freep) struct op_json_parser *inner = op_json_parser_new();
-        op_err_clear(&why);
-        if (all[i]->split_line(root, text, &custom_id, &params, &why) ||
-            op_json_parse(inner, params.ptr, params.len, false, &json, &why))
-            continue;
-        struct op_str model = op_json_str(op_json_get(json, "model"));
-        ret->provider = all[i];
-        ret->model = model.ptr ? op_mem_strndup(model.ptr, model.len) : NULL;
-        return OP_OK;
-    }
-    return op_fail(err, OP_INVAL, "%s:1: this line is no request in the form of a provider: %s",
-                   path, why.msg);
+    return find_form(root, text, path, ret, err);
 }
 
 static enum op_rc refuse(const struct op_args *args, struct op_err *err)
@@ -498,6 +530,8 @@ enum op_rc op_oneline_raw(const struct op_args *args, bool need_output,
     op_json_out_kv_text(&out, "provider", first.provider->name);
     if (first.model)
         op_json_out_kv_text(&out, "model", first.model);
+    if (first.endpoint)
+        op_json_out_kv_text(&out, "endpoint", first.endpoint);
     op_json_out_end_object(&out);
     op_json_out_end_object(&out);
     op_mem_free(first.model);
@@ -507,7 +541,7 @@ enum op_rc op_oneline_raw(const struct op_args *args, bool need_output,
         op_json_out_name(&out, "outputs");
         op_json_out_raw(&out, OP_STR("[{\"lines\": \"{{" OUTPUT_PARAM
                                      "}}\", \"rows\": \"SELECT coalesce(line, json_object("
-                                     "'custom_id', key, 'error', problem)) AS line "
+                                     "'custom_id', " RAW_ID ", 'error', problem)) AS line "
                                      "FROM results\"}]"));
     }
     op_json_out_end_object(&out);

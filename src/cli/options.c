@@ -92,6 +92,21 @@ const char *op_options_first_word(const struct op_command *command, int argc, ch
     return NULL;
 }
 
+const char *op_options_value(const char *name, int argc, char **argv)
+{
+    size_t len = strlen(name);
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strncmp(argv[i], "--", 2) != 0 || strncmp(argv[i] + 2, name, len) != 0)
+            continue;
+        const char *rest = argv[i] + 2 + len;
+        if (*rest == '=')
+            return rest + 1;
+        if (*rest == '\0')
+            return i + 1 < argc ? argv[i + 1] : NULL;
+    }
+    return NULL;
+}
+
 struct parse {
     const struct op_command *command;
     int argc, at;

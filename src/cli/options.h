@@ -19,6 +19,9 @@
  * pipeline's own options; NULL when there is none. */
 const char *op_options_first_word(const struct op_command *command, int argc, char **argv);
 
+/* The value of --NAME, before anything is known about a pipeline's own options; NULL without. */
+const char *op_options_value(const char *name, int argc, char **argv);
+
 /* argv holds what follows the command's name. args->subject.def gives the params when there
  * are any. args->words is made for argc words. */
 OP_MUST_CHECK enum op_rc op_options_parse(const struct op_command *command, int argc,

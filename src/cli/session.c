@@ -9,6 +9,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "ledger/blackbox.h"
 
 /* With an emulator whose minutes are moments, so must be our patience. */
 #define EMULATOR_POLL_MS 200
@@ -130,6 +131,15 @@ static void on_changed(void *arg)
     op_progress_draw(&session->progress, session->engine);
 }
 
+/* $OFFPEAK_BALLAST: MiB; 0 none. */
+static int64_t ballast_bytes(void)
+{
+    int64_t mib = 0;
+    const char *text = set("OFFPEAK_BALLAST");
+    bool good = text && op_str_int64(op_str_from(text), &mib) && mib >= 0 && mib <= 1 << 20;
+    return good ? mib << 20 : OP_BALLAST_BYTES;
+}
+
 enum op_rc op_session_open(struct op_session *session, const struct op_args *args,
                            enum op_session_mode mode, struct op_err *err)
 {
@@ -157,6 +167,7 @@ enum op_rc op_session_open(struct op_session *session, const struct op_args *arg
                    : emulate     ? EMULATOR_POLL_MS
                                  : 0,
         .emulator_url = session->emulator ? op_child_url(session->emulator) : NULL,
+        .ballast_bytes = ballast_bytes(),
         .prices_file = args->prices,
         .stop = &op_stop,
         .changed = on_changed,

@@ -5,9 +5,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "cli/money.h"
 #include "cli/prompt.h"
 #include "cli/summary.h"
 #include "cli/text.h"
+#include "core/raw_key.h"
 #include "engine/work.h"
 #include "pipeline/answer.h"
 #include "pipeline/select.h"
@@ -122,7 +124,9 @@ static enum op_rc read_answer(struct chapter *c, struct op_err *err)
     struct op_answer_checker *checker = op_answer_checker_new(c->work->plan);
     struct op_str answer = OP_STR_NULL;
     bool mended = false;
-    op_answer_check(checker, (size_t)c->request->name, c->result.text, &answer, &mended, NULL);
+    OP_CLEANUP(op_buf_release) struct op_buf list; /* the notes tell what is wrong */
+    op_buf_init(&list, LINE_MAX_BYTES);
+    op_answer_check(checker, (size_t)c->request->name, c->result.text, &answer, &mended, &list);
     op_buf_add_str(&c->answer, answer.ptr ? answer : c->result.text);
     op_answer_checker_free(checker);
     c->has_answer = true;
@@ -165,7 +169,8 @@ static struct op_str own_line(struct chapter *c, struct op_buf *out)
     if (!at || !c->work->def.requests[c->request->name].raw)
         return line;
     op_buf_add(out, line.ptr, (size_t)(at - line.ptr));
-    op_json_escape(out, c->key.ptr, c->key.len);
+    struct op_str id = op_raw_key_id(c->key);
+    op_json_escape(out, id.ptr, id.len);
     op_buf_add(out, at + ours.len, line.len - (size_t)(at - line.ptr) - ours.len);
     return op_buf_str(out);
 }
@@ -309,7 +314,51 @@ enum op_rc op_story_answer(struct op_session *session, const struct op_request *
     return OP_OK;
 }
 
+/* --- purchases ---------------------------------------------------------------------------- */
+
+static enum op_rc keep_problem(void *arg, const struct op_note *note, struct op_err *err)
+{
+    (void)err;
+    struct op_buf *text = arg;
+    if (!strcmp(note->kind, "schema") || !strcmp(note->kind, "check") ||
+        !strcmp(note->kind, "error")) {
+        op_buf_clear(text);
+        op_buf_addz(text, note->text);
+    }
+    return OP_OK;
+}
+
+/* What was wrong with purchase number i; "" when nothing was. */
+static enum op_rc read_problem(struct chapter *c, size_t i, struct op_buf *ret,
+                               struct op_err *err)
+{
+    const struct op_result_row *row = &c->buys.rows[i];
+    op_buf_init(ret, LINE_MAX_BYTES);
+    return row->valid ? OP_OK
+                      : op_ledger_notes(op_session_ledger(c->session), 0, row->batch_id,
+                                        row->request_id, keep_problem, ret, err);
+}
+
+/* Whether the request was asked again after purchase number i. */
+static bool is_asked_again(const struct chapter *c, size_t i)
+{
+    return i + 1 < c->buys.count || c->request->batch_id != c->buys.rows[i].batch_id;
+}
+
 /* --- text --------------------------------------------------------------------------------- */
+
+static void text_problem(const struct chapter *c, size_t i, const struct op_buf *problem,
+                         struct op_buf *out)
+{
+    const struct op_result_row *row = &c->buys.rows[i];
+    if (row->valid)
+        return;
+    op_buf_addf(out, "  %-8s %s%s%s", "", op_loss_name(row->class_),
+                is_asked_again(c, i) ? ", asked again" : "", problem->len ? ": " : "");
+    struct op_str rest = op_buf_str(problem);
+    op_text_line(out, op_str_cut(&rest, '\n'), 200);
+    op_buf_addc(out, '\n');
+}
 
 static enum op_rc text_buys(struct chapter *c, struct op_buf *out, struct op_err *err)
 {
@@ -335,6 +384,11 @@ static enum op_rc text_buys(struct chapter *c, struct op_buf *out, struct op_err
                     op_text_count(op_usage_prompt(&row->usage), a),
                     op_text_count(row->usage.tokens[OP_TOKEN_OUTPUT], b),
                     op_text_usd(row->microusd, d));
+        OP_CLEANUP(op_buf_release) struct op_buf problem = {0};
+        rc = read_problem(c, i, &problem, err);
+        if (rc)
+            return rc;
+        text_problem(c, i, &problem, out);
     }
     return OP_OK;
 }
@@ -414,7 +468,14 @@ static enum op_rc json_buys(struct chapter *c, struct op_json_out *out, struct o
         op_json_out_kv_bool(out, "valid", row->valid);
         op_json_out_kv_int(out, "microusd", row->microusd);
         op_usage_json(&row->usage, out);
+        OP_CLEANUP(op_buf_release) struct op_buf problem = {0};
+        rc = read_problem(c, i, &problem, err);
+        op_json_out_kv_bool(out, "asked_again", !row->valid && is_asked_again(c, i));
+        op_json_out_kv_text(out, "lost", row->valid ? NULL : op_loss_name(row->class_));
+        op_json_out_kv_str(out, "why", problem.len ? op_buf_str(&problem) : OP_STR_NULL);
         op_json_out_end_object(out);
+        if (rc)
+            return rc;
     }
     op_json_out_end_array(out);
     return OP_OK;

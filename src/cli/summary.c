@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "cli/money.h"
 #include "cli/say.h"
 #include "cli/text.h"
 #include "engine/work.h"
@@ -106,6 +107,11 @@ void op_batch_json(const struct op_batch *batch, struct op_json_out *out)
     op_json_out_kv_text(out, "provider_id", batch->provider_id);
     op_json_out_kv_text(out, "remote_state", batch->remote_state);
     op_json_out_kv_text(out, "model", batch->model);
+    op_json_out_kv_text(out, "endpoint", batch->endpoint);
+    op_json_out_kv_int(out, "estimated_prompt_tokens", batch->tokens);
+    op_json_out_kv_text(out, "file_id", batch->file_id);
+    op_json_out_kv_text(out, "twins", batch->twins);
+    op_json_out_kv_int(out, "twins_microusd", batch->extra_microusd);
     op_json_out_kv_int(out, "requests", batch->count);
     op_json_out_kv_int(out, "ok", batch->ok);
     op_json_out_kv_int(out, "failed", batch->failed);
@@ -160,10 +166,13 @@ enum op_rc op_summary_json(struct op_session *session, int64_t id, bool outputs,
 {
     OP_CLEANUP(op_job_release) struct op_job job = {0};
     struct op_batch_counts batches;
+    struct op_money money;
     struct op_ledger *ledger = op_session_ledger(session);
     enum op_rc rc = op_ledger_job_get(ledger, id, &job, err);
     if (!rc)
         rc = op_batch_counts_read(ledger, id, &batches, err);
+    if (!rc)
+        rc = op_money_read(ledger, id, &money, err);
     if (rc)
         return rc;
     char text[OP_TEXT_SHORT];
@@ -180,6 +189,7 @@ enum op_rc op_summary_json(struct op_session *session, int64_t id, bool outputs,
     json_batches(&batches, out);
     op_json_out_kv_int(out, "spent_microusd", job.counts.spent_microusd);
     op_json_out_kv_int(out, "reserved_microusd", job.counts.reserved_microusd);
+    op_money_lost_json(&money, out);
     op_json_out_name(out, "max_cost_microusd");
     if (job.max_cost_microusd)
         op_json_out_int(out, job.max_cost_microusd);
@@ -314,10 +324,13 @@ enum op_rc op_summary_text(struct op_session *session, int64_t id, bool outputs,
 {
     OP_CLEANUP(op_job_release) struct op_job job = {0};
     struct op_batch_counts batches;
+    struct op_money money;
     struct op_ledger *ledger = op_session_ledger(session);
     enum op_rc rc = op_ledger_job_get(ledger, id, &job, err);
     if (!rc)
         rc = op_batch_counts_read(ledger, id, &batches, err);
+    if (!rc)
+        rc = op_money_read(ledger, id, &money, err);
     if (rc)
         return rc;
     text_head(session, &job, out);
@@ -326,6 +339,7 @@ enum op_rc op_summary_text(struct op_session *session, int64_t id, bool outputs,
     text_requests(&job.counts, out);
     text_batches(&batches, out);
     text_money(&job, out);
+    op_money_text(&money, 2, out);
     return outputs ? each_output(session, id, text_output, out, err) : OP_OK;
 }
 

@@ -58,6 +58,14 @@ const char *op_text_usd(int64_t micro, char ret[OP_TEXT_SHORT])
     return ret;
 }
 
+const char *op_text_micro(int64_t micro, char ret[OP_TEXT_SHORT])
+{
+    uint64_t n = micro < 0 ? 0 - (uint64_t)micro : (uint64_t)micro;
+    snprintf(ret, OP_TEXT_SHORT, "%s$%llu.%06u", micro < 0 ? "-" : "",
+             (unsigned long long)(n / 1000000), (unsigned)(n % 1000000));
+    return ret;
+}
+
 const char *op_text_bytes(int64_t n, char ret[OP_TEXT_SHORT])
 {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};

@@ -14,8 +14,9 @@
 const char *op_text_count(int64_t n, char ret[OP_TEXT_SHORT]); /* 1,234,567 */
 const char *op_text_brief(int64_t n, char ret[OP_TEXT_SHORT]); /* 1.2M */
 const char *op_text_usd(int64_t micro,
-                        char ret[OP_TEXT_SHORT]);              /* $12.34, $0.0421, $0.000052 */
-const char *op_text_bytes(int64_t n, char ret[OP_TEXT_SHORT]); /* 1.5 GiB */
+                        char ret[OP_TEXT_SHORT]); /* $12.34, $0.0421, $0.000052 */
+const char *op_text_micro(int64_t micro, char ret[OP_TEXT_SHORT]); /* $12.345678 */
+const char *op_text_bytes(int64_t n, char ret[OP_TEXT_SHORT]);     /* 1.5 GiB */
 const char *op_text_when(int64_t ms,
                          char ret[OP_TEXT_SHORT]); /* 2026-11-20 12:00:00; "" for 0 */
 

@@ -17,12 +17,15 @@ static const char *text(const char *maybe)
     return maybe ? maybe : "";
 }
 
-/* A tag is proof by itself: neither time nor count is asked. Without one, everything that could be
- * ours is a candidate; a batch whose count is not told could be. */
-static bool is_candidate(const struct op_reconcile_case *c, const struct op_listed_batch *b)
+/* A tag is proof by itself, and so is the file that only this create names: neither time nor count
+ * is asked. Without one, everything that could be ours is a candidate; a batch whose count is not
+ * told could be. */
+bool op_reconcile_is_candidate(const struct op_reconcile_case *c,
+                               const struct op_listed_batch *b)
 {
     if (*text(c->tag))
-        return strcmp(text(b->tag), c->tag) == 0;
+        return strcmp(text(b->tag), c->tag) == 0 ||
+               (*text(c->file_id) && strcmp(text(b->file_id), c->file_id) == 0);
     if (b->count >= 0 && b->count != c->count)
         return false;
     int64_t first = plus(c->intent_ms, -OP_RECONCILE_SKEW_MS);
@@ -56,6 +59,27 @@ static bool is_proved_absent(const struct op_reconcile_case *c)
     return due < INT64_MAX && c->now_ms >= due; /* a time that overflowed never comes */
 }
 
+/* Two clean listings, the second when whatever was taken before the connection closed must be
+ * listed; then the fence, behind which nothing can begin to run; then one more, when whatever was
+ * taken before the fence must be listed (reference/reliability.md 3.4). */
+static enum op_reconcile_verdict fence(const struct op_reconcile_case *c)
+{
+    if (c->hold || c->first_clean_ms <= 0)
+        return OP_RECONCILE_WAIT;
+    int64_t due =
+        plus(c->fenced_ms > 0 ? c->fenced_ms : c->last_try_ms, OP_RECONCILE_VISIBLE_MS);
+    if (due == INT64_MAX || c->now_ms < due)
+        return OP_RECONCILE_WAIT;
+    return c->fenced_ms > 0 ? OP_RECONCILE_UNSENT : OP_RECONCILE_FENCE;
+}
+
+int64_t op_reconcile_next_ms(const struct op_reconcile_case *c)
+{
+    if (!c->can_fence)
+        return 0;
+    return plus(c->fenced_ms > 0 ? c->fenced_ms : c->last_try_ms, OP_RECONCILE_VISIBLE_MS);
+}
+
 enum op_reconcile_verdict op_reconcile(const struct op_reconcile_case *c,
                                        const struct op_listed_batch *listed, size_t count,
                                        size_t *ret_candidate)
@@ -64,13 +88,15 @@ enum op_reconcile_verdict op_reconcile(const struct op_reconcile_case *c,
     size_t found = 0;
     size_t best = 0;
     for (size_t i = 0; i < count; i++) {
-        if (!is_candidate(c, &listed[i]))
+        if (!op_reconcile_is_candidate(c, &listed[i]))
             continue;
         /* Of several untagged ones an ended one is read first: it can be decided now. */
         if (found == 0 || is_before(&listed[i], &listed[best], !tagged))
             best = i;
         found++;
     }
+    if (found == 0 && c->can_fence)
+        return fence(c);
     if (found == 0)
         return is_proved_absent(c) ? OP_RECONCILE_UNSENT : OP_RECONCILE_WAIT;
 

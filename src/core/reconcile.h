@@ -9,6 +9,10 @@
  *
  *            Without tags (Anthropic): candidates are listed batches that are not in the baseline,
  *            not owned by another batch of ours, created within the window, with our count.
+ *
+ *            With tags a candidate is a batch that carries our tag or was made of our input file, and
+ *            being one is proof. Where the create names an uploaded file, its absence is proved by
+ *            a fence: the file is removed, so that a create that is still on its way cannot run.
  * Threads:   pure functions.
  */
 
@@ -30,14 +34,18 @@
 struct op_listed_batch {
     const char *id;
     int64_t created_ms;
-    int64_t count;   /* requests in it; -1 unknown */
-    const char *tag; /* our tag when the provider carries one; "" otherwise */
+    int64_t count;       /* requests in it; -1 unknown */
+    const char *tag;     /* our tag when the provider carries one; "" otherwise */
+    const char *file_id; /* of its input file; "" not told */
     bool ended;
 };
 
 struct op_reconcile_case {
     int64_t count;          /* requests we sent */
     const char *tag;        /* "" when the provider has no tags */
+    const char *file_id;    /* of our upload; "" none */
+    bool can_fence;         /* the create names an upload, which can be removed */
+    int64_t fenced_ms;      /* server time when it was; 0: it was not yet */
     int64_t intent_ms;      /* server time at or before the send (baseline Date) */
     int64_t last_try_ms;    /* server time when the connection was over */
     int64_t now_ms;         /* server time of this listing */
@@ -51,8 +59,17 @@ enum op_reconcile_verdict {
     OP_RECONCILE_ADOPT,      /* *ret_candidate is ours */
     OP_RECONCILE_ADOPT_MANY, /* tagged duplicates: adopt the earliest, cancel the rest */
     OP_RECONCILE_READ,       /* wait for *ret_candidate's end, then read its first result */
+    OP_RECONCILE_FENCE,      /* remove the input file, then list again */
     OP_RECONCILE_UNSENT,     /* proved absent: a new batch may be made */
 };
+
+/* Whether a listed batch may be the one that was sent. */
+bool op_reconcile_is_candidate(const struct op_reconcile_case *c,
+                               const struct op_listed_batch *listed);
+
+/* When a listing of the case can decide more than the present one, in server time; 0: no time is
+ * known. */
+int64_t op_reconcile_next_ms(const struct op_reconcile_case *c);
 
 /* listed: every batch of the listing back to the window, baseline and foreign-owned ones already
  * left out by the caller. *ret_candidate: index into listed, set for ADOPT*, READ. */

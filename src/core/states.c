@@ -14,7 +14,8 @@
  * The one-way door is visible here as two facts: SENDING occurs only in the rows of BUILT and
  * UPLOADED, and no row from SENDING on leads back to those two. */
 static const uint32_t batch_moves[OP_BATCH_STATE_COUNT] = {
-    [OP_BATCH_BUILT] = BATCH(UPLOADED) | BATCH(SENDING) | BATCH(DROPPED),
+    /* To ACCEPTED: it was made elsewhere and is imported (engine/import.c); it is never sent. */
+    [OP_BATCH_BUILT] = BATCH(UPLOADED) | BATCH(SENDING) | BATCH(DROPPED) | BATCH(ACCEPTED),
     [OP_BATCH_UPLOADED] = BATCH(SENDING) | BATCH(DROPPED),
     /* A send that stopped before its last byte is AMBIGUOUS like any other until that is proved:
      * whoever reads SENDING after a crash cannot tell the two apart. */
@@ -22,12 +23,18 @@ static const uint32_t batch_moves[OP_BATCH_STATE_COUNT] = {
     [OP_BATCH_AMBIGUOUS] = BATCH(ACCEPTED) | BATCH(UNSENT) | BATCH(QUARANTINED),
     /* Back to AMBIGUOUS: a provisional adoption that the first result line disproved. It stays
      * possible until results are applied, because only result lines carry our nonce. */
-    [OP_BATCH_ACCEPTED] =
-        BATCH(ENDED) | BATCH(VANISHED) | BATCH(QUARANTINED) | BATCH(AMBIGUOUS),
+    /* To REJECTED: some providers look into the file only after they have taken the batch. */
+    [OP_BATCH_ACCEPTED] = BATCH(ENDED) | BATCH(VANISHED) | BATCH(QUARANTINED) |
+                          BATCH(AMBIGUOUS) | BATCH(REJECTED),
     [OP_BATCH_ENDED] = BATCH(FETCHED) | BATCH(VANISHED) | BATCH(QUARANTINED) | BATCH(AMBIGUOUS),
     /* Back to ENDED: what was fetched is short of our own set of ids, so it is fetched again. */
     [OP_BATCH_FETCHED] = BATCH(APPLIED) | BATCH(QUARANTINED) | BATCH(AMBIGUOUS) | BATCH(ENDED),
     [OP_BATCH_APPLIED] = BATCH(SEALED),
+    /* What was given up turned out to be bought: its results carry its nonce (engine/orphan.c). It
+     * is taken back, never sent. */
+    [OP_BATCH_REJECTED] = BATCH(ACCEPTED),
+    [OP_BATCH_UNSENT] = BATCH(ACCEPTED),
+    [OP_BATCH_VANISHED] = BATCH(ACCEPTED),
 };
 
 /* DONE has no way out: an answer that was paid for is never thrown away, buying anew makes a new

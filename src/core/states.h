@@ -27,7 +27,7 @@
     X(APPLIED, "applied", false)        /* every result is in the ledger */                   \
     X(SEALED, "sealed", true)           /* and delivered: nothing more to do */               \
     X(REJECTED, "rejected", true)       /* the provider refused it whole: not bought */       \
-    X(UNSENT, "unsent", true)           /* proved never to have been accepted */              \
+    X(UNSENT, "unsent", true)           /* not accepted, as far as can be known */            \
     X(VANISHED, "vanished", true)       /* was accepted, the provider no longer knows it */   \
     X(DROPPED, "dropped", true)         /* built but withdrawn before any send */             \
     X(QUARANTINED, "quarantined", true) /* cannot be handled by the program; see evidence */

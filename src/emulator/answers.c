@@ -102,6 +102,18 @@ static bool has(const struct shape *shape, const char *name)
     return op_json_ok(keyword(shape, name));
 }
 
+/* Google writes the types of its schemas in capitals. */
+static struct op_str small_letters(struct op_str type)
+{
+    static const char *const types[] = {"object", "array",   "string", "integer",
+                                        "number", "boolean", "null"};
+    for (size_t i = 0; i < OP_COUNT(types); i++) {
+        if (type.len == strlen(types[i]) && strncasecmp(type.ptr, types[i], type.len) == 0)
+            return op_str_from(types[i]);
+    }
+    return type;
+}
+
 static struct op_str type_of(const struct maker *m, const struct shape *shape)
 {
     struct op_json type = keyword(shape, "type");
@@ -114,7 +126,7 @@ static struct op_str type_of(const struct maker *m, const struct shape *shape)
             first = op_json_str(it.value);
     }
     if (first.ptr)
-        return first;
+        return small_letters(first);
     if (has(shape, "properties") || has(shape, "required"))
         return OP_STR("object");
     if (has(shape, "items") || has(shape, "prefixItems"))

@@ -9,8 +9,8 @@
 
 #include "base/json_out.h"
 #include "base/mem.h"
+#include "emulator/batches.h"
 #include "emulator/state.h"
-#include "emulator/words.h"
 
 #define ARCHIVE_US       (29 * OP_EMU_DAY_US)
 #define POLL_SECONDS     10 /* what the API suggests between two looks at a batch */
@@ -94,6 +94,14 @@ static void spend_cap(struct op_emu_call *call)
     op_emu_reply_begin(call, 429, "application/json");
     write_error(call, "rate_limit_error", "You have reached your organization's spend limit.",
                 "enforced_spend_limit_reached");
+}
+
+static void rate_limit(struct op_emu_call *call, int64_t seconds)
+{
+    op_anthropic_error(call, 429, NULL, NULL);
+    if (seconds >= 0)
+        op_emu_reply_header(call, "retry-after",
+                            op_arena_printf(&call->arena, "%lld", (long long)seconds));
 }
 
 static void no_such_batch(struct op_emu_call *call)
@@ -302,37 +310,20 @@ void op_anthropic_reply_batch(struct op_emu_call *call, const struct op_emu_batc
 
 /* ---- one batch ---- */
 
-static bool exists(const struct op_emu_batch *batch, int64_t now)
-{
-    if (now < batch->created_us)
-        return false;
-    return !op_emu_quirk(&batch->quirks, OP_EMU_VANISH) ||
-           now < batch->created_us + batch->quirks.value[OP_EMU_VANISH] * 1000;
-}
-
 static bool find_batch(struct op_emu_call *call, struct op_emu_batch *batch)
 {
-    struct op_emulator *em = call->emulator;
-    if (op_emu_store_get(em->store, call->id, batch) &&
-        exists(batch, op_emu_clock_now(&em->clock)) &&
-        strcmp(batch->provider, "anthropic") == 0)
+    if (op_emu_batch_find(call, call->id, batch))
         return true;
     no_such_batch(call);
     return false;
 }
 
-/* The lag that makes a batch, or its results, come and go right after it changed. */
 static bool flaps(struct op_emu_call *call, const struct op_emu_batch *batch)
 {
-    enum op_emu_action action =
-        batch->settled ? OP_EMU_FLAP_AFTER_END : OP_EMU_FLAP_AFTER_CREATE;
-    if (!op_emu_quirk(&batch->quirks, action))
-        return false;
-    int64_t looks = op_emu_store_look(call->emulator->store, call->id, batch->settled);
-    if (looks > batch->quirks.value[action])
-        return false;
-    no_such_batch(call);
-    return true;
+    bool gone = op_emu_batch_flaps(call, batch);
+    if (gone)
+        no_such_batch(call);
+    return gone;
 }
 
 static void get_batch(struct op_emu_call *call)
@@ -342,21 +333,6 @@ static void get_batch(struct op_emu_call *call)
         op_anthropic_reply_batch(call, &batch);
 }
 
-static bool take_cancel(void *arg, struct op_emu_batch *batch)
-{
-    const struct op_emulator *em = arg;
-    int64_t now = op_emu_clock_now(&em->clock);
-    uint64_t random = em->seed ^ (uint64_t)batch->seq;
-    if (batch->cancel_us || batch->ended_us)
-        return false;
-    batch->cancel_us = now;
-    int64_t end = now + (int64_t)op_emu_random_below(&random, 20 * OP_EMU_SECOND_US) +
-                  5 * OP_EMU_SECOND_US;
-    if (end < batch->due_us)
-        batch->due_us = end;
-    return true;
-}
-
 static void cancel_batch(struct op_emu_call *call)
 {
     struct op_emu_batch batch;
@@ -364,7 +340,7 @@ static void cancel_batch(struct op_emu_call *call)
     struct op_emulator *em = call->emulator;
     if (!find_batch(call, &batch))
         return;
-    enum op_rc rc = op_emu_store_change(em->store, call->id, take_cancel, em, &batch, &err);
+    enum op_rc rc = op_emu_batch_cancel(em, call->id, &batch, &err);
     if (rc == OP_NOTFOUND) {
         no_such_batch(call);
     } else if (rc) {
@@ -377,7 +353,6 @@ static void cancel_batch(struct op_emu_call *call)
                                            " because it has already ended.",
                                            batch.id));
     } else {
-        op_emu_wake(em);
         op_anthropic_reply_batch(call, &batch);
     }
 }
@@ -452,15 +427,6 @@ int64_t op_anthropic_limit(struct op_emu_call *call)
     return wrong ? -1 : limit;
 }
 
-static bool is_listed(void *arg, const struct op_emu_batch *batch)
-{
-    int64_t now = *(const int64_t *)arg;
-    if (!exists(batch, now))
-        return false;
-    return !op_emu_quirk(&batch->quirks, OP_EMU_LIST_LAG) ||
-           now >= batch->created_us + batch->quirks.value[OP_EMU_LIST_LAG] * 1000;
-}
-
 static void write_list(struct op_emu_call *call, const struct op_emu_batch *batches,
                        size_t count, bool more)
 {
@@ -482,7 +448,6 @@ static void write_list(struct op_emu_call *call, const struct op_emu_batch *batc
 static void list_batches(struct op_emu_call *call)
 {
     OP_CLEANUP(op_mem_freep) struct op_emu_batch *batches = NULL;
-    const struct op_emu_rule *shift = op_emu_fired_rule(&call->fired, OP_EMU_LIST_PAGE_SHIFT);
     int64_t now = op_emu_clock_now(&call->emulator->clock);
     int64_t limit = op_anthropic_limit(call);
     size_t count = 0;
@@ -491,14 +456,12 @@ static void list_batches(struct op_emu_call *call)
         return;
     struct op_emu_page page = {
         .provider = "anthropic",
-        .accept = is_listed,
+        .accept = op_emu_batch_accept,
         .arg = &now,
         .after_id = op_emu_call_query(call, "after_id"),
         .before_id = op_emu_call_query(call, "before_id"),
         .limit = (size_t)limit,
-        .shift = !shift                   ? 0
-                 : shift->by == INT64_MIN ? -1
-                                          : shift->by,
+        .shift = op_emu_batch_page_shift(call),
     };
     if (page.after_id.ptr && page.before_id.ptr)
         op_anthropic_error(call, 400, NULL, "after_id and before_id exclude each other");
@@ -572,7 +535,9 @@ const struct op_emu_api op_emu_anthropic = {
     .admit = admit,
     .error = op_anthropic_error,
     .spend_cap = spend_cap,
+    .rate_limit = rate_limit,
     .decorate = decorate,
     .custom_id = custom_id,
     .line = op_anthropic_line,
+    .place = op_emu_place_nothing,
 };

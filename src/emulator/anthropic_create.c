@@ -5,9 +5,9 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "emulator/anthropic.h"
+#include "emulator/batches.h"
 #include "emulator/frame.h"
 #include "emulator/state.h"
-#include "emulator/words.h"
 
 /* A create call being received: each request is checked and written to disk as it arrives, so that
  * a body of 256 MB needs no more memory than its largest request. */
@@ -203,28 +203,6 @@ static const char *check_body(struct create *create)
     return check_skeleton(create, root);
 }
 
-static void plan(struct op_emu_call *call, struct op_emu_batch *batch)
-{
-    struct op_emulator *em = call->emulator;
-    const struct op_emu_quirks *quirks = &batch->quirks;
-    uint64_t random = em->seed ^ (uint64_t)batch->seq;
-    int64_t spread = em->process_max_us - em->process_min_us;
-    int64_t takes =
-        em->process_min_us + (int64_t)op_emu_random_below(&random, (uint64_t)spread + 1);
-    batch->created_us = op_emu_clock_now(&em->clock);
-    if (op_emu_quirk(quirks, OP_EMU_ACCEPT_LATE))
-        batch->created_us += quirks->value[OP_EMU_ACCEPT_LATE] * 1000;
-    if (op_emu_quirk(quirks, OP_EMU_SLOW))
-        takes = quirks->value[OP_EMU_SLOW] * 1000;
-    batch->expires_us = batch->created_us + OP_EMU_DAY_US;
-    batch->full_us = batch->created_us + takes;
-    batch->due_us = batch->full_us < batch->expires_us ? batch->full_us : batch->expires_us;
-    if (op_emu_quirk(quirks, OP_EMU_EXPIRE))
-        batch->full_us = batch->due_us = batch->expires_us;
-    if (op_emu_quirk(quirks, OP_EMU_NEVER_END))
-        batch->full_us = batch->due_us = INT64_MAX;
-}
-
 /* A full queue refuses before anything is billed. */
 static bool queue_is_full(struct op_emu_call *call, size_t count)
 {
@@ -269,7 +247,8 @@ void op_anthropic_create(struct op_emu_call *call)
     };
     op_emu_store_id(store, "msgbatch_01", batch.seq, 0, batch.id);
     op_emu_quirks_add(&batch.quirks, &call->fired);
-    plan(call, &batch);
+    const struct op_emu_timing timing = {.window_us = OP_EMU_DAY_US};
+    op_emu_batch_plan(call->emulator, &batch, &timing);
     if (op_emu_store_commit(store, &create->upload, &batch, &err)) {
         disk_failed(call, &err);
         return;

@@ -386,11 +386,10 @@ void op_anthropic_line(struct op_emu_line *line)
 
 /* ---- realtime ---- */
 
-static bool read_body(struct op_emu_call *call, struct op_json_parser *parser,
-                      struct op_json *ret)
+static bool read_body(struct op_emu_call *call, struct op_json *ret)
 {
     struct op_err err = OP_ERR_INIT;
-    if (op_json_parse(parser, call->body.ptr, call->body.len, true, ret, &err)) {
+    if (!op_emu_call_json(call, ret, &err)) {
         op_anthropic_error(
             call, 400, NULL,
             op_arena_printf(&call->arena, "The request body is not valid JSON: %s", err.msg));
@@ -428,7 +427,6 @@ static bool bill_turn(struct op_emu_call *call, const struct op_anthropic_turn *
 
 void op_anthropic_post_message(struct op_emu_call *call)
 {
-    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     struct op_emulator *em = call->emulator;
     struct op_anthropic_turn turn = {
         .emulator = em,
@@ -438,7 +436,7 @@ void op_anthropic_post_message(struct op_emu_call *call)
         .id_a = em->clock.start_us,
         .id_b = atomic_fetch_add(&em->next_request, 1),
     };
-    if (!read_body(call, parser, &turn.params))
+    if (!read_body(call, &turn.params))
         return;
     turn.problem = op_anthropic_check(turn.params, &turn.place, &call->arena);
     if (!turn.problem.type && op_json_bool(op_json_get(turn.params, "stream"), false))
@@ -460,13 +458,12 @@ void op_anthropic_post_message(struct op_emu_call *call)
 
 void op_anthropic_count_tokens(struct op_emu_call *call)
 {
-    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     OP_CLEANUP(op_anthropic_prompt_release) struct op_anthropic_prompt prompt;
     struct op_anthropic_place place = op_anthropic_place_of(call);
     struct op_json params;
     op_anthropic_prompt_init(&prompt);
     place.counting = true;
-    if (!read_body(call, parser, &params))
+    if (!read_body(call, &params))
         return;
     struct op_anthropic_problem problem = op_anthropic_check(params, &place, &call->arena);
     if (problem.type) {

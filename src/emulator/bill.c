@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "emulator/bill.h"
 
+#include <pthread.h>
+#include <time.h>
+
 #include "base/io.h"
 #include "base/json.h"
 #include "base/json_out.h"
@@ -18,6 +21,11 @@ struct op_emu_bill {
     struct op_emu_journal *journal;
     struct op_map accepted, ended; /* batch -> lines, as found on open */
     int64_t last_us;
+    pthread_t syncer;
+    bool has_syncer;
+    pthread_mutex_t lock; /* of the fields below */
+    pthread_cond_t changed;
+    bool dirty, stopping;
 };
 
 static void count_line(struct op_emu_bill *bill, struct op_json line)
@@ -53,15 +61,70 @@ static enum op_rc count_lines(struct op_emu_bill *bill, struct op_err *err)
     return rc == OP_NOTFOUND ? OP_OK : rc;
 }
 
+/* A failed sync breaks the journal: the next entry reports it. */
+static void *sync_in_groups(void *arg)
+{
+    const struct timespec pause = {0, OP_EMU_BILL_SYNC_MS * 1000000L};
+    struct op_emu_bill *bill = arg;
+    pthread_mutex_lock(&bill->lock);
+    while (!bill->stopping) {
+        if (!bill->dirty) {
+            pthread_cond_wait(&bill->changed, &bill->lock);
+            continue;
+        }
+        bill->dirty = false;
+        pthread_mutex_unlock(&bill->lock);
+        struct op_err err = OP_ERR_INIT;
+        nanosleep(&pause, NULL);
+        enum op_rc rc = op_emu_journal_sync(bill->journal, &err);
+        pthread_mutex_lock(&bill->lock);
+        bill->stopping |= rc != OP_OK;
+    }
+    pthread_mutex_unlock(&bill->lock);
+    return NULL;
+}
+
+static enum op_rc start_syncer(struct op_emu_bill *bill, struct op_err *err)
+{
+    if (pthread_create(&bill->syncer, NULL, sync_in_groups, bill))
+        return op_fail(err, OP_IO, "cannot start a thread");
+    bill->has_syncer = true;
+    return OP_OK;
+}
+
+static void stop_syncer(struct op_emu_bill *bill)
+{
+    if (!bill->has_syncer)
+        return;
+    pthread_mutex_lock(&bill->lock);
+    bill->stopping = true;
+    pthread_cond_signal(&bill->changed);
+    pthread_mutex_unlock(&bill->lock);
+    pthread_join(bill->syncer, NULL);
+}
+
+static void wake_syncer(struct op_emu_bill *bill)
+{
+    pthread_mutex_lock(&bill->lock);
+    if (!bill->dirty)
+        pthread_cond_signal(&bill->changed);
+    bill->dirty = true;
+    pthread_mutex_unlock(&bill->lock);
+}
+
 enum op_rc op_emu_bill_open(struct op_env *env, const char *dir, struct op_emu_bill **ret,
                             struct op_err *err)
 {
     OP_CLEANUP(op_emu_bill_closep) struct op_emu_bill *bill = op_mem_alloc(sizeof(*bill));
     OP_CLEANUP(op_mem_freep) char *path = op_io_join(dir, "bill.jsonl");
     bill->env = env;
+    pthread_mutex_init(&bill->lock, NULL);
+    pthread_cond_init(&bill->changed, NULL);
     enum op_rc rc = op_emu_journal_open(env, path, &bill->journal, err);
     if (!rc)
         rc = count_lines(bill, err);
+    if (!rc)
+        rc = start_syncer(bill, err);
     if (rc)
         return rc;
     *ret = OP_TAKE(bill);
@@ -72,7 +135,10 @@ void op_emu_bill_close(struct op_emu_bill *bill)
 {
     if (!bill)
         return;
+    stop_syncer(bill);
     op_emu_journal_close(bill->journal);
+    pthread_cond_destroy(&bill->changed);
+    pthread_mutex_destroy(&bill->lock);
     op_map_release(&bill->accepted);
     op_map_release(&bill->ended);
     op_mem_free(bill);
@@ -151,7 +217,9 @@ enum op_rc op_emu_bill_add(struct op_emu_bill *bill, int64_t time_us, const char
     enum op_rc rc = op_buf_finish(&buf, "a bill entry", err);
     if (!rc)
         rc = op_emu_journal_add(bill->journal, op_buf_str(&buf), err);
-    return rc ? rc : op_emu_journal_sync(bill->journal, err);
+    if (!rc)
+        wake_syncer(bill);
+    return rc;
 }
 
 enum op_rc op_emu_bill_post(struct op_emu_bill *bill, const struct op_emu_posting *posting,

@@ -4,8 +4,10 @@
 
 /*
  * Model:     the provider's account book, DIR/bill.jsonl: one line for each request accepted, one
- *            more when it ends, only ever appended. Whatever a client is told has been billed and
- *            synced before. The lines of a batch are prepared in a side file while it is received
+ *            more when it ends, only ever appended. Whatever a client is told has been billed
+ *            before; synced too, for a batch. What realtime requests add is synced in groups, by
+ *            a thread of its own, OP_EMU_BILL_SYNC_MS later at most: thousands a second are
+ *            answered that way. The lines of a batch are prepared in a side file while it is received
  *            or processed, and copied over at its commit point: the bill itself tells how far that
  *            came before a kill, so the copy goes on where it stopped.
  * Threads:   any.
@@ -18,6 +20,8 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/str.h"
+
+#define OP_EMU_BILL_SYNC_MS 100
 
 struct op_emu_bill;
 
@@ -51,7 +55,7 @@ void op_emu_bill_counts(const struct op_emu_bill *bill, struct op_str batch,
 /* Appends entry to a side file's buffer: its line without time, provider and batch. */
 void op_emu_bill_write(struct op_buf *side, const struct op_emu_entry *entry);
 
-/* Bills a realtime request: entries in the form of op_emu_bill_write, synced on return. */
+/* Bills a realtime request: entries in the form of op_emu_bill_write, written on return. */
 OP_MUST_CHECK enum op_rc op_emu_bill_add(struct op_emu_bill *bill, int64_t time_us,
                                          const char *provider, struct op_str entries,
                                          struct op_err *err);

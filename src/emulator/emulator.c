@@ -17,9 +17,13 @@
 
 #define BODY_DEFAULT_MAX ((size_t)32 * 1024 * 1024)
 #define REPLY_MAX        ((size_t)512 * 1024 * 1024)
-#define LISTEN_DEFAULT   "127.0.0.1:0"
+/* Cleared by libmicrohttpd before each request, so not larger than headers and a piece of a body
+ * need. */
+#define CONNECTION_MEMORY ((size_t)48 * 1024)
+#define LISTEN_DEFAULT    "127.0.0.1:0"
 
-const struct op_emu_api *const op_emu_apis[] = {&op_emu_anthropic, NULL};
+const struct op_emu_api *const op_emu_apis[] = {&op_emu_anthropic, &op_emu_gemini,
+                                                &op_emu_mistral, &op_emu_openai, NULL};
 
 /* ---- shared state ---- */
 
@@ -76,12 +80,15 @@ static bool path_fits(const char *pattern, struct op_str path, struct op_str *re
     for (const char *p = pattern; *p; p++) {
         if (p[0] == '{' && p[1] == '}') {
             size_t start = at;
-            while (at < path.len && path.ptr[at] != '/')
+            while (at < path.len && path.ptr[at] != '/' && path.ptr[at] != p[2])
                 at++;
             if (at == start)
                 return false;
             *ret_id = (struct op_str){path.ptr + start, at - start};
             p++;
+        } else if (*p == '*') {
+            while (at < path.len && path.ptr[at] != '/')
+                at++;
         } else if (at >= path.len || path.ptr[at++] != *p) {
             return false;
         }
@@ -97,7 +104,8 @@ static bool find_route(struct op_emu_call *call, const struct op_emu_api *api)
         if (!path_fits(route->path, call->path, &id))
             continue;
         call->api = api; /* also when only the method is wrong: the error has its form */
-        if (strcmp(route->method, call->method) != 0)
+        if (strcmp(route->method, call->method) != 0 ||
+            (route->query && !op_emu_call_query(call, route->query).ptr))
             continue;
         call->route = route;
         if (id.ptr)
@@ -156,6 +164,7 @@ static void call_free(struct op_emu_call *call)
         return;
     if (call->state && call->route && call->route->release)
         call->route->release(call);
+    op_emu_call_give_back(call);
     op_buf_release(&call->body);
     op_buf_release(&call->reply.body);
     op_mem_free(call->reply.file);
@@ -331,7 +340,7 @@ static enum op_rc start_threads(struct op_emulator *em, const char *listen, stru
         MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL,
         NULL, on_request, em, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED,
         on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT, 4096U,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)256 * 1024, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_END);
     if (em->daemon)
         return OP_OK;
     close(fd);
@@ -358,6 +367,8 @@ static enum op_rc open_parts(struct op_emulator *em, const struct op_emulator_op
         rc = op_emu_script_open(em->env, options->answers, &em->script, err);
     if (!rc)
         rc = op_emu_store_open(em->env, options->dir, options->seed, &em->store, err);
+    if (!rc)
+        rc = op_emu_files_open(em->env, options->dir, &em->files, err);
     if (rc)
         return rc;
     /* A folder that ran ahead of the wall clock goes on from where it was. */
@@ -365,7 +376,10 @@ static enum op_rc open_parts(struct op_emulator *em, const struct op_emulator_op
         (options->start_ms ? options->start_ms : em->env->ops->now_ms(em->env)) * 1000;
     if (op_emu_store_last_us(em->store) > start_us)
         start_us = op_emu_store_last_us(em->store);
+    if (op_emu_files_last_us(em->files) > start_us)
+        start_us = op_emu_files_last_us(em->files);
     op_emu_clock_init(&em->clock, start_us, em->speed);
+    em->resumables = op_emu_resumables_new(em->files);
     return OP_OK;
 }
 
@@ -443,10 +457,14 @@ void op_emulator_stop(struct op_emulator *em)
         MHD_stop_daemon(em->daemon);
     if (em->processing)
         pthread_join(em->processor, NULL);
+    op_emu_resumables_free(em->resumables);
+    op_emu_files_close(em->files);
     op_emu_store_close(em->store);
     op_emu_script_close(em->script);
     op_emu_faults_close(em->faults);
     op_emu_cache_free(em->cache);
+    while (em->parser_count > 0)
+        op_json_parser_free(em->parsers[--em->parser_count]);
     pthread_cond_destroy(&em->changed);
     pthread_mutex_destroy(&em->lock);
     op_mem_free(em->api_key);

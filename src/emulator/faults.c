@@ -47,8 +47,12 @@ enum op_emu_class op_emu_action_class(enum op_emu_action action)
 /* The operations an action makes sense on; a rule that could never act is refused. */
 static unsigned allowed_on(enum op_emu_action action)
 {
-    if (action == OP_EMU_QUEUE_LIMIT)
+    if (action == OP_EMU_QUEUE_LIMIT || action == OP_EMU_TOKEN_LIMIT)
         return ON(CREATE);
+    if (action == OP_EMU_NO_BATCH)
+        return ON_ANY & ~(ON(MESSAGES) | ON(COUNT) | ON(MODELS));
+    if (action == OP_EMU_ERROR_WITH_200)
+        return ON(UPLOAD);
     if (action == OP_EMU_TRUNCATE_RESULTS)
         return ON(RESULTS);
     if (action == OP_EMU_LIST_PAGE_SHIFT)
@@ -108,10 +112,11 @@ static enum op_rc add_operation(struct op_json name, unsigned *on, struct op_err
     else if (text.ptr && find_name(text, operation_names, OP_COUNT(operation_names), &at))
         *on |= 1U << at;
     else
-        return op_fail(err, OP_INVAL,
-                       "\"on\" is one or a list of create, get, list, results, cancel, delete,"
-                       " messages, count, models, any; it is \"" OP_STR_FMT "\"",
-                       OP_STR_ARG(text));
+        return op_fail(
+            err, OP_INVAL,
+            "\"on\" is one or a list of create, get, list, results, cancel, delete,"
+            " messages, count, models, start, upload, files, any; it is \"" OP_STR_FMT "\"",
+            OP_STR_ARG(text));
     return OP_OK;
 }
 
@@ -120,6 +125,10 @@ static enum op_rc read_operations(struct op_json rule, struct op_emu_rule *ret,
 {
     struct op_json on = op_json_get(rule, "on");
     unsigned allowed = allowed_on(ret->action);
+    if (!op_json_ok(on) && ret->action == OP_EMU_NO_BATCH) {
+        ret->on = allowed;
+        return OP_OK;
+    }
     if (!op_json_ok(on)) {
         /* Where there is a choice, the place decides what the rule means: so it must be said. */
         if ((allowed & (allowed - 1)) != 0)
@@ -179,10 +188,11 @@ static enum op_rc read_member(struct op_str name, struct op_json value, struct o
         const char *name;
         int64_t *target;
     } numbers[] = {
-        {"nth", &ret->nth},     {"every", &ret->every},     {"from", &ret->from},
-        {"times", &ret->times}, {"ms", &ret->ms},           {"bytes", &ret->bytes},
-        {"lines", &ret->lines}, {"percent", &ret->percent}, {"status", &ret->status},
-        {"count", &ret->count}, {"seconds", &ret->seconds}, {"by", &ret->by},
+        {"nth", &ret->nth},       {"every", &ret->every},     {"from", &ret->from},
+        {"times", &ret->times},   {"ms", &ret->ms},           {"bytes", &ret->bytes},
+        {"lines", &ret->lines},   {"percent", &ret->percent}, {"status", &ret->status},
+        {"count", &ret->count},   {"seconds", &ret->seconds}, {"by", &ret->by},
+        {"tokens", &ret->tokens},
     };
     for (size_t i = 0; i < OP_COUNT(numbers); i++) {
         if (!op_str_is(name, numbers[i].name))
@@ -248,6 +258,8 @@ static enum op_rc check_rule(const struct op_emu_rule *rule, struct op_err *err)
         return op_fail(err, OP_INVAL, "\"percent\" must be between 0 and 100");
     if (rule->action == OP_EMU_QUEUE_LIMIT && rule->lines < 0)
         return op_fail(err, OP_INVAL, "queue_limit needs \"lines\"");
+    if (rule->action == OP_EMU_TOKEN_LIMIT && rule->tokens < 0)
+        return op_fail(err, OP_INVAL, "token_limit needs \"tokens\"");
     return OP_OK;
 }
 
@@ -280,6 +292,7 @@ static enum op_rc rule_read(struct op_json json, uint64_t seed, struct op_emu_ru
         .status = -1,
         .count = -1,
         .seconds = -1,
+        .tokens = -1,
         .by = INT64_MIN,
         .random = seed,
     };
@@ -439,7 +452,10 @@ static int64_t main_parameter(const struct op_emu_rule *rule)
     case OP_EMU_ACCEPT_LATE:
     case OP_EMU_LIST_LAG:
         return ms < 0 ? 60000 : ms;
+    case OP_EMU_LATE_OUTPUT:
+        return rule->count < 0 ? 3 : rule->count;
     case OP_EMU_SLOW:
+    case OP_EMU_LONG_FINALIZING:
         return ms < 0 ? 3600000 : ms;
     case OP_EMU_CREATED_SKEW:
         return ms == -1 ? 3600000 : ms;

@@ -9,7 +9,8 @@
  *            nth, every, from and probability a rule always fires. Rules count for themselves, from
  *            the start of the emulator. All that fire apply; of two that exclude each other the
  *            first in the file. Empty lines and lines that begin with # are skipped.
- *            Operations: create get list results cancel delete messages count models, or "any".
+ *            Operations: create get list results cancel delete messages count models start upload
+ *            files, or "any"; messages is any realtime request of any provider.
  *            "match" is looked for in the batch id, in the custom_id and text of a line, or in the
  *            body of a realtime request.
  * Errors:    OP_INVAL with file and line.
@@ -33,7 +34,10 @@
     X(DELETE, "delete")      \
     X(MESSAGES, "messages")  \
     X(COUNT, "count")        \
-    X(MODELS, "models")
+    X(MODELS, "models")      \
+    X(START, "start")        \
+    X(UPLOAD, "upload")      \
+    X(FILES, "files")
 
 #define OP_EMU_OPERATION_ENUM(op, name) OP_EMU_ON_##op,
 enum op_emu_operation { OP_EMU_OPERATIONS(OP_EMU_OPERATION_ENUM) OP_EMU_ON_COUNT_ };
@@ -52,6 +56,11 @@ enum op_emu_operation { OP_EMU_OPERATIONS(OP_EMU_OPERATION_ENUM) OP_EMU_ON_COUNT
  *                         than "lines" (create)
  *   not_found             404, as a lagging replica gives it
  *   hang_before           waits "ms" real milliseconds (0: until the emulator stops), then goes on
+ *   no_batch              404, as a provider without batches gives it (all but messages)
+ *   rate_limit            429 with "seconds" in the provider's own place; none without them
+ *   token_limit           the tokens in the queue of this model and those of this create would be
+ *                         more than "tokens": refused in the provider's own way (create)
+ *   error_with_200        an error in the provider's form, but with status 200 (upload)
  * AFTER: on any operation, when it has taken effect and was billed.
  *   drop_after_commit     closes the socket without an answer ("reset")
  *   status_after_commit   as status_before_commit
@@ -71,6 +80,13 @@ enum op_emu_operation { OP_EMU_OPERATIONS(OP_EMU_OPERATION_ENUM) OP_EMU_ON_COUNT
  *   no_shuffle            results in the order of the requests
  *   archived              results are gone "ms" (0) after the end
  *   vanish                is forgotten "ms" (0) after create
+ *   shuffle               results in another order than the requests
+ *   stuck_pending         never gets beyond its first state; expires there
+ *   long_finalizing       takes "ms" (3600000) from the last result to the end
+ *   fail_batch            fails as a whole, with "type" and "message"; nothing is billed
+ *   file_missing          fails as if its input file did not exist
+ *   inline_answer         results come in the batch object, whatever was asked
+ *   late_output           the first "count" (3) GETs after the end name no output
  *   list_lag              is missing from the list for "ms" (60000)
  *   created_skew          shows its created_at "ms" (3600000) off
  *   flap_after_create     its first "count" (1) GETs are 404
@@ -82,6 +98,7 @@ enum op_emu_operation { OP_EMU_OPERATIONS(OP_EMU_OPERATION_ENUM) OP_EMU_ON_COUNT
  *   extra_fields          fields nobody has heard of
  *   unknown_status        processing_status "reticulating" while it is in progress
  *   state_regress         shows as in progress although it has ended
+ *   empty_file_ids        "" where there is no file, not null
  * LINE: on results, once for each line when the results are made; the bill names the fault.
  *   drop_line             the line is missing
  *   duplicate_line        the line occurs twice
@@ -90,6 +107,7 @@ enum op_emu_operation { OP_EMU_OPERATIONS(OP_EMU_OPERATION_ENUM) OP_EMU_ON_COUNT
  *   null_id               custom_id is null
  *   expire_line           the line expires
  *   cancel_line           the line is canceled
+ *   status_zero           the line has status 0 and an empty body; counted as completed
  * ANSWER: on results (for each line) and messages.
  *   error_line            errored with "type" (api_error) and "message"; on messages with "status"
  *   invalid_answer        "how": not_json (default), fenced, prose, wrong_type, missing, extra, empty
@@ -104,6 +122,10 @@ enum op_emu_operation { OP_EMU_OPERATIONS(OP_EMU_OPERATION_ENUM) OP_EMU_ON_COUNT
     X(QUEUE_LIMIT, "queue_limit", BEFORE)                   \
     X(NOT_FOUND, "not_found", BEFORE)                       \
     X(HANG_BEFORE, "hang_before", BEFORE)                   \
+    X(NO_BATCH, "no_batch", BEFORE)                         \
+    X(RATE_LIMIT, "rate_limit", BEFORE)                     \
+    X(TOKEN_LIMIT, "token_limit", BEFORE)                   \
+    X(ERROR_WITH_200, "error_with_200", BEFORE)             \
     X(DROP_AFTER_COMMIT, "drop_after_commit", AFTER)        \
     X(STATUS_AFTER_COMMIT, "status_after_commit", AFTER)    \
     X(HANG, "hang", AFTER)                                  \
@@ -118,6 +140,13 @@ enum op_emu_operation { OP_EMU_OPERATIONS(OP_EMU_OPERATION_ENUM) OP_EMU_ON_COUNT
     X(SLOW, "slow", BATCH)                                  \
     X(CANCEL_RACE, "cancel_race", BATCH)                    \
     X(NO_SHUFFLE, "no_shuffle", BATCH)                      \
+    X(SHUFFLE, "shuffle", BATCH)                            \
+    X(STUCK_PENDING, "stuck_pending", BATCH)                \
+    X(LONG_FINALIZING, "long_finalizing", BATCH)            \
+    X(FAIL_BATCH, "fail_batch", BATCH)                      \
+    X(FILE_MISSING, "file_missing", BATCH)                  \
+    X(INLINE_ANSWER, "inline_answer", BATCH)                \
+    X(LATE_OUTPUT, "late_output", BATCH)                    \
     X(ARCHIVED, "archived", BATCH)                          \
     X(VANISH, "vanish", BATCH)                              \
     X(LIST_LAG, "list_lag", BATCH)                          \
@@ -130,6 +159,7 @@ enum op_emu_operation { OP_EMU_OPERATIONS(OP_EMU_OPERATION_ENUM) OP_EMU_ON_COUNT
     X(EXTRA_FIELDS, "extra_fields", VIEW)                   \
     X(UNKNOWN_STATUS, "unknown_status", VIEW)               \
     X(STATE_REGRESS, "state_regress", VIEW)                 \
+    X(EMPTY_FILE_IDS, "empty_file_ids", VIEW)               \
     X(DROP_LINE, "drop_line", LINE)                         \
     X(DUPLICATE_LINE, "duplicate_line", LINE)               \
     X(CORRUPT_LINE, "corrupt_line", LINE)                   \
@@ -137,6 +167,7 @@ enum op_emu_operation { OP_EMU_OPERATIONS(OP_EMU_OPERATION_ENUM) OP_EMU_ON_COUNT
     X(NULL_ID, "null_id", LINE)                             \
     X(EXPIRE_LINE, "expire_line", LINE)                     \
     X(CANCEL_LINE, "cancel_line", LINE)                     \
+    X(STATUS_ZERO, "status_zero", LINE)                     \
     X(ERROR_LINE, "error_line", ANSWER)                     \
     X(INVALID_ANSWER, "invalid_answer", ANSWER)             \
     X(TRUNCATED_ANSWER, "truncated_answer", ANSWER)         \
@@ -168,7 +199,7 @@ struct op_emu_rule {
     double probability;
     char *match;
 
-    int64_t ms, bytes, lines, percent, status, by, count, seconds;
+    int64_t ms, bytes, lines, percent, status, by, count, seconds, tokens;
     char *body, *type, *message, *how;
     char *header_names[OP_EMU_RULE_HEADERS], *header_values[OP_EMU_RULE_HEADERS];
     size_t header_count;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -34,6 +35,44 @@ const char *op_emu_call_base(struct op_emu_call *call)
                                OP_STR_ARG(call->prefix));
     return op_arena_printf(&call->arena, "http://" OP_STR_FMT OP_STR_FMT, OP_STR_ARG(host),
                            OP_STR_ARG(call->prefix));
+}
+
+struct op_json_parser *op_emu_call_parser(struct op_emu_call *call, enum op_emu_parser which)
+{
+    struct op_emulator *em = call->emulator;
+    if (call->parsers[which])
+        return call->parsers[which];
+    pthread_mutex_lock(&em->lock);
+    if (em->parser_count > 0)
+        call->parsers[which] = em->parsers[--em->parser_count];
+    pthread_mutex_unlock(&em->lock);
+    if (!call->parsers[which])
+        call->parsers[which] = op_json_parser_new();
+    return call->parsers[which];
+}
+
+void op_emu_call_give_back(struct op_emu_call *call)
+{
+    struct op_emulator *em = call->emulator;
+    for (size_t i = 0; i < OP_EMU_PARSER_COUNT; i++) {
+        struct op_json_parser *parser = OP_TAKE(call->parsers[i]);
+        /* What a large document has made large is not kept. */
+        if (parser && call->body_len > OP_EMU_PARSER_BODY) {
+            op_json_parser_free(parser);
+            continue;
+        }
+        pthread_mutex_lock(&em->lock);
+        if (parser && em->parser_count < OP_EMU_PARSERS_MAX)
+            em->parsers[em->parser_count++] = OP_TAKE(parser);
+        pthread_mutex_unlock(&em->lock);
+        op_json_parser_free(parser);
+    }
+}
+
+bool op_emu_call_json(struct op_emu_call *call, struct op_json *ret, struct op_err *err)
+{
+    struct op_json_parser *parser = op_emu_call_parser(call, OP_EMU_PARSE_BODY);
+    return !op_json_parse(parser, call->body.ptr, call->body.len, true, ret, err);
 }
 
 void op_emu_reply_remove_header(struct op_emu_call *call, const char *name)
@@ -121,6 +160,17 @@ static bool apply_before(struct op_emu_call *call, const struct op_emu_rule *rul
         return true;
     case OP_EMU_NOT_FOUND:
         call->api->error(call, 404, rule->type, rule->message);
+        return true;
+    case OP_EMU_NO_BATCH:
+        call->api->error(call, 404, rule->type, rule->message ? rule->message : "Not found");
+        return true;
+    case OP_EMU_RATE_LIMIT:
+        call->api->rate_limit(call, rule->seconds);
+        return true;
+    case OP_EMU_ERROR_WITH_200:
+        call->api->error(call, rule->status < 0 ? 400 : (int)rule->status, rule->type,
+                         rule->message);
+        call->reply.status = 200;
         return true;
     default:
         return false;

@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/json.h"
 #include "base/str.h"
 #include "emulator/faults.h"
 #include "emulator/store.h"
@@ -39,6 +40,9 @@ struct op_emu_reply {
     bool reset;
 };
 
+/* What a call parses at the same time. */
+enum op_emu_parser { OP_EMU_PARSE_BODY, OP_EMU_PARSE_META, OP_EMU_PARSER_COUNT };
+
 struct op_emu_call {
     struct op_emulator *emulator;
     struct MHD_Connection *connection;
@@ -53,6 +57,7 @@ struct op_emu_call {
     int64_t body_len; /* received, whether kept or not */
     bool too_large;
     void *state; /* the route's own, see op_emu_route.begin */
+    struct op_json_parser *parsers[OP_EMU_PARSER_COUNT]; /* see op_emu_call_parser */
     char request_id[OP_EMU_ID_MAX];
     struct op_emu_fired fired;
     struct op_emu_reply reply;
@@ -63,6 +68,13 @@ struct op_str op_emu_call_header(const struct op_emu_call *call, const char *nam
 struct op_str op_emu_call_query(const struct op_emu_call *call, const char *name);
 /* "http://HOST" as the client dialled it, with the prefix. */
 const char *op_emu_call_base(struct op_emu_call *call);
+
+/* A parser for the life of the call. They are lent, because a fresh one costs more than a small
+ * request. */
+struct op_json_parser *op_emu_call_parser(struct op_emu_call *call, enum op_emu_parser which);
+/* The body as JSON; false when it is none. */
+bool op_emu_call_json(struct op_emu_call *call, struct op_json *ret, struct op_err *err);
+void op_emu_call_give_back(struct op_emu_call *call);
 
 /* Adds a header; replaces one of that name. value is copied. */
 void op_emu_reply_header(struct op_emu_call *call, const char *name, const char *value);

@@ -15,16 +15,16 @@
 
 /* Every function of libmicrohttpd that is used, without "MHD_". */
 /* clang-format off: a table */
-#define OP_LIBMICROHTTPD_FUNCTIONS(X) \
-    X(add_response_header) \
+#define OP_LIBMICROHTTPD_FUNCTIONS(X)                 \
+    X(add_response_header)                            \
     X(create_response_from_buffer_with_free_callback) \
-    X(create_response_from_callback) \
-    X(create_response_from_fd64) \
-    X(destroy_response) \
-    X(get_connection_info) \
-    X(lookup_connection_value) \
-    X(queue_response) \
-    X(start_daemon) \
+    X(create_response_from_callback)                  \
+    X(create_response_from_fd64)                      \
+    X(destroy_response)                               \
+    X(get_connection_info)                            \
+    X(lookup_connection_value)                        \
+    X(queue_response)                                 \
+    X(start_daemon)                                   \
     X(stop_daemon)
 /* clang-format on */
 

@@ -32,12 +32,22 @@ struct run {
     size_t count;
     char *requests_path;
     int requests_fd;
-    struct op_writer results, entries;
+    struct op_writer results, errors, entries;
+    struct op_emu_output output;
     struct op_json_parser *parser;
     struct op_buf request, line, entry;
     struct op_arena arena;
-    bool wrote; /* a result line: the next one begins with the newline */
 };
+
+enum op_rc op_emu_place_nothing(struct op_emulator *emulator, const struct op_emu_batch *batch,
+                                const struct op_emu_output *output, struct op_err *err)
+{
+    (void)emulator;
+    (void)batch;
+    (void)output;
+    (void)err;
+    return OP_OK;
+}
 
 static const struct op_emu_api *find_api(const char *name)
 {
@@ -51,6 +61,7 @@ static const struct op_emu_api *find_api(const char *name)
 static void run_release(struct run *run)
 {
     op_writer_abort(&run->results);
+    op_writer_abort(&run->errors);
     op_writer_abort(&run->entries);
     if (run->requests_fd >= 0)
         run->em->env->ops->close(run->em->env, run->requests_fd);
@@ -81,7 +92,9 @@ static enum op_rc index_requests(struct run *run, struct op_err *err)
 static void shuffle(struct run *run)
 {
     uint64_t random = run->em->seed ^ (uint64_t)run->batch.seq * 0x100000001b3ULL;
-    if (op_emu_quirk(&run->batch.quirks, OP_EMU_NO_SHUFFLE))
+    const struct op_emu_quirks *quirks = &run->batch.quirks;
+    if (op_emu_quirk(quirks, OP_EMU_NO_SHUFFLE) ||
+        (run->api->in_order && !op_emu_quirk(quirks, OP_EMU_SHUFFLE)))
         return;
     for (size_t i = run->count; i > 1; i--) {
         size_t k = op_emu_random_below(&random, i);
@@ -97,6 +110,8 @@ static enum op_rc open_writers(struct run *run, struct op_err *err)
     OP_CLEANUP(op_mem_freep)
     char *results = op_emu_store_path(run->em->store, &run->batch, "results.tmp");
     OP_CLEANUP(op_mem_freep)
+    char *errors = op_emu_store_path(run->em->store, &run->batch, "errors.tmp");
+    OP_CLEANUP(op_mem_freep)
     char *entries = op_emu_store_path(run->em->store, &run->batch, "entries.tmp");
     run->requests_fd = env->ops->open(env, run->requests_path, O_RDONLY, 0);
     if (run->requests_fd < 0) {
@@ -104,6 +119,8 @@ static enum op_rc open_writers(struct run *run, struct op_err *err)
         return op_fail_errno(err, OP_IO, "cannot open %s", run->requests_path);
     }
     enum op_rc rc = op_writer_open(&run->results, env, results, false, err);
+    if (!rc && run->api->keeps_errors)
+        rc = op_writer_open(&run->errors, env, errors, false, err);
     return rc ? rc : op_writer_open(&run->entries, env, entries, false, err);
 }
 
@@ -114,7 +131,7 @@ static double share_done(const struct op_emu_batch *b, int64_t end_us)
         return 1;
     if (b->full_us == INT64_MAX)
         return 0;
-    return (double)(end_us - b->created_us) / (double)(b->full_us - b->created_us);
+    return (double)(end_us - b->start_us) / (double)(b->full_us - b->start_us);
 }
 
 /* What is to become of a request, decided by its number alone, so that it comes out the same
@@ -137,6 +154,8 @@ static enum op_emu_outcome outcome_of(const struct run *run, int64_t number)
         share = share_done(b, b->due_us);
         rest = OP_EMU_EXPIRED;
     }
+    if (rest == OP_EMU_EXPIRED && share < 1 && run->api->expires_whole)
+        share = 0;
     return lot < share ? OP_EMU_SUCCEEDED : rest;
 }
 
@@ -145,11 +164,17 @@ static const char *line_fault(const struct op_emu_fired *fired)
     return fired->count ? op_emu_action_name(fired->rules[0]->action) : NULL;
 }
 
-static enum op_rc write_result(struct run *run, struct op_str text, struct op_err *err)
+static enum op_rc write_result(struct run *run, bool for_errors, struct op_str text,
+                               struct op_err *err)
 {
-    enum op_rc rc = run->wrote ? op_writer_add(&run->results, "\n", 1, err) : OP_OK;
-    run->wrote = true;
-    return rc ? rc : op_writer_add(&run->results, text.ptr, text.len, err);
+    struct op_writer *writer = for_errors ? &run->errors : &run->results;
+    int64_t *lines = for_errors ? &run->output.error_lines : &run->output.result_lines;
+    bool separate = *lines > 0 && !run->api->last_newline;
+    enum op_rc rc = separate ? op_writer_add(writer, "\n", 1, err) : OP_OK;
+    ++*lines;
+    if (!rc)
+        rc = op_writer_add(writer, text.ptr, text.len, err);
+    return rc || !run->api->last_newline ? rc : op_writer_add(writer, "\n", 1, err);
 }
 
 static enum op_rc write_line(struct run *run, const struct op_emu_line *line,
@@ -160,9 +185,10 @@ static enum op_rc write_line(struct run *run, const struct op_emu_line *line,
         return OP_OK;
     if (op_emu_fired_rule(line->fired, OP_EMU_CORRUPT_LINE))
         text.len /= 2;
-    enum op_rc rc = write_result(run, text, err);
+    bool for_errors = line->for_errors && run->api->keeps_errors;
+    enum op_rc rc = write_result(run, for_errors, text, err);
     if (!rc && op_emu_fired_rule(line->fired, OP_EMU_DUPLICATE_LINE))
-        rc = write_result(run, text, err);
+        rc = write_result(run, for_errors, text, err);
     return rc;
 }
 
@@ -221,6 +247,12 @@ static enum op_rc do_request(struct run *run, const struct place *place, struct 
     line.null_id = op_emu_fired_rule(&fired, OP_EMU_NULL_ID) != NULL;
     run->api->line(&line);
     run->batch.done[line.outcome]++;
+    if (line.outcome == OP_EMU_SUCCEEDED) {
+        run->batch.usage.input += line.usage.input;
+        run->batch.usage.output += line.usage.output;
+        run->batch.usage.cache_read += line.usage.cache_read;
+        run->batch.thinking += line.thinking;
+    }
     rc = op_buf_finish(&run->line, "a result line", err);
     if (!rc)
         rc = write_line(run, &line, err);
@@ -256,11 +288,17 @@ static enum op_rc run_all(struct run *run, struct op_err *err)
             return op_fail(err, OP_STOPPED, "the emulator stops");
         rc = do_request(run, &run->places[i], err);
     }
-    /* Both files are whole before the store says that there are results. */
+    run->output.result_bytes = run->results.total;
+    run->output.error_bytes = run->errors.total;
+    /* The files are whole before the store says that there are results. */
     if (!rc)
         rc = place_file(run, &run->entries, "entries", err);
     if (!rc)
         rc = place_file(run, &run->results, "results", err);
+    if (!rc && run->api->keeps_errors)
+        rc = place_file(run, &run->errors, "errors", err);
+    if (!rc)
+        rc = run->api->place(run->em, &run->batch, &run->output, err);
     return rc ? rc : op_emu_store_settle(run->em->store, &run->batch, err);
 }
 
@@ -270,7 +308,7 @@ static enum op_rc end_batch(struct op_emulator *em, const struct op_emu_batch *b
     OP_CLEANUP(run_release)
     struct run run = {
         .em = em, .batch = *batch, .requests_fd = -1, .parser = op_json_parser_new()};
-    run.results.fd = run.entries.fd = -1;
+    run.results.fd = run.errors.fd = run.entries.fd = -1;
     run.api = find_api(batch->provider);
     if (!run.api)
         return op_fail(err, OP_INVAL,
@@ -280,6 +318,8 @@ static enum op_rc end_batch(struct op_emulator *em, const struct op_emu_batch *b
     run.requests_path = op_emu_store_path(em->store, batch, "requests");
     run.batch.ended_us = op_emu_clock_now(&em->clock);
     memset(run.batch.done, 0, sizeof(run.batch.done));
+    run.batch.usage = (struct op_emu_usage){0};
+    run.batch.thinking = 0;
     op_buf_init(&run.request, REQUEST_MAX);
     op_buf_init(&run.line, RESULT_MAX);
     op_buf_init(&run.entry, (size_t)64 * 1024);
@@ -321,7 +361,8 @@ void *op_emu_process(void *emulator)
             sleep_until(em, has_due, batch.due_us, seen);
             continue;
         }
-        if (end_batch(em, &batch, &err) && err.rc != OP_STOPPED) {
+        if (end_batch(em, &batch, &err) && err.rc != OP_STOPPED &&
+            err.rc != OP_NOTFOUND) { /* deleted meanwhile */
             op_emu_fail(em, &err);
             return NULL;
         }

@@ -17,15 +17,23 @@
 #include "emulator/cache.h"
 #include "emulator/clock.h"
 #include "emulator/faults.h"
+#include "emulator/files.h"
+#include "emulator/resumable.h"
 #include "emulator/script.h"
 #include "emulator/store.h"
 
 struct MHD_Daemon;
 
+#define OP_EMU_PARSERS_MAX 128
+/* Parsers of calls with larger bodies are not kept. */
+#define OP_EMU_PARSER_BODY ((int64_t)1024 * 1024)
+
 struct op_emulator {
     struct op_env *env;
     struct op_emu_clock clock;
     struct op_emu_store *store;
+    struct op_emu_files *files;
+    struct op_emu_resumables *resumables;
     struct op_emu_faults *faults;
     struct op_emu_script *script;
     struct op_emu_cache *cache;
@@ -45,6 +53,8 @@ struct op_emulator {
     bool stopping;
     int64_t work;         /* counts what may have changed the next thing due */
     struct op_err failed; /* why the emulator cannot go on */
+    struct op_json_parser *parsers[OP_EMU_PARSERS_MAX]; /* not lent now */
+    size_t parser_count;
 };
 
 /* Waits ms real milliseconds, or for ever when ms is not positive, but not beyond stop. */

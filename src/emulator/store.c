@@ -21,7 +21,7 @@
 
 struct row {
     struct op_emu_batch batch;
-    char *provider, *meta;
+    char *provider, *model, *meta;
     int64_t looks[2]; /* before and after the end */
     bool billed;      /* its requests are on the bill: before, nobody may see it */
 };
@@ -70,8 +70,10 @@ static void write_batch(struct op_buf *buf, const struct op_emu_batch *b)
     op_json_out_object(&out);
     op_json_out_kv_text(&out, "id", b->id);
     op_json_out_kv_text(&out, "provider", b->provider);
+    op_json_out_kv_text(&out, "model", b->model);
     op_json_out_kv_int(&out, "seq", b->seq);
     op_json_out_kv_int(&out, "created_us", b->created_us);
+    op_json_out_kv_int(&out, "start_us", b->start_us);
     op_json_out_kv_int(&out, "full_us", b->full_us);
     op_json_out_kv_int(&out, "due_us", b->due_us);
     op_json_out_kv_int(&out, "expires_us", b->expires_us);
@@ -80,11 +82,16 @@ static void write_batch(struct op_buf *buf, const struct op_emu_batch *b)
     op_json_out_kv_bool(&out, "settled", b->settled);
     op_json_out_kv_bool(&out, "deleted", b->deleted);
     op_json_out_kv_int(&out, "total", b->total);
+    op_json_out_kv_int(&out, "tokens", b->tokens);
     op_json_out_name(&out, "done");
     op_json_out_array(&out);
     for (int i = 0; i < OP_EMU_OUTCOME_COUNT; i++)
         op_json_out_int(&out, b->done[i]);
     op_json_out_end_array(&out);
+    op_json_out_kv_int(&out, "input_tokens", b->usage.input);
+    op_json_out_kv_int(&out, "output_tokens", b->usage.output);
+    op_json_out_kv_int(&out, "cache_read_tokens", b->usage.cache_read);
+    op_json_out_kv_int(&out, "thinking_tokens", b->thinking);
     write_quirks(&out, &b->quirks);
     op_json_out_name(&out, "meta");
     op_json_out_raw(&out, op_str_from(b->meta));
@@ -113,9 +120,11 @@ static struct row *add_row(struct op_emu_store *store, const struct op_emu_batch
 {
     struct row *row = op_mem_alloc(sizeof(*row));
     row->provider = op_mem_strdup(batch->provider);
+    row->model = op_mem_strdup(batch->model ? batch->model : "");
     row->meta = op_mem_strdup(batch->meta);
     row->batch = *batch;
     row->batch.provider = row->provider;
+    row->batch.model = row->model;
     row->batch.meta = row->meta;
     if (store->count == store->room) {
         store->room = store->room ? 2 * store->room : 64;
@@ -132,6 +141,7 @@ static void read_batch(struct op_json line, struct op_emu_batch *b)
     *b = (struct op_emu_batch){
         .seq = op_json_int(op_json_get(line, "seq"), 0),
         .created_us = op_json_int(op_json_get(line, "created_us"), 0),
+        .start_us = op_json_int(op_json_get(line, "start_us"), 0),
         .full_us = op_json_int(op_json_get(line, "full_us"), 0),
         .due_us = op_json_int(op_json_get(line, "due_us"), 0),
         .expires_us = op_json_int(op_json_get(line, "expires_us"), 0),
@@ -140,6 +150,11 @@ static void read_batch(struct op_json line, struct op_emu_batch *b)
         .settled = op_json_bool(op_json_get(line, "settled"), false),
         .deleted = op_json_bool(op_json_get(line, "deleted"), false),
         .total = op_json_int(op_json_get(line, "total"), 0),
+        .tokens = op_json_int(op_json_get(line, "tokens"), 0),
+        .usage.input = op_json_int(op_json_get(line, "input_tokens"), 0),
+        .usage.output = op_json_int(op_json_get(line, "output_tokens"), 0),
+        .usage.cache_read = op_json_int(op_json_get(line, "cache_read_tokens"), 0),
+        .thinking = op_json_int(op_json_get(line, "thinking_tokens"), 0),
     };
     if (id.ptr && id.len < sizeof(b->id))
         memcpy(b->id, id.ptr, id.len);
@@ -160,11 +175,15 @@ static void load_line(struct op_emu_store *store, struct op_json line)
     OP_CLEANUP(op_buf_release) struct op_buf meta = {0};
     read_batch(line, &batch);
     struct op_str provider = op_json_str(op_json_get(line, "provider"));
+    struct op_str model = op_json_str(op_json_get(line, "model"));
     OP_CLEANUP(op_mem_freep)
     char *name = op_mem_strndup(provider.ptr ? provider.ptr : "", provider.len);
+    OP_CLEANUP(op_mem_freep)
+    char *model_name = op_mem_strndup(model.ptr ? model.ptr : "", model.len);
     op_buf_init(&meta, STORE_LINE_MAX);
     op_json_write(&meta, op_json_get(line, "meta"));
     batch.provider = name;
+    batch.model = model_name;
     batch.meta = meta.len ? meta.ptr : "null";
     int64_t times[] = {batch.created_us, batch.cancel_us, batch.ended_us};
     for (size_t i = 0; i < OP_COUNT(times); i++) {
@@ -176,6 +195,7 @@ static void load_line(struct op_emu_store *store, struct op_json line)
     struct row *row = find_row(store, op_str_from(batch.id));
     if (row) {
         batch.provider = row->provider;
+        batch.model = row->model;
         batch.meta = row->meta;
         row->batch = batch;
     } else {
@@ -345,6 +365,7 @@ void op_emu_store_close(struct op_emu_store *store)
     op_emu_bill_close(store->bill);
     for (size_t i = 0; i < store->count; i++) {
         op_mem_free(store->rows[i]->provider);
+        op_mem_free(store->rows[i]->model);
         op_mem_free(store->rows[i]->meta);
         op_mem_free(store->rows[i]);
     }
@@ -375,19 +396,31 @@ int64_t op_emu_store_next_seq(struct op_emu_store *store)
     return atomic_fetch_add(&store->next_seq, 1);
 }
 
+void op_emu_store_id_of(const struct op_emu_store *store, const char *prefix,
+                        const char *alphabet, size_t count, int64_t a, int64_t b,
+                        char ret[OP_EMU_ID_MAX])
+{
+    const uint64_t words[] = {store->seed, (uint64_t)a, (uint64_t)b};
+    uint8_t digest[OP_SHA256_LEN];
+    size_t letters = strlen(alphabet), len = strlen(prefix);
+    op_sha256(words, sizeof(words), digest);
+    memcpy(ret, prefix, len);
+    /* Beyond the digest's bytes their sums with a neighbour go on: ids of 36 characters exist. */
+    for (size_t i = 0; i < count; i++) {
+        uint8_t byte = digest[i % OP_SHA256_LEN];
+        if (i >= OP_SHA256_LEN)
+            byte = (uint8_t)(byte + digest[(i + 1) % OP_SHA256_LEN]);
+        ret[len + i] = alphabet[byte % letters];
+    }
+    ret[len + count] = '\0';
+}
+
 void op_emu_store_id(const struct op_emu_store *store, const char *prefix, int64_t a, int64_t b,
                      char ret[OP_EMU_ID_MAX])
 {
-    static const char alphabet[] =
-        "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    const uint64_t words[] = {store->seed, (uint64_t)a, (uint64_t)b};
-    uint8_t digest[OP_SHA256_LEN];
-    op_sha256(words, sizeof(words), digest);
-    size_t len = strlen(prefix);
-    memcpy(ret, prefix, len);
-    for (size_t i = 0; i < 22; i++)
-        ret[len + i] = alphabet[digest[i] % 62];
-    ret[len + 22] = '\0';
+    op_emu_store_id_of(store, prefix,
+                       "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", 22, a,
+                       b, ret);
 }
 
 /* ---- uploads ---- */
@@ -462,6 +495,7 @@ enum op_rc op_emu_store_commit(struct op_emu_store *store, struct op_emu_upload 
     if (!rc) {
         row = add_row(store, batch);
         batch->provider = row->provider;
+        batch->model = row->model;
         batch->meta = row->meta;
     }
     pthread_mutex_unlock(&store->lock);
@@ -625,11 +659,43 @@ int64_t op_emu_store_queued(struct op_emu_store *store)
     return queued;
 }
 
+int64_t op_emu_store_enqueued(struct op_emu_store *store, const char *provider,
+                              struct op_str model)
+{
+    int64_t tokens = 0;
+    pthread_mutex_lock(&store->lock);
+    for (size_t i = 0; i < store->count; i++) {
+        const struct op_emu_batch *batch = &store->rows[i]->batch;
+        if (!batch->deleted && !batch->settled && strcmp(batch->provider, provider) == 0 &&
+            op_str_is(model, batch->model))
+            tokens += batch->tokens;
+    }
+    pthread_mutex_unlock(&store->lock);
+    return tokens;
+}
+
+int64_t op_emu_store_count(struct op_emu_store *store, const char *provider, int64_t since_us,
+                           bool open)
+{
+    int64_t count = 0;
+    pthread_mutex_lock(&store->lock);
+    for (size_t i = store->count; i-- > 0;) {
+        const struct op_emu_batch *batch = &store->rows[i]->batch;
+        if (!batch->deleted && batch->created_us > since_us && !(open && batch->settled) &&
+            strcmp(batch->provider, provider) == 0)
+            count++;
+    }
+    pthread_mutex_unlock(&store->lock);
+    return count;
+}
+
 static bool take_end(void *arg, struct op_emu_batch *batch)
 {
     const struct op_emu_batch *ended = arg;
     batch->ended_us = ended->ended_us;
     memcpy(batch->done, ended->done, sizeof(batch->done));
+    batch->usage = ended->usage;
+    batch->thinking = ended->thinking;
     return true;
 }
 
@@ -668,5 +734,6 @@ enum op_rc op_emu_store_delete(struct op_emu_store *store, struct op_str id, str
         return rc;
     remove_file(store, &batch, "requests");
     remove_file(store, &batch, "results");
+    remove_file(store, &batch, "errors");
     return OP_OK;
 }

@@ -40,8 +40,10 @@ const char *op_emu_outcome_name(enum op_emu_outcome outcome);
 struct op_emu_batch {
     char id[OP_EMU_ID_MAX];
     const char *provider;
+    const char *model;  /* of all its requests; "" where a batch may mix them */
     int64_t seq;        /* counts the batches of this DIR */
     int64_t created_us; /* may lie ahead: then it does not exist yet (accept_late) */
+    int64_t start_us;   /* when it is checked and processing begins */
     int64_t full_us;    /* when all of it would be processed; INT64_MAX: never */
     int64_t due_us;     /* when it will end, for that or another reason; INT64_MAX: never */
     int64_t expires_us;
@@ -50,7 +52,10 @@ struct op_emu_batch {
     bool settled;     /* and billed: only now it has ended for the client */
     bool deleted;
     int64_t total;
+    int64_t tokens;                     /* input tokens that wait in the queue of its model */
     int64_t done[OP_EMU_OUTCOME_COUNT]; /* 0 until ended */
+    struct op_emu_usage usage;          /* the sum, 0 until ended */
+    int64_t thinking;                   /* of usage.output */
     struct op_emu_quirks quirks;
     const char *meta; /* JSON text of the provider's own, never NULL */
 };
@@ -66,9 +71,15 @@ int64_t op_emu_store_last_us(const struct op_emu_store *store);
 
 /* A number that no batch of this DIR has had; ids are made of it. */
 int64_t op_emu_store_next_seq(struct op_emu_store *store);
-/* prefix + count characters of 0-9A-Za-z, made of seed and the two numbers by SHA-256. */
+/* prefix + 22 characters of 0-9A-Za-z, made of seed and the two numbers by SHA-256. */
 void op_emu_store_id(const struct op_emu_store *store, const char *prefix, int64_t a, int64_t b,
                      char ret[OP_EMU_ID_MAX]);
+/* As op_emu_store_id, with count characters (at most 36) of alphabet. */
+void op_emu_store_id_of(const struct op_emu_store *store, const char *prefix,
+                        const char *alphabet, size_t count, int64_t a, int64_t b,
+                        char ret[OP_EMU_ID_MAX]);
+#define OP_EMU_HEX   "0123456789abcdef"
+#define OP_EMU_LOWER "0123456789abcdefghijklmnopqrstuvwxyz"
 uint64_t op_emu_store_seed(const struct op_emu_store *store);
 
 /* A batch being received: its requests go to files line by line. */
@@ -127,11 +138,19 @@ bool op_emu_store_due(struct op_emu_store *store, struct op_emu_batch *ret);
 /* Requests of unfinished batches. */
 int64_t op_emu_store_queued(struct op_emu_store *store);
 
-/* DIR/batches/ID.NAME as an op_mem block; NAME is requests, results, accepted or entries. */
+/* Batches of a provider created after since_us; open: unfinished ones alone. */
+int64_t op_emu_store_count(struct op_emu_store *store, const char *provider, int64_t since_us,
+                           bool open);
+/* Input tokens of the unfinished batches of a model at a provider. */
+int64_t op_emu_store_enqueued(struct op_emu_store *store, const char *provider,
+                              struct op_str model);
+
+/* DIR/batches/ID.NAME as an op_mem block; NAME is requests, results, errors (of providers that
+ * keep them apart), accepted or entries. */
 char *op_emu_store_path(const struct op_emu_store *store, const struct op_emu_batch *batch,
                         const char *name);
 /* The results of a batch are in place, and entries holds the lines for the bill. Takes ended_us and
- * done from batch (the commit point), bills, and marks it settled: from then on it has ended. */
+ * done and usage from batch (the commit point), bills, and marks it settled: from then on it has ended. */
 OP_MUST_CHECK enum op_rc op_emu_store_settle(struct op_emu_store *store,
                                              const struct op_emu_batch *batch,
                                              struct op_err *err);

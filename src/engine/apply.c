@@ -2,12 +2,14 @@
 #include "engine/apply.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
-#include "base/ahead.h"
+#include "base/crew.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
 #include "engine/late.h"
+#include "engine/outboxes.h"
 
 /* A short result file is fetched again so often, so long after the last time
  * (reference/reliability.md 3.7.2: up to 5 times over an hour). */
@@ -19,8 +21,8 @@ struct applying {
     struct op_batch batch;
     struct op_member *members;
     size_t member_count;
-    struct op_digest *digest; /* of this thread, for what is not good */
-    int64_t applied;
+    struct op_digest *digest;   /* of this thread, for what is not good */
+    struct op_result_row *rows; /* of good results that are settled together */
 };
 
 static struct op_str chunk_text(const struct op_chunk *chunk, size_t at, size_t len)
@@ -127,12 +129,9 @@ static enum op_rc apply_bad(struct applying *a, const struct op_chunk *chunk,
     return rc;
 }
 
-/* The result row decides: only a real insert moves anything else. */
-static enum op_rc apply_result(struct applying *a, const struct op_chunk *chunk,
-                               const struct op_entry *entry, struct op_verdicts *v,
-                               struct op_err *err)
+static struct op_result_row result_row(const struct applying *a, const struct op_entry *entry)
 {
-    struct op_result_row row = {
+    return (struct op_result_row){
         .batch_id = a->batch.id,
         .request_id = entry->member.request_id,
         .class_ = entry->class_,
@@ -143,6 +142,22 @@ static enum op_rc apply_result(struct applying *a, const struct op_chunk *chunk,
         .microusd = entry->microusd,
         .usage = entry->usage,
     };
+}
+
+static void add_costs(struct applying *a, const struct op_entry *entry, struct op_verdicts *v)
+{
+    v->counts.spent_microusd += entry->microusd;
+    op_usage_add(&v->counts.usage, &entry->usage);
+    a->batch.spent_microusd += entry->microusd;
+    op_usage_add(&a->batch.usage, &entry->usage);
+}
+
+/* The result row decides: only a real insert moves anything else. */
+static enum op_rc apply_result(struct applying *a, const struct op_chunk *chunk,
+                               const struct op_entry *entry, struct op_verdicts *v,
+                               struct op_err *err)
+{
+    struct op_result_row row = result_row(a, entry);
     bool inserted = false;
     enum op_rc rc = op_ledger_result_add(a->work->engine->ledger, &row, &inserted, err);
     if (rc)
@@ -150,35 +165,77 @@ static enum op_rc apply_result(struct applying *a, const struct op_chunk *chunk,
     if (!inserted)
         return op_fail(err, OP_CONFLICT, "request %lld of batch-%lld has a result already",
                        (long long)row.request_id, (long long)row.batch_id);
-    v->counts.spent_microusd += entry->microusd;
-    op_usage_add(&v->counts.usage, &entry->usage);
-    a->batch.spent_microusd += entry->microusd;
-    op_usage_add(&a->batch.usage, &entry->usage);
-    if (!entry->valid)
-        return apply_bad(a, chunk, entry, v, err);
+    add_costs(a, entry, v);
+    if (!entry->valid) {
+        rc = apply_bad(a, chunk, entry, v, err);
+        op_spending_add(&v->spending, entry, v->again);
+        return rc;
+    }
+    op_spending_add(&v->spending, entry, false);
     a->batch.ok++;
     rc = op_verdict_good(v, entry, a->batch.id, err);
     return rc ? rc : warn(a, chunk, entry, v, err);
 }
 
-static enum op_rc apply_entries(struct applying *a, struct op_chunk *chunk,
+/* How many entries from this one on are good results of consecutive requests: nearly always the
+ * rest of the chunk, since lines come in the order of their requests. */
+static size_t good_run(const struct op_chunk *chunk, size_t from)
+{
+    size_t at = from;
+    int64_t id = chunk->entries[from].member.request_id;
+    while (at < chunk->count && chunk->entries[at].kind == OP_ENTRY_RESULT &&
+           chunk->entries[at].valid && chunk->entries[at].member.request_id == id) {
+        at++;
+        id++;
+    }
+    return at - from;
+}
+
+static enum op_rc apply_run(struct applying *a, const struct op_chunk *chunk, size_t from,
+                            size_t count, struct op_verdicts *v, struct op_err *err)
+{
+    const struct op_entry *entries = &chunk->entries[from];
+    for (size_t i = 0; i < count; i++)
+        a->rows[i] = result_row(a, &entries[i]);
+    enum op_rc rc = op_ledger_results_settle(a->work->engine->ledger, a->rows, count, err);
+    for (size_t i = 0; !rc && i < count; i++) {
+        add_costs(a, &entries[i], v);
+        op_spending_add(&v->spending, &entries[i], false);
+        a->batch.ok++;
+        v->counts.done += entries[i].member.record_id != 0;
+        rc = warn(a, chunk, &entries[i], v, err);
+    }
+    return rc;
+}
+
+static enum op_rc apply_entry(struct applying *a, const struct op_chunk *chunk,
+                              const struct op_entry *entry, struct op_verdicts *v,
+                              struct op_err *err)
+{
+    switch (entry->kind) {
+    case OP_ENTRY_RESULT:
+        return apply_result(a, chunk, entry, v, err);
+    case OP_ENTRY_AGAIN:
+        return apply_again(a, chunk->part, entry, err);
+    case OP_ENTRY_QUARANTINE:
+        return apply_quarantine(a, chunk, entry, err);
+    case OP_ENTRY_LATE: /* counts in complete(), if nothing better comes */
+    default:
+        return OP_OK;
+    }
+}
+
+static enum op_rc apply_entries(struct applying *a, const struct op_chunk *chunk,
                                 struct op_verdicts *v, struct op_err *err)
 {
     enum op_rc rc = OP_OK;
-    for (size_t i = 0; !rc && i < chunk->count; i++) {
-        const struct op_entry *entry = &chunk->entries[i];
-        switch (entry->kind) {
-        case OP_ENTRY_RESULT:
-            rc = apply_result(a, chunk, entry, v, err);
-            break;
-        case OP_ENTRY_LATE: /* counts in complete(), if nothing better comes */
-            break;
-        case OP_ENTRY_AGAIN:
-            rc = apply_again(a, chunk->part, entry, err);
-            break;
-        case OP_ENTRY_QUARANTINE:
-            rc = apply_quarantine(a, chunk, entry, err);
-            break;
+    for (size_t i = 0, count; !rc && i < chunk->count; i += count) {
+        count = good_run(chunk, i);
+        if (count > 1) {
+            rc = apply_run(a, chunk, i, count, v, err);
+        } else {
+            rc = apply_entry(a, chunk, &chunk->entries[i], v, err);
+            count = 1;
         }
     }
     return rc;
@@ -199,29 +256,146 @@ static void count_rows(const struct op_work *work, struct op_verdicts *v, const 
         v->counts.rows += rows[i];
 }
 
-/* Everything of a chunk is one transaction: results, requests, sums, outbox lengths, cursor.
- * A crash anywhere means the same chunk again, without a second effect. */
-static enum op_rc commit_chunk(struct applying *a, struct op_chunk *chunk, struct op_err *err)
+static enum op_rc add_sums(struct applying *a, struct op_verdicts *v, struct op_err *err)
 {
-    struct op_work *work = a->work;
-    struct op_engine *engine = work->engine;
-    struct op_verdicts v = verdicts(a, chunk->frames, chunk->rows);
+    struct op_ledger *ledger = a->work->engine->ledger;
+    enum op_rc rc = op_ledger_job_count(ledger, a->work->job.id, &v->counts, err);
+    return rc ? rc : op_spending_flush(&v->spending, ledger, a->batch.id, err);
+}
+
+/* A transaction takes what the digesting threads have ready, up to so much: it costs a handful of
+ * syncs whatever is in it, and of its rows only one chunk is in memory. */
+#define TX_ENTRIES 16384
+#define TX_BYTES   (32 * 1024 * 1024)
+
+#define WORKERS 3
+/* Being committed, being filled by each worker, and waiting. */
+#define CHUNKS (2 * WORKERS + 1)
+
+/* A result file on its way through the digesting threads. */
+struct part {
+    struct applying *applying;
+    struct op_ordered *lines;
+    int64_t number;
+    bool taken_all;
+    struct worker {
+        struct part *part;
+        struct op_digest *digest;
+    } workers[WORKERS];
+    size_t worker_count;
+    struct op_chunk *chunks[CHUNKS];
+    struct op_crew *crew;
+    struct op_outboxes outboxes;
+    uint8_t *seen; /* by member: has a result in an earlier chunk */
+};
+
+static bool take_lines(void *arg, void *item)
+{
+    struct part *part = arg;
+    struct op_chunk *chunk = item;
+    if (part->taken_all)
+        return false;
+    op_chunk_clear(part->applying->work, chunk);
+    chunk->part = part->number;
+    size_t count = op_ordered_take(part->lines, OP_CHUNK_ENTRIES, OP_CHUNK_BYTES, &chunk->from,
+                                   &chunk->last);
+    chunk->end = chunk->from + (int64_t)count;
+    part->taken_all = chunk->last;
+    return true;
+}
+
+static enum op_rc fill_chunk(void *arg, void *item, struct op_err *err)
+{
+    struct worker *worker = arg;
+    return op_digest_chunk(worker->digest, worker->part->lines, NULL, item, err);
+}
+
+/* A thread knows nothing of other chunks. Where one holds a second result of a request, which no
+ * well-behaved provider sends, the later chunk is digested again with the knowledge of the first. */
+static enum op_rc see_results(struct part *part, struct op_chunk *chunk, struct op_err *err)
+{
+    const struct op_work *work = part->applying->work;
+    for (bool again = true; again;) {
+        again = false;
+        for (size_t i = 0; i < chunk->count; i++) {
+            const struct op_entry *entry = &chunk->entries[i];
+            again = again || (entry->kind == OP_ENTRY_RESULT && part->seen[entry->member_at]);
+        }
+        if (!again)
+            break;
+        const struct op_chunk place = *chunk;
+        op_chunk_clear(work, chunk);
+        chunk->last = place.last;
+        enum op_rc rc =
+            op_digest_chunk(part->applying->digest, part->lines, part->seen, chunk, err);
+        if (rc)
+            return rc;
+    }
+    for (size_t i = 0; i < chunk->count; i++) {
+        if (chunk->entries[i].kind == OP_ENTRY_RESULT)
+            part->seen[chunk->entries[i].member_at] = 1;
+    }
+    return OP_OK;
+}
+
+static enum op_rc apply_chunk(struct part *part, struct op_chunk *chunk, struct op_verdicts *v,
+                              struct op_err *err)
+{
+    struct applying *a = part->applying;
+    v->frames = chunk->frames;
+    v->rows = chunk->rows;
+    enum op_rc rc = see_results(part, chunk, err);
+    if (!rc)
+        rc = apply_entries(a, chunk, v, err);
+    if (!rc)
+        rc = op_outboxes_add(&part->outboxes, chunk->frames, chunk->rows, err);
+    count_rows(a->work, v, chunk->rows);
+    a->batch.apply_part = chunk->last ? chunk->part + 1 : chunk->part;
+    a->batch.apply_offset = chunk->last ? 0 : chunk->end;
+    return rc;
+}
+
+/* Chunks from this one on, as many as one transaction takes; *ret_last: that was the part. */
+static enum op_rc apply_chunks(struct part *part, struct op_chunk *chunk, struct op_verdicts *v,
+                               bool *ret_last, struct op_err *err)
+{
+    const struct op_engine *engine = part->applying->work->engine;
+    size_t entries = 0, bytes = 0;
+    for (;;) {
+        enum op_rc rc = apply_chunk(part, chunk, v, err);
+        entries += chunk->count;
+        for (size_t i = 0; i < chunk->count; i++)
+            bytes += (size_t)chunk->entries[i].len;
+        *ret_last = chunk->last;
+        op_crew_done(part->crew, chunk);
+        if (rc || *ret_last || entries >= TX_ENTRIES || bytes >= TX_BYTES ||
+            op_engine_stopped(engine))
+            return rc;
+        void *next = NULL;
+        rc = op_crew_next(part->crew, &next, err);
+        if (rc)
+            return rc;
+        chunk = next;
+    }
+}
+
+/* One transaction: results, requests, sums, outbox lengths, cursor. A crash anywhere means the same
+ * lines again, without a second effect. */
+static enum op_rc commit_chunks(struct part *part, struct op_chunk *first, bool *ret_last,
+                                struct op_err *err)
+{
+    struct applying *a = part->applying;
+    struct op_engine *engine = a->work->engine;
+    OP_CLEANUP(op_verdicts_release) struct op_verdicts v = verdicts(a, NULL, NULL);
     enum op_rc rc = op_ledger_begin(engine->ledger, err);
     if (rc)
         return rc;
-    rc = apply_entries(a, chunk, &v, err);
+    rc = apply_chunks(part, first, &v, ret_last, err);
     if (!rc)
-        rc = op_work_append(work, chunk->frames, chunk->rows, err);
+        rc = op_outboxes_count(&part->outboxes, err);
     OP_FAULT(engine, "apply.outbox");
-    count_rows(work, &v, chunk->rows);
     if (!rc)
-        rc = op_ledger_job_count(engine->ledger, work->job.id, &v.counts, err);
-    a->batch.apply_part = chunk->part;
-    a->batch.apply_offset = chunk->end;
-    if (chunk->last) {
-        a->batch.apply_part = chunk->part + 1;
-        a->batch.apply_offset = 0;
-    }
+        rc = add_sums(a, &v, err);
     if (!rc)
         rc = op_ledger_batch_save(engine->ledger, &a->batch, err);
     OP_FAULT(engine, "apply.commit.before");
@@ -233,82 +407,89 @@ static enum op_rc commit_chunk(struct applying *a, struct op_chunk *chunk, struc
     }
     OP_FAULT(engine, "apply.commit.after");
     if (v.pause)
-        op_lane_pause(engine, work->lane, &v.pause_why);
+        op_lane_pause(engine, a->work->lane, &v.pause_why);
     op_engine_changed(engine);
     return OP_OK;
 }
 
-/* One being filled, one waiting, one being committed. */
-#define CHUNKS 3
-
-/* A result file on its way through the digesting thread. */
-struct part {
-    struct op_work *work;
-    struct op_digest *digest;
-    struct op_ordered *lines;
-    int64_t number;
-};
-
-static enum op_rc fill_chunk(void *arg, void *item, bool *ret_last, struct op_err *err)
-{
-    struct part *part = arg;
-    struct op_chunk *chunk = item;
-    op_chunk_clear(part->work, chunk);
-    chunk->part = part->number;
-    enum op_rc rc = op_digest_chunk(part->digest, part->lines, chunk, err);
-    *ret_last = chunk->last;
-    return rc;
-}
-
-static enum op_rc commit_chunks(struct applying *a, struct op_ahead *ahead, struct op_err *err)
+static enum op_rc commit_part(struct part *part, struct op_err *err)
 {
     enum op_rc rc = OP_OK;
     for (bool last = false; !rc && !last;) {
-        if (op_engine_stopped(a->work->engine))
+        if (op_engine_stopped(part->applying->work->engine))
             return op_fail(err, OP_STOPPED, "stopped while applying; the rest is kept");
         void *chunk = NULL;
-        rc = op_ahead_next(ahead, &chunk, &last, err);
-        if (rc)
-            break;
-        last = ((struct op_chunk *)chunk)->last;
-        rc = commit_chunk(a, chunk, err);
-        op_ahead_done(ahead, chunk);
+        rc = op_crew_next(part->crew, &chunk, err);
+        if (!rc)
+            rc = commit_chunks(part, chunk, &last, err);
     }
     return rc;
 }
 
-static enum op_rc open_part(struct applying *a, const struct op_result_file *file,
-                            struct part *ret, struct op_err *err)
+/* Beside this thread, which has little to do for each result, one for each processor. */
+static size_t count_workers(void)
 {
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    return processors < 1 ? 1 : processors > WORKERS ? WORKERS : (size_t)processors;
+}
+
+static enum op_rc open_part(struct part *part, const struct op_result_file *file,
+                            struct op_err *err)
+{
+    struct applying *a = part->applying;
     struct op_engine *engine = a->work->engine;
     OP_CLEANUP(op_mem_freep) char *path = op_spool_path(engine->spool, file->file);
-    *ret = (struct part){.work = a->work, .number = file->part};
+    part->number = file->part;
+    part->seen = op_mem_alloc(a->member_count + 1);
+    op_outboxes_init(&part->outboxes, a->work);
     enum op_rc rc =
         op_ordered_open(engine->env, path, op_ledger_tag(engine->ledger), a->batch.nonce,
-                        a->batch.apply_offset, OP_RESULT_LINE_MAX, &ret->lines, err);
-    if (!rc)
-        rc = op_digest_open(a->work, &a->batch, a->members, a->member_count, &ret->digest, err);
+                        a->batch.apply_offset, OP_RESULT_LINE_MAX, &part->lines, err);
+    for (size_t most = count_workers(); !rc && part->worker_count < most;) {
+        struct worker *worker = &part->workers[part->worker_count];
+        worker->part = part;
+        rc = op_digest_open(a->work, &a->batch, a->members, a->member_count, &worker->digest,
+                            err);
+        part->worker_count += !rc;
+    }
     return rc;
+}
+
+static enum op_rc start_crew(struct part *part, struct op_err *err)
+{
+    void *workers[WORKERS], *chunks[CHUNKS];
+    for (size_t i = 0; i < part->worker_count; i++)
+        workers[i] = &part->workers[i];
+    size_t count = 2 * part->worker_count + 1;
+    for (size_t i = 0; i < count; i++)
+        chunks[i] = part->chunks[i] = op_chunk_new(part->applying->work);
+    const struct op_crew_plan plan = {.items = chunks,
+                                      .item_count = count,
+                                      .workers = workers,
+                                      .worker_count = part->worker_count,
+                                      .take = take_lines,
+                                      .arg = part,
+                                      .fill = fill_chunk};
+    return op_crew_start(&plan, &part->crew, err);
 }
 
 static enum op_rc apply_part(struct applying *a, const struct op_result_file *file,
                              struct op_err *err)
 {
-    struct part part;
-    struct op_ahead *ahead = NULL;
-    void *chunks[CHUNKS];
-    for (size_t i = 0; i < CHUNKS; i++)
-        chunks[i] = op_chunk_new(a->work);
-    enum op_rc rc = open_part(a, file, &part, err);
+    struct part part = {.applying = a};
+    enum op_rc rc = open_part(&part, file, err);
     if (!rc)
-        rc = op_ahead_start(chunks, CHUNKS, fill_chunk, &part, &ahead, err);
+        rc = start_crew(&part, err);
     if (!rc)
-        rc = commit_chunks(a, ahead, err);
-    op_ahead_stop(ahead);
-    op_digest_close(part.digest);
+        rc = commit_part(&part, err);
+    op_crew_stop(part.crew);
+    for (size_t i = 0; i < part.worker_count; i++)
+        op_digest_close(part.workers[i].digest);
     op_ordered_close(part.lines);
     for (size_t i = 0; i < CHUNKS; i++)
-        op_chunk_free(a->work, chunks[i]);
+        op_chunk_free(a->work, part.chunks[i]);
+    op_outboxes_release(&part.outboxes);
+    op_mem_free(part.seen);
     return rc;
 }
 
@@ -336,8 +517,11 @@ static enum op_rc refetch(struct applying *a, size_t missing, struct op_err *err
 static enum op_rc mark_absent(struct applying *a, const struct op_member *member,
                               struct op_verdicts *v, struct op_err *err)
 {
-    struct op_entry entry = {
-        .kind = OP_ENTRY_RESULT, .member = *member, .class_ = OP_RESULT_ABSENT};
+    struct op_entry entry = {.kind = OP_ENTRY_RESULT,
+                             .member = *member,
+                             .member_at = OP_NO_MEMBER,
+                             .class_ = OP_RESULT_ABSENT,
+                             .model = a->work->plan->requests[member->name].model};
     struct op_result_row row = {.batch_id = a->batch.id,
                                 .request_id = member->request_id,
                                 .class_ = OP_RESULT_ABSENT,
@@ -345,9 +529,11 @@ static enum op_rc mark_absent(struct applying *a, const struct op_member *member
     bool inserted = false;
     enum op_rc rc = op_ledger_result_add(a->work->engine->ledger, &row, &inserted, err);
     a->batch.absent++;
-    return rc ? rc
-              : op_verdict_bad(v, &entry, OP_STR("the provider returned no result for it"),
-                               OP_STR_NULL, err);
+    if (!rc)
+        rc = op_verdict_bad(v, &entry, OP_STR("the provider returned no result for it"),
+                            OP_STR_NULL, err);
+    op_spending_add(&v->spending, &entry, v->again);
+    return rc;
 }
 
 /* What is left of members[*at...] and fits into one transaction: late lines go through the chunk as
@@ -400,6 +586,7 @@ static enum op_rc complete_inside(struct applying *a, const struct op_late *late
     struct op_work *work = a->work;
     struct op_ledger *ledger = work->engine->ledger;
     struct op_batch *b = &a->batch;
+    OP_CLEANUP(op_verdicts_release)
     struct op_verdicts v = verdicts(a, chunk->frames, chunk->rows);
     enum op_rc rc = settle_left(a, late, at, chunk, &v, err);
     if (!rc)
@@ -411,13 +598,15 @@ static enum op_rc complete_inside(struct applying *a, const struct op_late *late
     if (last)
         v.counts.reserved_microusd -= b->reserved_microusd;
     if (!rc)
-        rc = op_ledger_job_count(ledger, work->job.id, &v.counts, err);
+        rc = add_sums(a, &v, err);
     if (!rc && !last)
         rc = op_ledger_batch_save(ledger, b, err);
     if (!rc && last)
         rc = op_ledger_batch_go(ledger, b, OP_BATCH_APPLIED, "", err);
     if (!rc && last)
         rc = op_work_event(work, b, err);
+    if (!rc && last)
+        rc = op_queue_calibrate(work, b, err);
     if (!rc)
         rc = op_ledger_commit(ledger, err);
     if (!rc && v.pause)
@@ -485,6 +674,7 @@ static enum op_rc file_owner(struct applying *a, const struct op_result_file *fi
 static enum op_rc apply_batch(struct applying *a, struct op_err *err)
 {
     struct op_engine *engine = a->work->engine;
+    bool first = true;
     enum op_rc rc = load_members(a, err);
     if (!rc)
         rc = op_digest_open(a->work, &a->batch, a->members, a->member_count, &a->digest, err);
@@ -518,6 +708,10 @@ static enum op_rc apply_batch(struct applying *a, struct op_err *err)
             op_result_file_release(&file);
             return rc;
         }
+        /* What the part before has answered is no member without a result any more. */
+        if (!rc && !first)
+            rc = load_members(a, err);
+        first = false;
         if (!rc) {
             a->batch.provisional = owner == OP_OWNER_UNKNOWN;
             rc = apply_part(a, &file, err);
@@ -531,14 +725,15 @@ enum op_rc op_step_apply(struct op_work *work, bool *ret_worked, struct op_err *
 {
     struct applying a = {.work = work};
     enum op_rc rc = op_batch_pick(work, OP_STATE_BIT(OP_BATCH_FETCHED), &a.batch, err);
-    if (rc == OP_NOTFOUND && !err->rc)
-        return OP_OK;
+    bool none = rc == OP_NOTFOUND && !err->rc;
     if (!rc) {
         *ret_worked = true;
+        a.rows = op_mem_array(OP_CHUNK_ENTRIES, sizeof(*a.rows));
         rc = apply_batch(&a, err);
     }
     op_digest_close(a.digest);
+    op_mem_free(a.rows);
     op_mem_free(a.members);
     op_batch_release(&a.batch);
-    return rc;
+    return none ? OP_OK : rc;
 }

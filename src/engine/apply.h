@@ -9,6 +9,7 @@
  */
 
 #include "engine/digest.h"
+#include "engine/spending.h"
 
 /* What a transaction has decided so far. */
 struct op_verdicts {
@@ -18,9 +19,12 @@ struct op_verdicts {
     struct op_buf *frames;    /* of those, per output */
     int64_t *rows;
     struct op_job_counts counts;
+    struct op_spending spending;
+    bool again; /* the last request that op_verdict_bad decided about is asked again */
     bool pause; /* a result said: credit or quota */
     struct op_err pause_why;
 };
+void op_verdicts_release(struct op_verdicts *v);
 /* Decides about one request that has no good answer: asked again, failed or canceled; its rows go
  * to v->frames when that is final. line ptr NULL for ABSENT. */
 OP_MUST_CHECK enum op_rc op_verdict_bad(struct op_verdicts *v, const struct op_entry *entry,

@@ -1,12 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 #include "engine/digest.h"
 
+#include <stdio.h>
+
 #include "base/json.h"
 #include "base/json_out.h"
+#include "base/map.h"
 #include "base/mem.h"
+#include "core/raw_key.h"
+#include "engine/pack.h"
 
 #define TEXT_MAX      (64 * 1024 * 1024)
 #define VIOLATION_MAX (64 * 1024)
+
+/* Keys that are read from the ledger at once: lines come in the order of their requests. */
+#define KEYS_AHEAD    1024
+#define KEY_BYTES     (1024 * 1024)
+#define KEY_BYTES_MAX (KEY_BYTES + 128 * (size_t)OP_SOURCE_MAX_RECORD)
 
 struct op_digest {
     struct op_work *work;
@@ -14,12 +24,17 @@ struct op_digest {
     bool owns_batch;
     const struct op_member *members;
     size_t member_count;
-    uint8_t *seen;
+    uint8_t *seen; /* by member: has a result in this chunk */
     struct op_sqlenv *sql;
     struct op_json_parser *parser;
     struct op_answer_checker *checker;
+    struct op_buf raw; /* the line that is read */
     struct op_buf scratch, key, line, list, warnings, problems;
     int64_t record_id; /* of the context now set, for record_data */
+    /* keys of the records of members[keys_from, keys_from + keys_count) */
+    struct op_buf keys;
+    size_t *key_ends, keys_from, keys_count;
+    struct op_map models; /* named by raw lines' results */
 };
 
 static enum op_rc fetch_record(void *arg, struct op_buf *ret, struct op_err *err)
@@ -43,8 +58,11 @@ enum op_rc op_digest_open(struct op_work *work, const struct op_batch *batch,
     d->seen = op_mem_alloc(member_count + 1);
     d->parser = op_json_parser_new();
     d->checker = op_answer_checker_new(work->plan);
+    op_buf_init(&d->raw, OP_RESULT_LINE_MAX);
     op_buf_init(&d->scratch, TEXT_MAX);
     op_buf_init(&d->key, OP_SOURCE_MAX_RECORD);
+    op_buf_init(&d->keys, KEY_BYTES_MAX);
+    d->key_ends = op_mem_array(KEYS_AHEAD, sizeof(*d->key_ends));
     op_buf_init(&d->line, OP_RESULT_LINE_MAX);
     op_buf_init(&d->list, VIOLATION_MAX);
     op_buf_init(&d->warnings, VIOLATION_MAX);
@@ -76,12 +94,16 @@ void op_digest_close(struct op_digest *d)
     op_sqlenv_close(d->sql);
     op_answer_checker_free(d->checker);
     op_json_parser_free(d->parser);
+    op_buf_release(&d->raw);
     op_buf_release(&d->scratch);
     op_buf_release(&d->key);
+    op_buf_release(&d->keys);
+    op_mem_free(d->key_ends);
     op_buf_release(&d->line);
     op_buf_release(&d->list);
     op_buf_release(&d->warnings);
     op_buf_release(&d->problems);
+    op_map_release(&d->models);
     op_mem_free(d->seen);
     op_mem_free(d);
 }
@@ -158,20 +180,36 @@ static struct op_str with_own_id(struct op_digest *d, struct op_str line, struct
     size_t before = (size_t)(at - line.ptr);
     op_buf_clear(&d->line);
     op_buf_add(&d->line, line.ptr, before);
-    op_json_escape(&d->line, key.ptr, key.len);
+    struct op_str id = op_raw_key_id(key);
+    op_json_escape(&d->line, id.ptr, id.len);
     op_buf_add(&d->line, at + ours.len, line.len - before - ours.len);
     return op_buf_str(&d->line);
 }
 
+/* Lines that came ready name a model each: what the provider says it was, is what it cost. */
+static const char *model_of(struct op_digest *d, const struct op_result *result,
+                            const struct op_entry *entry)
+{
+    bool told = d->work->def.requests[entry->member.name].raw && result->model.len &&
+                result->model.len < OP_MODEL_MAX;
+    if (!told)
+        return d->work->lane->provider->one_model
+                   ? d->batch.model
+                   : d->work->plan->requests[entry->member.name].model;
+    int64_t at = 0;
+    (void)op_map_add(&d->models, result->model, (int64_t)d->models.count, &at);
+    return d->models.entries[at].key;
+}
+
 static void price(struct op_digest *d, const struct op_result *result, struct op_entry *entry)
 {
+    entry->model = model_of(d, result, entry);
     if (!result->has_usage)
         return;
     entry->usage = result->usage;
-    const struct op_plan_request *request = &d->work->plan->requests[entry->member.name];
     const struct op_price *row =
         op_price_find(&d->work->engine->prices->list, d->work->lane->provider->name,
-                      request->model, op_usage_prompt(&result->usage));
+                      entry->model, op_usage_prompt(&result->usage));
     if (row)
         entry->microusd =
             op_price_cost(row, op_batch_pays_batch_price(&d->batch), &result->usage);
@@ -203,10 +241,32 @@ static void set_context(struct op_digest *d, const struct op_entry *entry,
     op_sqlenv_set(d->sql, &context);
 }
 
-static enum op_rc load_key(struct op_digest *d, int64_t record_id, struct op_err *err)
+static enum op_rc load_keys(struct op_digest *d, size_t from, struct op_err *err)
+{
+    size_t left = d->member_count - from;
+    op_buf_clear(&d->keys);
+    d->keys_count = 0;
+    d->keys_from = from;
+    return op_ledger_member_keys(d->work->engine->ledger, d->members + from,
+                                 left < KEYS_AHEAD ? left : KEYS_AHEAD, KEY_BYTES, &d->keys,
+                                 d->key_ends, &d->keys_count, err);
+}
+
+/* at: the member's place, when the others will be asked for too. */
+static enum op_rc load_key(struct op_digest *d, int64_t record_id, size_t at,
+                           struct op_err *err)
 {
     op_buf_clear(&d->key);
-    return op_ledger_record_data(d->work->engine->ledger, record_id, &d->key, NULL, err);
+    if (at == OP_NO_MEMBER)
+        return op_ledger_record_data(d->work->engine->ledger, record_id, &d->key, NULL, err);
+    if (at < d->keys_from || at >= d->keys_from + d->keys_count) {
+        enum op_rc rc = load_keys(d, at, err);
+        if (rc)
+            return rc;
+    }
+    size_t i = at - d->keys_from, begin = i ? d->key_ends[i - 1] : 0;
+    op_buf_add(&d->key, d->keys.ptr + begin, d->key_ends[i] - begin);
+    return op_buf_finish(&d->key, "the key of a record", err);
 }
 
 /* A good answer's rows; one that breaks a rule leaves the list of violations. */
@@ -304,7 +364,7 @@ static enum op_rc digest_member(struct op_digest *d, struct op_entry *entry,
         keep_problem(chunk, entry, result);
         return OP_OK;
     }
-    enum op_rc rc = load_key(d, entry->member.record_id, err);
+    enum op_rc rc = load_key(d, entry->member.record_id, entry->member_at, err);
     if (rc)
         return rc;
     if (is_raw(d, entry))
@@ -337,8 +397,8 @@ static bool is_late(enum op_result_class class_)
 }
 
 static enum op_rc digest_line(struct op_digest *d, const struct op_line *raw,
-                              struct op_entry *entry, struct op_chunk *chunk,
-                              struct op_err *err)
+                              const uint8_t *seen, struct op_entry *entry,
+                              struct op_chunk *chunk, struct op_err *err)
 {
     entry->part = chunk->part;
     entry->offset = raw->offset;
@@ -357,12 +417,13 @@ static enum op_rc digest_line(struct op_digest *d, const struct op_line *raw,
     size_t at = 0;
     const struct op_member *member = find_member(d, id, &at);
     entry->class_ = result.class_;
-    if (!member || d->seen[at]) {
+    if (!member || d->seen[at] || (seen && seen[at])) {
         entry->kind = OP_ENTRY_AGAIN;
         entry->member.request_id = id;
         return OP_OK;
     }
     entry->member = *member;
+    entry->member_at = at;
     if (is_late(result.class_)) {
         entry->kind = OP_ENTRY_LATE;
         return OP_OK;
@@ -381,31 +442,32 @@ static void mark_frames(const struct op_work *work, struct op_chunk *chunk)
     }
 }
 
-enum op_rc op_digest_chunk(struct op_digest *d, struct op_ordered *lines,
-                           struct op_chunk *chunk, struct op_err *err)
+/* The flags of a chunk are of no use to another one. */
+static void forget_seen(struct op_digest *d, const struct op_chunk *chunk)
 {
-    size_t bytes = 0;
+    for (size_t i = 0; i < chunk->count; i++) {
+        if (chunk->entries[i].member_at != OP_NO_MEMBER)
+            d->seen[chunk->entries[i].member_at] = 0;
+    }
+}
+
+enum op_rc op_digest_chunk(struct op_digest *d, const struct op_ordered *lines,
+                           const uint8_t *seen, struct op_chunk *chunk, struct op_err *err)
+{
+    enum op_rc rc = OP_OK;
     mark_frames(d->work, chunk);
-    while (chunk->count < OP_CHUNK_ENTRIES && bytes < OP_CHUNK_BYTES) {
+    for (int64_t at = chunk->from; !rc && at < chunk->end; at++) {
         struct op_line line;
-        enum op_rc rc = op_ordered_next(lines, &line, err);
-        if (rc == OP_NOTFOUND && !err->rc) {
-            chunk->last = true;
-            break;
-        }
-        if (rc)
-            return rc;
         struct op_entry *entry = &chunk->entries[chunk->count];
-        *entry = (struct op_entry){0};
-        rc = digest_line(d, &line, entry, chunk, err);
-        if (rc)
-            return rc;
-        bytes += line.len;
-        chunk->end = line.end;
+        *entry = (struct op_entry){.member_at = OP_NO_MEMBER};
+        rc = op_ordered_read(lines, at, &d->raw, &line, err);
+        if (!rc)
+            rc = digest_line(d, &line, seen, entry, chunk, err);
         chunk->count++;
         mark_frames(d->work, chunk);
     }
-    return OP_OK;
+    forget_seen(d, chunk);
+    return rc;
 }
 
 bool op_digest_late_class(struct op_digest *d, const struct op_line *line, int64_t *ret_request,
@@ -427,6 +489,7 @@ enum op_rc op_digest_late(struct op_digest *d, const struct op_member *member, i
     struct op_entry *entry = &chunk->entries[chunk->count];
     *entry = (struct op_entry){.kind = OP_ENTRY_RESULT,
                                .member = *member,
+                               .member_at = OP_NO_MEMBER,
                                .part = part,
                                .offset = line->offset,
                                .len = (int64_t)line->len};
@@ -458,7 +521,7 @@ enum op_rc op_digest_final(struct op_digest *d, const struct op_entry *entry,
     if (line.ptr && (op_json_parse(d->parser, line.ptr, line.len, false, &root, &bad) ||
                      op_result_read(d->work->lane->provider, root, &d->scratch, &result, &bad)))
         return op_fail(err, OP_IO, "a result line can no longer be read: %s", bad.msg);
-    enum op_rc rc = load_key(d, entry->member.record_id, err);
+    enum op_rc rc = load_key(d, entry->member.record_id, OP_NO_MEMBER, err);
     if (rc)
         return rc;
     if (line.ptr && is_raw(d, entry))
@@ -472,7 +535,8 @@ enum op_rc op_digest_reuse(struct op_digest *d, const struct op_member *member,
                            struct op_str line, struct op_chunk *chunk, struct op_err *err)
 {
     struct op_entry *entry = &chunk->entries[chunk->count];
-    *entry = (struct op_entry){.kind = OP_ENTRY_RESULT, .member = *member};
+    *entry = (struct op_entry){
+        .kind = OP_ENTRY_RESULT, .member = *member, .member_at = OP_NO_MEMBER};
     struct op_json root;
     struct op_result result = {0};
     op_buf_clear(&d->scratch);

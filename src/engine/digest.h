@@ -6,7 +6,7 @@
  * Model:     the half of applying that decides nothing: a piece of a result file becomes a chunk of
  *            entries (what each line is, what it cost, whether its answer is good) and of frames
  *            (the rows of the good ones). It touches the ledger only to read records, so it runs on
- *            a thread of its own, ahead of the committing half (apply.c).
+ *            threads of its own, several chunks at once, ahead of the committing half (apply.c).
  * Ownership: a digest belongs to one thread; chunks are handed over.
  * Errors:    a line that cannot be understood is an entry, not an error.
  */
@@ -15,10 +15,9 @@
 #include "engine/work.h"
 #include "pipeline/answer.h"
 
-/* Chunk limits: one transaction each, and three of them in memory with their rows
- * (reference/reliability.md 3.7.4 allows 8 MiB). */
-#define OP_CHUNK_BYTES   (4 * 1024 * 1024)
-#define OP_CHUNK_ENTRIES 2048
+/* Limits of a chunk: a handful of them is in memory with their rows. Several make a transaction. */
+#define OP_CHUNK_BYTES   (1024 * 1024)
+#define OP_CHUNK_ENTRIES 1024
 /* A longer line is kept raw and quarantined (reference/reliability.md section 4). */
 #define OP_RESULT_LINE_MAX (256 * 1024 * 1024)
 
@@ -29,9 +28,12 @@ enum op_entry_kind {
     OP_ENTRY_QUARANTINE, /* not a result line of this batch */
 };
 
+#define OP_NO_MEMBER SIZE_MAX
+
 struct op_entry {
     enum op_entry_kind kind;
     struct op_member member; /* AGAIN: only request_id */
+    size_t member_at;        /* index in the digest's members; OP_NO_MEMBER: not of them */
     enum op_result_class class_;
     enum op_disp disp; /* of ERRORED */
     bool valid;
@@ -39,6 +41,7 @@ struct op_entry {
     bool by_schema; /* the violations are of the schema, else of checks */
     int64_t part, offset, len;
     int64_t microusd;
+    const char *model; /* what it is booked under; the plan's or the digest's */
     bool priced;
     struct op_usage usage;
     size_t text_at, text_len; /* in chunk->texts: violations, error or reason */
@@ -47,8 +50,8 @@ struct op_entry {
 
 struct op_chunk {
     int64_t part;
-    int64_t end; /* position after the last line taken (order.h) */
-    bool last;   /* nothing follows in this part */
+    int64_t from, end; /* positions of its lines (order.h) */
+    bool last;         /* nothing follows in this part */
     struct op_entry *entries;
     size_t count;
     struct op_buf texts;
@@ -60,9 +63,8 @@ struct op_chunk {
 };
 
 struct op_digest;
-/* members: the batch's requests without a result, by id; borrowed, its seen flags are the digest's.
- * batch is copied as it
- * stands, its strings are borrowed. */
+/* members: the batch's requests without a result, by id; borrowed. batch is copied as it stands,
+ * its strings are borrowed. */
 OP_MUST_CHECK enum op_rc op_digest_open(struct op_work *work, const struct op_batch *batch,
                                         const struct op_member *members, size_t member_count,
                                         struct op_digest **ret, struct op_err *err);
@@ -74,8 +76,10 @@ struct op_chunk *op_chunk_new(const struct op_work *work);
 void op_chunk_clear(const struct op_work *work, struct op_chunk *chunk);
 void op_chunk_free(const struct op_work *work, struct op_chunk *chunk);
 
-/* Fills an empty chunk with the next lines. */
-OP_MUST_CHECK enum op_rc op_digest_chunk(struct op_digest *digest, struct op_ordered *lines,
+/* Fills a chunk that is empty but for its part and positions. Of two results of a request in it the
+ * second is one AGAIN; so is one of a member that seen (by index; NULL: nothing is known) has. */
+OP_MUST_CHECK enum op_rc op_digest_chunk(struct op_digest *digest,
+                                         const struct op_ordered *lines, const uint8_t *seen,
                                          struct op_chunk *chunk, struct op_err *err);
 
 /* The class of a line of this batch that says there is no answer; false: it is none such. */

@@ -93,6 +93,8 @@ enum op_rc op_engine_open(const struct op_engine_options *options, struct op_eng
 {
     OP_CLEANUP(op_engine_closep) struct op_engine *engine = op_mem_alloc(sizeof(*engine));
     engine->options = *options;
+    engine->state_dir = options->state_dir ? op_mem_strdup(options->state_dir) : NULL;
+    engine->options.state_dir = engine->state_dir;
     engine->env = options->env ? options->env : op_env_default();
     enum op_rc rc = options->state_dir ? open_state(engine, err) : OP_OK;
     if (!rc)
@@ -109,6 +111,8 @@ enum op_rc op_engine_open(const struct op_engine_options *options, struct op_eng
         rc = recover_sends(engine, err);
     if (!rc && !options->read_only && engine->ledger)
         rc = op_engine_doubt_announced(engine, err);
+    if (!rc && !options->read_only && engine->ledger)
+        rc = op_engine_unwritten(engine, err);
     if (!rc && !options->read_only && engine->ledger)
         rc = op_engine_leftovers(engine, err);
     if (rc)
@@ -133,6 +137,7 @@ void op_engine_close(struct op_engine *engine)
     op_prices_free(engine->prices);
     op_spool_close(engine->spool);
     op_ledger_close(engine->ledger);
+    op_mem_free(engine->state_dir);
     op_mem_free(engine);
 }
 
@@ -164,12 +169,24 @@ static enum op_rc step_work(struct op_work *work, bool *ret_worked, struct op_er
         return OP_OK;
     if (work->job.state == OP_JOB_PLANNING)
         return op_step_plan(work, ret_worked, err);
+    /* With many batches, or slow answers, polling is due again as soon as it is done. The steps behind
+     * it have their turn first, or nothing would ever be sent. */
+    bool skip_poll = work->polled;
+    work->polled = false;
     for (size_t i = 0; i < OP_COUNT(running_steps); i++) {
+        bool poll = running_steps[i] == op_step_poll;
+        if (poll && skip_poll)
+            continue;
         rc = running_steps[i](work, ret_worked, err);
+        work->polled = poll && *ret_worked;
         if (rc || *ret_worked)
             return rc;
     }
-    return OP_OK;
+    if (!skip_poll)
+        return OP_OK;
+    rc = op_step_poll(work, ret_worked, err);
+    work->polled = *ret_worked;
+    return rc;
 }
 
 struct job_ids {
@@ -186,19 +203,25 @@ static enum op_rc collect_job(void *arg, const struct op_job *job, struct op_err
     return OP_OK;
 }
 
-/* One job that cannot be loaded (its key is gone, say) must not stop the others. */
+/* One job that cannot be loaded (its key is gone, say) must not stop the others, and neither must one
+ * that always has something to do: the jobs take turns. */
 static enum op_rc step_any(struct op_engine *engine, bool *ret_worked, struct op_err *err)
 {
     struct job_ids list = {0};
     enum op_rc rc = op_ledger_jobs(engine->ledger, true, collect_job, &list, err);
-    for (size_t i = list.count; !rc && i > 0 && !*ret_worked; i--) { /* oldest first */
+    size_t first = 0; /* newest first in the list; the turn goes from old to new */
+    while (first < list.count && list.ids[first] > engine->last_turn)
+        first++;
+    for (size_t n = 0; !rc && n < list.count && !*ret_worked; n++) {
+        size_t i = (first + list.count - 1 - n) % list.count;
         struct op_work *work = NULL;
         struct op_err job_err = OP_ERR_INIT;
-        rc = op_work_get(engine, list.ids[i - 1], &work, &job_err);
+        engine->last_turn = list.ids[i];
+        rc = op_work_get(engine, list.ids[i], &work, &job_err);
         if (!rc)
             rc = step_work(work, ret_worked, &job_err);
         if (rc == OP_INVAL || rc == OP_REMOTE || rc == OP_NOTFOUND) {
-            op_log(OP_EVENT_NOTE, OP_F("job", list.ids[i - 1]), OP_T("problem", job_err.msg));
+            op_log(OP_EVENT_NOTE, OP_F("job", list.ids[i]), OP_T("problem", job_err.msg));
             rc = OP_OK;
         } else if (rc) {
             *err = job_err;
@@ -422,13 +445,16 @@ static enum op_rc retry_one(void *arg, const struct op_request *found, struct op
     struct retry_walk *walk = arg;
     if (!found->record_id)
         return OP_OK; /* the stub that warmed a cache is nobody's */
+    bool superseded = false;
+    enum op_rc rc = op_request_is_superseded(walk->engine->ledger, found, &superseded, err);
+    if (rc || superseded)
+        return rc;
     struct op_request request = *found;
     request.batch_id = 0;
     request.reask = OP_REASK_SAME;
     char reason[] = "asked again by the operator";
     request.reason = reason;
-    enum op_rc rc =
-        op_ledger_request_go(walk->engine->ledger, &request, 0, OP_REQUEST_NEW, err);
+    rc = op_ledger_request_go(walk->engine->ledger, &request, 0, OP_REQUEST_NEW, err);
     /* What waited for an identical request waits for it again, and is not bought beside it. */
     request.state = OP_REQUEST_NEW;
     if (!rc && request.same_as)
@@ -447,6 +473,12 @@ enum op_rc op_engine_retry_failed(struct op_engine *engine, int64_t job, int64_t
         rc = op_work_refresh(work, err);
     if (rc)
         return rc;
+    if (work->imported)
+        return op_fail(
+            err, OP_CONFLICT,
+            "job-%lld was imported, and nothing is ever sent for such a job: run the "
+            "pipeline, which asks what is not answered yet",
+            (long long)job);
     struct retry_walk walk = {.engine = engine};
     rc = op_ledger_begin(engine->ledger, err);
     if (rc)

@@ -41,6 +41,7 @@ struct op_engine_options {
     bool retry_now; /* what waits for a later try is tried at once (recover, fetch) */
     int64_t concurrency;      /* of the realtime lane, at most; 0: as it likes */
     int64_t interval_ms;      /* from one realtime request to the next; 0: as it likes */
+    int64_t ballast_bytes;    /* kept free for the worst (ledger/blackbox.h); 0: nothing */
     int64_t poll_ms;          /* --poll; 0: by age and the server's hint */
     const char *emulator_url; /* base URL of this command's own emulator; NULL: none */
     const char *prices_file;  /* NULL: the default list */
@@ -75,6 +76,7 @@ struct op_job_request {
     int64_t deadline_ms;    /* the answers are wanted so soon; 0: not said */
     int64_t realtime_below; /* auto: fewer requests than this are asked in realtime */
     bool anew;              /* do not resume an unfinished job of this identity */
+    const char *import;     /* JSON: what was bought elsewhere (import.c); NULL none */
 };
 
 /* Finds the unfinished job of this pipeline and these parameters, or makes one (in PLANNING).
@@ -87,11 +89,14 @@ OP_MUST_CHECK enum op_rc op_engine_job(struct op_engine *engine,
 struct op_estimate {
     int64_t records, done, skipped, requests, duplicates, batches;
     int64_t prompt_bytes, prompt_tokens, max_output_tokens;
-    int64_t batch_microusd;    /* every answer as long as max_tokens allows */
-    int64_t realtime_microusd; /* the same through the ordinary endpoint */
-    bool priced;               /* the price list knows every model */
-    char as_of[11];            /* oldest date of the prices used */
-    struct op_buf sample;      /* first request's params */
+    /* prompt_tokens mended by what this ledger has seen billed; the same when it has seen none. */
+    int64_t likely_tokens;
+    struct op_calibration calibration; /* of the first request's model */
+    int64_t batch_microusd;            /* every answer as long as max_tokens allows */
+    int64_t realtime_microusd;         /* the same through the ordinary endpoint */
+    bool priced;                       /* the price list knows every model */
+    char as_of[11];                    /* oldest date of the prices used */
+    struct op_buf sample;              /* first request's params */
 };
 OP_MUST_CHECK enum op_rc op_engine_estimate(struct op_engine *engine,
                                             const struct op_job_request *request,
@@ -132,9 +137,13 @@ OP_MUST_CHECK enum op_rc op_engine_cancel(struct op_engine *engine, int64_t job,
 /* Makes failed requests of a job new again. */
 OP_MUST_CHECK enum op_rc op_engine_retry_failed(struct op_engine *engine, int64_t job,
                                                 int64_t *ret_count, struct op_err *err);
-/* Lists what the account holds that the ledger does not know, and adopts what carries our ids; said
- * through the log. Clears the ledger's suspicion when everything is accounted for. */
-OP_MUST_CHECK enum op_rc op_engine_sweep(struct op_engine *engine, struct op_err *err);
+/* Looks for batches of ours among what the accounts of the loaded lanes hold, that the ledger does
+ * not count on: adopts those whose requests are all still to be bought, keeps the results of the
+ * others in the spool (orphan.c); said through the log. Without trust only what may be a batch
+ * that was given up is looked at, and nothing is listed when there is none. With it everything, and
+ * the ledger's suspicion is cleared. */
+OP_MUST_CHECK enum op_rc op_engine_sweep(struct op_engine *engine, bool trust,
+                                         struct op_err *err);
 
 /* The compiled plan of a job, for show: loads it from its frozen definition. */
 OP_MUST_CHECK enum op_rc op_engine_work(struct op_engine *engine, int64_t job,

@@ -67,9 +67,68 @@ static enum op_rc next_round(struct op_work *work, struct op_err *err)
     return OP_OK;
 }
 
-static enum op_rc final_state(struct op_work *work, enum op_job_state *ret,
-                              const char **ret_why)
+struct later {
+    const struct op_request *failed;
+    bool found;
+};
+
+static enum op_rc see_later(void *arg, const struct op_request *request, struct op_err *err)
 {
+    (void)err;
+    struct later *later = arg;
+    later->found = later->found ||
+                   (request->id > later->failed->id && request->name == later->failed->name &&
+                    request->state == OP_REQUEST_DONE);
+    return OP_OK;
+}
+
+enum op_rc op_request_is_superseded(struct op_ledger *ledger, const struct op_request *request,
+                                    bool *ret, struct op_err *err)
+{
+    struct later later = {.failed = request};
+    enum op_rc rc = OP_OK;
+    if (request->record_id)
+        rc = op_ledger_record_requests(ledger, request->record_id, see_later, &later, err);
+    *ret = later.found;
+    return rc;
+}
+
+struct failures {
+    struct op_ledger *ledger;
+    int64_t lasting;
+};
+
+static enum op_rc count_lasting(void *arg, const struct op_request *request, struct op_err *err)
+{
+    struct failures *f = arg;
+    bool superseded = false;
+    enum op_rc rc = op_request_is_superseded(f->ledger, request, &superseded, err);
+    f->lasting += request->record_id && !superseded;
+    return rc;
+}
+
+/* Failures that no later round has made good. */
+static enum op_rc lasting_failures(struct op_work *work, int64_t *ret, struct op_err *err)
+{
+    struct failures f = {.ledger = work->engine->ledger};
+    *ret = work->job.counts.failed;
+    if (*ret == 0 || work->job.round <= 1)
+        return OP_OK;
+    enum op_rc rc = op_ledger_requests(f.ledger, work->job.id, OP_REQUEST_FAILED, 0,
+                                       count_lasting, &f, err);
+    if (!rc)
+        *ret = f.lasting;
+    return rc;
+}
+
+static enum op_rc final_state(struct op_work *work, enum op_job_state *ret,
+                              const char **ret_why, struct op_err *err)
+{
+    int64_t failed = 0;
+    enum op_rc rc = lasting_failures(work, &failed, err);
+    if (rc)
+        return rc;
+
     const struct op_job_counts *c = &work->job.counts;
     *ret_why = "";
     if (work->job.state == OP_JOB_CANCELING || c->canceled > 0) {
@@ -77,7 +136,7 @@ static enum op_rc final_state(struct op_work *work, enum op_job_state *ret,
         *ret_why = "canceled by the operator";
         if (work->job.state != OP_JOB_CANCELING)
             *ret = OP_JOB_PARTIAL;
-    } else if (c->failed > 0) {
+    } else if (failed > 0) {
         *ret = OP_JOB_PARTIAL;
         *ret_why = "some requests failed; `offpeak list --failed` names them";
     } else {
@@ -128,7 +187,7 @@ enum op_rc op_step_finish(struct op_work *work, bool *ret_worked, struct op_err 
         return next_round(work, err);
     enum op_job_state to;
     const char *why = "";
-    rc = final_state(work, &to, &why);
+    rc = final_state(work, &to, &why, err);
     if (!rc)
         rc = op_work_job_go(work, to, why, err);
     if (!rc)

@@ -74,7 +74,10 @@ static enum op_rc lane_settings(struct op_engine *engine, struct op_lane *lane, 
             return op_fail(err, OP_INVAL,
                            "this job was made with --emulate; run it again with --emulate");
         const char *url = engine->options.emulator_url;
-        lane->base_url = trimmed_url(url ? url : "http://127.0.0.1:9");
+        OP_CLEANUP(op_mem_freep)
+        char *own =
+            op_mem_printf("%s%s", url ? url : "http://127.0.0.1:9", provider->emulator_path);
+        lane->base_url = trimmed_url(own);
         lane->key = op_mem_strdup(EMULATOR_KEY);
         return OP_OK;
     }

@@ -8,6 +8,7 @@
  * Ownership: the listing owns its entries.
  */
 
+#include "base/map.h"
 #include "engine/work.h"
 
 struct op_listing {
@@ -26,6 +27,11 @@ void op_listing_release(struct op_listing *listing);
 /* The ids as the JSON kept in batch.baseline: {"server_ms":..., "lane":..., "ids":[...]}. lane is
  * the one that sends: batch.lane_id is the one it was built for, and the key may have changed since. */
 void op_baseline_write(const struct op_listing *listing, int64_t lane_id, struct op_buf *out);
+/* Adds the ids of such a JSON to a map, the value is 1. */
+void op_baseline_read(const char *json, struct op_map *ret);
+/* A candidate that turned out to be somebody else's joins the baseline, so that it is never looked
+ * at again for this batch. Memory only: the caller saves the batch. */
+void op_baseline_extend(struct op_batch *batch, const char *id);
 /* The lane a batch was sent on, or would be if it was not. */
 int64_t op_batch_sender(const struct op_batch *batch);
 

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "core/window.h"
 #include "engine/pack.h"
 #include "engine/walk.h"
 
@@ -31,6 +32,10 @@ static void write_options(const struct op_work *work, const struct op_job_reques
         op_json_out_kv_text(&o, "tier", work->tier);
     if (work->mode == OP_MODE_AUTO)
         op_json_out_kv_int(&o, "realtime_below", work->realtime_below);
+    if (request->import) {
+        op_json_out_name(&o, "import");
+        op_json_out_raw(&o, op_str_from(request->import));
+    }
     op_json_out_end_object(&o);
 }
 
@@ -47,8 +52,47 @@ static void identity(struct op_engine *engine, const struct op_job_request *requ
                 request->provider ? request->provider : "",
                 request->model ? request->model : "", (long long)request->limit,
                 engine->options.emulator_url != NULL);
+    if (request->import) /* what was brought in, by its content */
+        op_buf_addf(&text, "\nimport\n%s", request->import);
     op_sha256_hex(text.ptr, text.len, ret);
     op_buf_release(&text);
+}
+
+bool op_job_is_imported(const struct op_job *job)
+{
+    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
+    struct op_json root;
+    struct op_err ignored = OP_ERR_INIT;
+    return !op_json_parse(parser, job->options, strlen(job->options), false, &root, &ignored) &&
+           op_json_is(op_json_get(root, "import"), OP_JSON_OBJECT);
+}
+
+struct same_job {
+    const char *identity;
+    int64_t id;
+};
+
+static enum op_rc see_job(void *arg, const struct op_job *job, struct op_err *err)
+{
+    (void)err;
+    struct same_job *same = arg;
+    if (!same->id && job->state != OP_JOB_FAILED && strcmp(job->identity, same->identity) == 0)
+        same->id = job->id;
+    return OP_OK;
+}
+
+/* The job to go on with; the same import twice is one, also when it is over. */
+static enum op_rc find_job(struct op_engine *engine, const struct op_job_request *request,
+                           const char *identity, int64_t *ret, struct op_err *err)
+{
+    if (request->anew)
+        return OP_NOTFOUND;
+    if (!request->import)
+        return op_ledger_job_open(engine->ledger, identity, ret, err);
+    struct same_job same = {.identity = identity};
+    enum op_rc rc = op_ledger_jobs(engine->ledger, false, see_job, &same, err);
+    *ret = same.id;
+    return rc ? rc : same.id ? OP_OK : OP_NOTFOUND;
 }
 
 static struct op_plan_options plan_options(const struct op_job_request *request,
@@ -180,8 +224,7 @@ static enum op_rc find_or_add(struct op_work *work, const struct op_job_request 
     job.identity = op_mem_strdup(id_hash);
     job.params = op_mem_strdup(params.ptr);
     int64_t id = 0;
-    enum op_rc rc =
-        request->anew ? OP_NOTFOUND : op_ledger_job_open(engine->ledger, id_hash, &id, err);
+    enum op_rc rc = find_job(engine, request, id_hash, &id, err);
     *ret_resumed = rc == OP_OK;
     if (rc == OP_OK) {
         rc = resume(engine, request, &job, id, err);
@@ -207,19 +250,41 @@ enum op_rc op_engine_job(struct op_engine *engine, const struct op_job_request *
                          int64_t *ret_job, bool *ret_resumed, struct op_err *err)
 {
     struct op_work *work = work_new(engine);
-    enum op_rc rc = prepare(work, request, true, err);
+    enum op_rc rc = prepare(work, request, !request->import, err);
     if (!rc)
         rc = find_or_add(work, request, ret_job, ret_resumed, err);
     op_work_free(work);
     return rc;
 }
 
+/* A batch being imagined; one a kind of request, where a batch holds one kind. */
+struct imagined {
+    int64_t bytes, count, tokens;
+};
+
 struct estimating {
     struct op_work *work;
     struct op_estimate *e;
     struct op_map seen;
-    int64_t bytes, count; /* of the batch being imagined */
+    struct imagined *open;
+    struct op_calibration *calibrations; /* by request */
 };
+
+static enum op_rc read_calibrations(struct estimating *est, struct op_err *err)
+{
+    struct op_work *work = est->work;
+    struct op_ledger *ledger = work->engine->ledger;
+    size_t count = work->def.request_count;
+    est->open = op_mem_array(count + 1, sizeof(*est->open));
+    est->calibrations = op_mem_array(count + 1, sizeof(*est->calibrations));
+    enum op_rc rc = OP_OK;
+    for (size_t i = 0; ledger && !rc && i < count; i++)
+        rc = op_ledger_calibration_get(ledger, work->lane->provider->name,
+                                       work->plan->requests[i].model, &est->calibrations[i],
+                                       err);
+    est->e->calibration = est->calibrations[0];
+    return rc;
+}
 
 static enum op_rc estimate_record(void *arg, const struct op_walk_record *record,
                                   struct op_err *err)
@@ -237,17 +302,22 @@ static bool seen_before(struct estimating *est, const uint8_t hash[OP_HASH_LEN])
     return !op_map_add(&est->seen, (struct op_str){(const char *)hash, OP_HASH_LEN}, 1, NULL);
 }
 
-static void imagine_packing(struct estimating *est, int64_t len)
+static void imagine_packing(struct estimating *est, const struct op_walk_request *request)
 {
     const struct op_plan *plan = est->work->plan;
-    if (est->count == 0 || est->count >= plan->batch_requests ||
-        est->bytes + len > plan->batch_bytes) {
+    const struct op_provider_ops *provider = est->work->lane->provider;
+    const struct op_window queue = {.limit = provider->limits.max_enqueued_tokens};
+    int64_t most = op_window_batch(&queue), len = (int64_t)request->params.len;
+    struct imagined *b =
+        &est->open[provider->one_model ? plan->requests[request->name].kind : 0];
+    if (b->count == 0 || b->count >= plan->batch_requests ||
+        b->bytes + len > plan->batch_bytes || (most && b->tokens + request->tokens > most)) {
         est->e->batches++;
-        est->count = 0;
-        est->bytes = 0;
+        *b = (struct imagined){0};
     }
-    est->count++;
-    est->bytes += len + OP_CUSTOM_ID_MAX + 64;
+    b->count++;
+    b->bytes += len + OP_CUSTOM_ID_MAX + 64;
+    b->tokens += request->tokens;
 }
 
 static void add_cost(struct estimating *est, const struct op_walk_request *request)
@@ -285,7 +355,9 @@ static enum op_rc estimate_request(void *arg, const struct op_walk_request *requ
     e->prompt_bytes += (int64_t)request->params.len;
     e->prompt_tokens += request->tokens;
     e->max_output_tokens += est->work->plan->requests[request->name].max_tokens;
-    imagine_packing(est, (int64_t)request->params.len);
+    e->likely_tokens +=
+        op_calibration_apply(&est->calibrations[request->name], request->tokens);
+    imagine_packing(est, request);
     return OP_OK;
 }
 
@@ -298,7 +370,9 @@ static void estimate_skipped(void *arg, const char *message)
 static enum op_rc estimate_all(struct estimating *est, struct op_err *err)
 {
     struct op_work *work = est->work;
-    enum op_rc rc = op_work_stage(work, err);
+    enum op_rc rc = read_calibrations(est, err);
+    if (!rc)
+        rc = op_work_stage(work, err);
     struct op_walk walk = {
         .work = work,
         .arg = est,
@@ -330,6 +404,8 @@ enum op_rc op_engine_estimate(struct op_engine *engine, const struct op_job_requ
     if (work->inputs_db)
         (void)engine->env->ops->unlink(engine->env, work->inputs_db);
     op_map_release(&est.seen);
+    op_mem_free(est.open);
+    op_mem_free(est.calibrations);
     op_work_free(work);
     return rc;
 }

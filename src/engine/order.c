@@ -19,7 +19,6 @@ struct op_ordered {
     int fd;
     struct place *places;
     size_t count, room, at;
-    struct op_buf line;
 };
 
 static int by_id(const void *a, const void *b)
@@ -92,7 +91,6 @@ enum op_rc op_ordered_open(struct op_env *env, const char *path, const char *tag
     struct op_ordered *o = op_mem_alloc(sizeof(*o));
     o->env = env;
     o->path = op_mem_strdup(path);
-    op_buf_init(&o->line, max_line);
     char prefix[OP_CUSTOM_ID_MAX];
     size_t len = (size_t)snprintf(prefix, sizeof(prefix), "%s-%s-", tag, nonce);
     o->fd = env->ops->open(env, path, O_RDONLY | O_NOFOLLOW, 0);
@@ -116,20 +114,37 @@ void op_ordered_close(struct op_ordered *o)
         return;
     if (o->fd >= 0)
         (void)o->env->ops->close(o->env, o->fd);
-    op_buf_release(&o->line);
     op_mem_free(o->places);
     op_mem_free(o->path);
     op_mem_free(o);
 }
 
-enum op_rc op_ordered_next(struct op_ordered *o, struct op_line *ret, struct op_err *err)
+static size_t size_of(const struct place *place)
 {
-    if (o->at == o->count)
-        return OP_NOTFOUND;
-    const struct place *place = &o->places[o->at++];
+    return (size_t)(place->len < 0 ? 0 : place->len);
+}
+
+size_t op_ordered_take(struct op_ordered *o, size_t max_count, size_t max_bytes,
+                       int64_t *ret_from, bool *ret_last)
+{
+    size_t from = o->at, bytes = 0;
+    for (; o->at < o->count && o->at - from < max_count; o->at++) {
+        bytes += size_of(&o->places[o->at]);
+        if (o->at > from && bytes > max_bytes)
+            break;
+    }
+    *ret_from = (int64_t)from;
+    *ret_last = o->at == o->count;
+    return o->at - from;
+}
+
+enum op_rc op_ordered_read(const struct op_ordered *o, int64_t position, struct op_buf *buf,
+                           struct op_line *ret, struct op_err *err)
+{
+    const struct place *place = &o->places[position];
     *ret = (struct op_line){.offset = place->offset,
-                            .end = (int64_t)o->at,
-                            .number = (int64_t)o->at,
+                            .end = position + 1,
+                            .number = position + 1,
                             .terminated = true};
     if (place->len < 0) {
         ret->len = (size_t)-place->len;
@@ -137,14 +152,13 @@ enum op_rc op_ordered_next(struct op_ordered *o, struct op_line *ret, struct op_
         return OP_OK;
     }
     size_t len = (size_t)place->len;
-    op_buf_clear(&o->line);
-    op_buf_grow(&o->line, len);
-    enum op_rc rc =
-        op_io_pread_all(o->env, o->fd, o->line.ptr, len, place->offset, o->path, err);
+    op_buf_clear(buf);
+    op_buf_grow(buf, len);
+    enum op_rc rc = op_io_pread_all(o->env, o->fd, buf->ptr, len, place->offset, o->path, err);
     if (rc)
         return rc;
-    o->line.len = len;
-    ret->ptr = o->line.ptr;
+    buf->len = len;
+    ret->ptr = buf->ptr;
     ret->len = len;
     return OP_OK;
 }

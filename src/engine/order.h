@@ -10,10 +10,11 @@
  *            a position in it is a cursor that holds after a crash.
  *            The id in the index is a hint by which lines are sorted and nothing else; lines without one
  *            come last, in file order.
- * Ownership: a line is valid until the next call.
- * Threads:   one thread at a time.
+ * Ownership: a line read is valid until its buffer is used again.
+ * Threads:   take on one thread at a time; read on several, each with a buffer of its own.
  */
 
+#include "base/buf.h"
 #include "base/env.h"
 #include "base/err.h"
 #include "base/io.h"
@@ -27,9 +28,13 @@ OP_MUST_CHECK enum op_rc op_ordered_open(struct op_env *env, const char *path, c
                                          struct op_ordered **ret, struct op_err *err);
 void op_ordered_close(struct op_ordered *ordered);
 
-/* OP_OK and a line (offset as in the file, end = the position after it), or OP_NOTFOUND (err
- * untouched) after the last. */
-OP_MUST_CHECK enum op_rc op_ordered_next(struct op_ordered *ordered, struct op_line *ret,
+/* Takes the next lines: at most so many, and, after the first, no more than so many bytes. Their
+ * positions are [*ret_from, *ret_from + the number returned). *ret_last: there are no more. */
+size_t op_ordered_take(struct op_ordered *ordered, size_t max_count, size_t max_bytes,
+                       int64_t *ret_from, bool *ret_last);
+/* The line at a position: offset as in the file, end = the position after it. */
+OP_MUST_CHECK enum op_rc op_ordered_read(const struct op_ordered *ordered, int64_t position,
+                                         struct op_buf *buf, struct op_line *ret,
                                          struct op_err *err);
 
 #endif

@@ -10,11 +10,12 @@
  * by its count where a provider has no tags (reference/reliability.md 3.5.2). */
 #define WATERMARK_FROM 1000
 
-void op_packer_init(struct op_packer *packer, struct op_work *work)
+void op_packer_init(struct op_packer *packer, struct op_work *work, const char *model,
+                    const char *endpoint)
 {
-    *packer = (struct op_packer){.work = work};
-    work->lane->provider->framing(work->lane, work->lane->provider->endpoints[0],
-                                  &packer->framing);
+    *packer = (struct op_packer){
+        .work = work, .model = model ? op_mem_strdup(model) : NULL, .endpoint = endpoint};
+    work->lane->provider->framing(work->lane, endpoint, &packer->framing);
     op_buf_init(&packer->custom_id, OP_CUSTOM_ID_MAX + 1);
 }
 
@@ -31,6 +32,37 @@ void op_packer_release(struct op_packer *packer)
         forget_batch(packer);
     }
     op_buf_release(&packer->custom_id);
+    op_mem_free(OP_TAKE(packer->model));
+    op_json_parser_free(OP_TAKE(packer->parser));
+}
+
+enum op_rc op_request_model(const struct op_work *work, int name, struct op_str params,
+                            struct op_json_parser *parser, struct op_str *ret,
+                            struct op_err *err)
+{
+    const struct op_plan_request *request = &work->plan->requests[name];
+    *ret = op_str_from(request->model);
+    if (request->def->raw) {
+        struct op_json root;
+        enum op_rc rc = op_json_parse(parser, params.ptr, params.len, true, &root, err);
+        if (rc)
+            return rc;
+        struct op_str own = op_json_str(op_json_get(root, "model"));
+        if (own.ptr)
+            *ret = own;
+    }
+    if (ret->len == 0 && work->lane->provider->one_model)
+        return op_fail(err, OP_INVAL,
+                       "%s: a line names no model, and neither does the request: add 'model'",
+                       request->def->place);
+    return OP_OK;
+}
+
+bool op_packer_takes(const struct op_packer *packer, int name, struct op_str model)
+{
+    return !packer->model ||
+           (op_str_is(model, packer->model) &&
+            strcmp(packer->endpoint, packer->work->plan->requests[name].endpoint) == 0);
 }
 
 /* What a request brings along in the file, without separator and tail. */
@@ -46,10 +78,13 @@ static size_t line_len(const struct op_packer *packer, int64_t request_id, size_
     return strlen(f->before) + id_len + strlen(f->between) + params_len + strlen(f->after);
 }
 
-bool op_packer_is_full(const struct op_packer *packer, int64_t request_id, size_t params_len)
+bool op_packer_is_full(const struct op_packer *packer, int64_t request_id, size_t params_len,
+                       int64_t tokens)
 {
     if (!packer->open)
         return false;
+    if (packer->max_tokens && packer->batch.tokens + tokens > packer->max_tokens)
+        return true;
     const struct op_batch_framing *f = &packer->framing;
     size_t more =
         strlen(f->separator) + line_len(packer, request_id, params_len) + strlen(f->tail);
@@ -88,14 +123,17 @@ static enum op_rc choose_size(struct op_packer *packer, struct op_err *err)
             packer->max_requests = OP_REALTIME_LIST;
         return OP_OK;
     }
-    if (work->lane->provider->has_tags || packer->max_requests < WATERMARK_FROM)
-        return OP_OK;
+    enum op_rc rc = OP_OK;
+    if (packer->model)
+        rc = op_queue_batch_tokens(work, packer->model, &packer->max_tokens, err);
+    if (rc || work->lane->provider->has_tags || packer->max_requests < WATERMARK_FROM)
+        return rc;
     struct op_batch_filter filter = {
         .lane_id = work->lane->id,
         .states = ~0u & ~OP_STATE_BIT(OP_BATCH_SEALED),
     };
     struct counts_taken taken = {0};
-    enum op_rc rc = op_ledger_batches(work->engine->ledger, &filter, take_count, &taken, err);
+    rc = op_ledger_batches(work->engine->ledger, &filter, take_count, &taken, err);
     if (!rc)
         packer->max_requests =
             op_reconcile_watermark(packer->max_requests, taken.counts, taken.count);
@@ -123,9 +161,10 @@ static enum op_rc begin_batch(struct op_packer *packer, struct op_err *err)
     op_writer_background(&packer->file.writer);
     packer->offset = 0;
     packer->batch = (struct op_batch){
-        .id = op_ledger_next_batch(engine->ledger),
+        .id = op_ledger_take_batch(engine->ledger),
         .job_id = work->job.id,
         .lane_id = work->lane->id,
+        .endpoint = op_mem_strdup(packer->endpoint),
         .apply_part = 0,
     };
     uint8_t random[5];
@@ -175,6 +214,28 @@ static bool pays_batch_price(const struct op_packer *packer)
     return op_work_pays_batch_price(work) && !may_be_tiny;
 }
 
+/* A batch may ask several models: their names, in the order they came. */
+static bool has_model(const char *list, const char *model)
+{
+    struct op_str rest = op_str_from(list);
+    do {
+        if (op_str_is(op_str_trim(op_str_cut(&rest, ',')), model))
+            return true;
+    } while (rest.len);
+    return false;
+}
+
+static void note_model(struct op_batch *batch, const char *model)
+{
+    if (!batch->model) {
+        batch->model = op_mem_strdup(model);
+    } else if (!has_model(batch->model, model)) {
+        char *both = op_mem_printf("%s, %s", batch->model, model);
+        op_mem_free(batch->model);
+        batch->model = both;
+    }
+}
+
 enum op_rc op_packer_add(struct op_packer *packer, int64_t request_id, int name,
                          struct op_str params, int64_t tokens, struct op_payload_ref *ret,
                          struct op_err *err)
@@ -203,16 +264,17 @@ enum op_rc op_packer_add(struct op_packer *packer, int64_t request_id, int name,
     if (rc)
         return rc;
     *ret = (struct op_payload_ref){batch->id, at, (int64_t)params.len};
-    if (!batch->count) {
+    if (!batch->count)
         batch->request_lo = request_id;
-        batch->model = op_mem_strdup(work->plan->requests[name].model);
-    }
     batch->request_hi = request_id > batch->request_hi ? request_id : batch->request_hi;
     batch->request_lo = request_id < batch->request_lo ? request_id : batch->request_lo;
     batch->count++;
+    batch->tokens += tokens;
     int64_t cost = 0;
-    if (op_request_cost(work, name, tokens, pays_batch_price(packer), &cost, NULL))
+    char model[OP_MODEL_MAX];
+    if (op_params_cost(packer, name, params, tokens, pays_batch_price(packer), model, &cost))
         batch->reserved_microusd += cost;
+    note_model(batch, model);
     return OP_OK;
 }
 

@@ -16,22 +16,31 @@
 
 struct op_packer {
     struct op_work *work;
+    char *model; /* of all its requests; NULL: a batch may hold several models */
+    const char *endpoint;
     struct op_batch_framing framing;
     bool open;
     struct op_spool_file file;
     struct op_batch batch;
     int64_t offset;
     int64_t max_requests, max_bytes;
+    int64_t max_tokens;        /* estimated ones, so that a batch fits the queue; 0 no bound */
     int64_t batches;           /* closed so far */
     int64_t reserved_microusd; /* of those closed so far */
     struct op_buf custom_id;
+    bool amended;                  /* params may differ from what was planned */
+    struct op_json_parser *parser; /* of own_limits.c */
 };
 
-void op_packer_init(struct op_packer *packer, struct op_work *work);
+/* For requests of one kind. model NULL: for a provider that takes all kinds in a batch. */
+void op_packer_init(struct op_packer *packer, struct op_work *work, const char *model,
+                    const char *endpoint);
 void op_packer_release(struct op_packer *packer); /* aborts what is open */
 
-/* The batch must be closed before this request, with so many params bytes, can go in. */
-bool op_packer_is_full(const struct op_packer *packer, int64_t request_id, size_t params_len);
+/* The batch must be closed before this request, with so many params bytes and prompt tokens, can go
+ * in. */
+bool op_packer_is_full(const struct op_packer *packer, int64_t request_id, size_t params_len,
+                       int64_t tokens);
 /* The bytes of a batch that holds this request alone. */
 int64_t op_packer_alone(const struct op_packer *packer, int64_t request_id, size_t params_len);
 /* Adds a request of so many prompt tokens; *ret says where its params lie. Begins a batch when none
@@ -42,9 +51,21 @@ OP_MUST_CHECK enum op_rc op_packer_add(struct op_packer *packer, int64_t request
 /* Freezes the open batch, if any, and adds its row; the caller commits. */
 OP_MUST_CHECK enum op_rc op_packer_close(struct op_packer *packer, struct op_err *err);
 
+/* The model a request asks: as planned, or what a raw line says itself, which then lies in the
+ * parser. OP_INVAL when neither tells and the provider has to know. */
+OP_MUST_CHECK enum op_rc op_request_model(const struct op_work *work, int name,
+                                          struct op_str params, struct op_json_parser *parser,
+                                          struct op_str *ret, struct op_err *err);
+/* Whether a request of that model and name goes into this packer's batches. */
+bool op_packer_takes(const struct op_packer *packer, int name, struct op_str model);
+
 /* What a request may cost at most: its prompt of so many tokens, and max_tokens of answer. False:
  * the price list does not know the model. *ret_price (may be NULL): the row used. */
 bool op_request_cost(struct op_work *work, int name, int64_t tokens, bool batch_price,
                      int64_t *ret_microusd, const struct op_price **ret_price);
+/* own_limits.c: the same through a batch, for params that may name their own model and limit. */
+#define OP_MODEL_MAX 128 /* a longer name of a model is none */
+bool op_params_cost(struct op_packer *packer, int name, struct op_str params, int64_t tokens,
+                    bool batch_price, char ret_model[OP_MODEL_MAX], int64_t *ret_microusd);
 
 #endif

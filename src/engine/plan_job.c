@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/log.h"
+#include "base/map.h"
 #include "base/mem.h"
+#include "core/raw_key.h"
+#include "engine/import.h"
 #include "engine/pack.h"
 #include "engine/walk.h"
+
+/* Batches that are being filled at once; each holds a file and a buffer. Records that alternate
+ * between more kinds make smaller batches. */
+#define KINDS_OPEN 8
 
 /*
  * Planning reads the records once and leaves every request packed, waiting for an identical one, or
@@ -11,7 +18,11 @@
  */
 struct planning {
     struct op_work *work;
-    struct op_packer packer;
+    /* One a kind of request, where a batch holds one kind; else only the first is used. */
+    struct op_packer packers[KINDS_OPEN];
+    size_t packer_count, evicted;
+    int64_t batches, reserved_microusd; /* of packers that made room for another kind */
+    struct op_json_parser *parser;
     int64_t record_id;
     bool left_out;              /* the record is beyond --limit */
     int64_t selected;           /* records of this round, new or known */
@@ -21,18 +32,56 @@ struct planning {
     int64_t looked_job; /* and whether its requests may be waited for */
     bool looked_firm;
     bool primed[64];
+    struct op_map raw_counts; /* ids of ready lines that came more than once */
 };
 
-static enum op_rc commit_batch(struct planning *p, struct op_err *err)
+static enum op_rc commit_batch(struct planning *p, struct op_packer *packer, struct op_err *err)
 {
     struct op_engine *engine = p->work->engine;
-    enum op_rc rc = op_packer_close(&p->packer, err);
+    enum op_rc rc = op_packer_close(packer, err);
     if (!rc)
         rc = op_ledger_commit(engine->ledger, err);
     if (rc)
         return rc;
     OP_FAULT(engine, "pack.committed");
     return op_ledger_begin(engine->ledger, err);
+}
+
+static void release_packer(struct planning *p, struct op_packer *packer)
+{
+    p->batches += packer->batches;
+    p->reserved_microusd += packer->reserved_microusd;
+    op_packer_release(packer);
+    *packer = (struct op_packer){0};
+}
+
+/* The packer for requests of this kind. */
+static enum op_rc packer_of(struct planning *p, int name, struct op_str params,
+                            struct op_packer **ret, struct op_err *err)
+{
+    struct op_work *work = p->work;
+    if (!work->lane->provider->one_model) {
+        *ret = &p->packers[0];
+        return OP_OK;
+    }
+    struct op_str model;
+    enum op_rc rc = op_request_model(work, name, params, p->parser, &model, err);
+    for (size_t i = 0; !rc && i < p->packer_count; i++) {
+        *ret = &p->packers[i];
+        if (op_packer_takes(*ret, name, model))
+            return OP_OK;
+    }
+    if (rc)
+        return rc;
+    bool is_room = p->packer_count < KINDS_OPEN;
+    *ret = &p->packers[is_room ? p->packer_count++ : p->evicted++ % KINDS_OPEN];
+    if (!is_room) {
+        rc = commit_batch(p, *ret, err);
+        release_packer(p, *ret);
+    }
+    OP_CLEANUP(op_mem_freep) char *text = op_mem_strndup(model.ptr, model.len);
+    op_packer_init(*ret, work, text, work->plan->requests[name].endpoint);
+    return rc;
 }
 
 /* In a later round --limit still means the records that the first rounds took: behind them only
@@ -50,6 +99,21 @@ static enum op_rc beyond_limit(struct planning *p, struct op_str key, struct op_
     return p->left_out ? OP_OK : rc;
 }
 
+/* A file of ready lines may use an id more than once: each line is a record of its own. */
+static enum op_rc add_numbered(struct planning *p, const struct op_walk_record *record,
+                               struct op_err *err)
+{
+    struct op_str id = op_raw_key_id(record->key);
+    int64_t n = 1;
+    (void)op_map_get(&p->raw_counts, id, &n);
+    OP_CLEANUP(op_buf_release) struct op_buf key;
+    op_buf_init(&key, OP_SOURCE_MAX_RECORD);
+    op_raw_key_write(&key, id, ++n);
+    op_map_set(&p->raw_counts, id, n);
+    return op_ledger_record_add(p->work->engine->ledger, p->work->job.id, op_buf_str(&key),
+                                record->data, &p->record_id, err);
+}
+
 static enum op_rc plan_record(void *arg, const struct op_walk_record *record,
                               struct op_err *err)
 {
@@ -60,6 +124,10 @@ static enum op_rc plan_record(void *arg, const struct op_walk_record *record,
         return rc;
     rc = op_ledger_record_add(ledger, p->work->job.id, record->key, record->data, &p->record_id,
                               err);
+    if (rc == OP_CONFLICT && p->work->def.requests[0].raw && p->work->job.round == 1) {
+        op_err_clear(err);
+        rc = add_numbered(p, record, err);
+    }
     p->selected++;
     if (rc == OP_CONFLICT && p->record_id < p->round_first_record) {
         op_err_clear(err);
@@ -134,8 +202,8 @@ static enum op_rc find_same(struct planning *p, const uint8_t hash[OP_HASH_LEN],
 }
 
 /* A stub that asks for one token of answer: it writes the prompt cache the others will read. */
-static enum op_rc plan_prime(struct planning *p, int name, struct op_str params,
-                             struct op_err *err)
+static enum op_rc plan_prime(struct planning *p, struct op_packer *packer, int name,
+                             struct op_str params, struct op_err *err)
 {
     struct op_work *work = p->work;
     OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
@@ -153,40 +221,39 @@ static enum op_rc plan_prime(struct planning *p, int name, struct op_str params,
         .name = name,
         .state = OP_REQUEST_PACKED,
     };
-    if (!rc && p->packer.open)
-        rc = commit_batch(p, err);
+    if (!rc && packer->open)
+        rc = commit_batch(p, packer, err);
     if (!rc)
-        rc = op_packer_add(&p->packer, request.id, name, op_buf_str(&stub),
+        rc = op_packer_add(packer, request.id, name, op_buf_str(&stub),
                            op_tokens_estimate(stub.ptr, stub.len), &request.payload, err);
     if (!rc) {
-        p->packer.batch.prime = true;
+        packer->batch.prime = true;
         request.batch_id = request.payload.batch_id;
         rc = op_ledger_request_add(work->engine->ledger, &request, err);
     }
     if (!rc)
-        rc = commit_batch(p, err);
+        rc = commit_batch(p, packer, err);
     op_buf_release(&stub);
     return rc;
 }
 
 /* The first request of its kind that is bought warms the cache for the others. */
-static enum op_rc prime_once(struct planning *p, const struct op_walk_request *asked,
-                             struct op_err *err)
+static enum op_rc prime_once(struct planning *p, struct op_packer *packer,
+                             const struct op_walk_request *asked, struct op_err *err)
 {
     if (!p->work->def.prime || asked->name >= (int)OP_COUNT(p->primed) ||
         p->primed[asked->name])
         return OP_OK;
     p->primed[asked->name] = true;
-    return plan_prime(p, asked->name, asked->params, err);
+    return plan_prime(p, packer, asked->name, asked->params, err);
 }
 
-static enum op_rc fits_alone(struct planning *p, const struct op_walk_request *asked,
-                             struct op_err *err)
+static enum op_rc fits_alone(struct planning *p, const struct op_packer *packer,
+                             const struct op_walk_request *asked, struct op_err *err)
 {
     struct op_ledger *ledger = p->work->engine->ledger;
     int64_t most = p->work->plan->batch_bytes;
-    int64_t alone =
-        op_packer_alone(&p->packer, op_ledger_next_request(ledger), asked->params.len);
+    int64_t alone = op_packer_alone(packer, op_ledger_next_request(ledger), asked->params.len);
     if (alone <= most)
         return OP_OK;
     OP_CLEANUP(op_buf_release) struct op_buf key;
@@ -204,15 +271,19 @@ static enum op_rc plan_new(struct planning *p, const struct op_walk_request *ask
                            struct op_request *request, struct op_err *err)
 {
     struct op_ledger *ledger = p->work->engine->ledger;
-    enum op_rc rc = fits_alone(p, asked, err);
+    struct op_packer *packer = NULL;
+    enum op_rc rc = packer_of(p, asked->name, asked->params, &packer, err);
     if (!rc)
-        rc = prime_once(p, asked, err);
-    if (!rc && op_packer_is_full(&p->packer, op_ledger_next_request(ledger), asked->params.len))
-        rc = commit_batch(p, err);
+        rc = fits_alone(p, packer, asked, err);
+    if (!rc)
+        rc = prime_once(p, packer, asked, err);
+    if (!rc && op_packer_is_full(packer, op_ledger_next_request(ledger), asked->params.len,
+                                 asked->tokens))
+        rc = commit_batch(p, packer, err);
     request->id = op_ledger_next_request(ledger);
     request->state = OP_REQUEST_PACKED;
     if (!rc)
-        rc = op_packer_add(&p->packer, request->id, asked->name, asked->params, asked->tokens,
+        rc = op_packer_add(packer, request->id, asked->name, asked->params, asked->tokens,
                            &request->payload, err);
     request->batch_id = request->payload.batch_id;
     if (!rc)
@@ -260,10 +331,14 @@ static enum op_rc finish_planning(struct planning *p, const struct op_walk *walk
 {
     struct op_work *work = p->work;
     struct op_engine *engine = work->engine;
-    enum op_rc rc = op_packer_close(&p->packer, err);
+    enum op_rc rc = OP_OK;
+    for (size_t i = 0; !rc && i < p->packer_count; i++) {
+        rc = op_packer_close(&p->packers[i], err);
+        release_packer(p, &p->packers[i]);
+    }
     /* What a later round finds done was asked before it; what is malformed has been counted. */
     p->counts.skipped = work->job.round > 1 ? 0 : walk->done + walk->bad;
-    p->counts.reserved_microusd = p->packer.reserved_microusd;
+    p->counts.reserved_microusd = p->reserved_microusd;
     if (!rc)
         rc = op_ledger_job_count(engine->ledger, work->job.id, &p->counts, err);
     if (!rc)
@@ -277,7 +352,7 @@ static enum op_rc finish_planning(struct planning *p, const struct op_walk *walk
     if (rc)
         return rc;
     op_log(OP_EVENT_JOB_PLANNED, OP_F("job", work->job.id), OP_F("records", p->selected),
-           OP_F("requests", p->counts.requests), OP_F("batches", p->packer.batches),
+           OP_F("requests", p->counts.requests), OP_F("batches", p->batches),
            OP_F("already_done", walk->done), OP_F("skipped", walk->bad));
     return OP_OK;
 }
@@ -330,11 +405,18 @@ enum op_rc op_step_plan(struct op_work *work, bool *ret_worked, struct op_err *e
         op_ledger_plan_reset(engine->ledger, work->job.id, remove_payload, work, err);
     if (!rc)
         rc = op_work_stage(work, err);
-    if (!rc) {
-        struct planning p = {.work = work};
-        op_packer_init(&p.packer, work);
+    if (!rc && work->imported) {
+        rc = op_import_plan(work, err);
+    } else if (!rc) {
+        struct planning p = {.work = work, .parser = op_json_parser_new()};
+        if (!work->lane->provider->one_model)
+            op_packer_init(&p.packers[p.packer_count++], work, NULL,
+                           work->lane->provider->endpoints[0]);
         rc = plan_all(&p, err);
-        op_packer_release(&p.packer);
+        for (size_t i = 0; i < p.packer_count; i++)
+            release_packer(&p, &p.packers[i]);
+        op_json_parser_free(p.parser);
+        op_map_release(&p.raw_counts);
     }
     /* Bad input ends the job, because the same input would fail again; nothing was bought. A
      * failing machine does not: planning starts over. */

@@ -13,23 +13,23 @@
 /* created_at may be off by an hour (core/reconcile.h). */
 #define LOOK_BACK_MS (2 * OP_HOUR_MS)
 
-static enum op_rc ask(struct op_work *work, const struct op_batch *batch, bool cancel,
-                      struct op_remote_batch *ret, int64_t *ret_hint_ms, struct op_err *err)
+enum op_rc op_batch_ask(struct op_work *work, const char *id, bool cancel,
+                        struct op_remote_batch *ret, int64_t *ret_hint_ms, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
     const struct op_provider_ops *provider = work->lane->provider;
     struct op_exchange x = {0};
     struct op_http_reply reply;
     op_http_reply_init(&reply);
-    enum op_rc rc = cancel ? provider->cancel(work->lane, batch->provider_id, &x, err)
-                           : provider->get(work->lane, batch->provider_id, &x, err);
+    enum op_rc rc = cancel ? provider->cancel(work->lane, id, &x, err)
+                           : provider->get(work->lane, id, &x, err);
     if (!rc)
         rc = op_lane_exchange(engine, work->lane, &x, NULL, NULL, &reply, err);
     if (!rc)
         rc = provider->decode_batch(&reply, ret, err);
-    if (!rc && strcmp(ret->id, batch->provider_id) != 0)
+    if (!rc && (!cancel || ret->id[0]) && strcmp(ret->id, id) != 0)
         rc = op_fail_as(err, OP_REMOTE, OP_DISP_RETRY, "asked for %s, the reply is about %s",
-                        batch->provider_id, ret->id);
+                        id, ret->id);
     if (!rc)
         *ret_hint_ms = op_http_retry_after_ms(&reply, op_engine_now(engine));
     op_http_reply_release(&reply);
@@ -88,6 +88,33 @@ static enum op_rc poll_failed(struct op_work *work, struct op_batch *batch,
     return op_batch_later(work, batch, why, err);
 }
 
+/* The queue that refused it: named by the provider, or told by the disposition, when something of
+ * ours was in it. */
+static int64_t queue_told(const struct op_remote_batch *remote)
+{
+    if (remote->failure_limit > 0)
+        return remote->failure_limit;
+    return remote->failure_disp == OP_DISP_RETRY_AFTER ? 0 : -1;
+}
+
+/* Looked into after it was taken, and refused whole. */
+static enum op_rc failed(struct op_work *work, struct op_batch *batch,
+                         const struct op_remote_batch *remote, struct op_err *err)
+{
+    struct op_err why = OP_ERR_INIT;
+    if (batch->cancel_wanted)
+        return op_work_cancel_batch(work, batch, OP_BATCH_REJECTED,
+                                    "canceled before anything of it was bought", err);
+    op_err_set_as(&why, OP_REMOTE, remote->failure_disp, "%s",
+                  remote->failure[0] ? remote->failure
+                                     : "the provider failed the batch as a whole; nothing was "
+                                       "bought");
+    if (why.disp == OP_DISP_FATAL || why.disp == OP_DISP_AMBIGUOUS)
+        why.disp = OP_DISP_REJECT;
+    why.retry_after_ms = -1;
+    return op_batch_refused(work, batch, OP_BATCH_REJECTED, queue_told(remote), &why, err);
+}
+
 static enum op_rc polled(struct op_work *work, struct op_batch *batch,
                          const struct op_remote_batch *remote, int64_t hint_ms,
                          struct op_err *err)
@@ -101,15 +128,15 @@ static enum op_rc polled(struct op_work *work, struct op_batch *batch,
     switch (remote->state) {
     case OP_REMOTE_ENDED:
         batch->due_ms = 0;
-        rc = op_work_move(work, batch, OP_BATCH_ENDED, remote->state_name, err);
+        rc = op_queue_passed(work, batch, err);
+        if (!rc)
+            rc = op_work_move(work, batch, OP_BATCH_ENDED, remote->state_name, err);
         if (!rc)
             op_log(OP_EVENT_BATCH_ENDED, OP_F("batch", batch->id),
                    OP_T("provider_id", batch->provider_id));
         break;
     case OP_REMOTE_FAILED:
-        rc = op_work_fail_batch(work, batch, OP_BATCH_QUARANTINED,
-                                "the provider failed the batch as a whole; nothing was bought",
-                                err);
+        rc = failed(work, batch, remote, err);
         break;
     case OP_REMOTE_UNKNOWN:
         op_log(OP_EVENT_NOTE, OP_F("batch", batch->id),
@@ -162,7 +189,7 @@ static enum op_rc send_cancel(struct op_work *work, bool *ret_worked, struct op_
     struct op_remote_batch remote = {0};
     struct op_err why = OP_ERR_INIT;
     int64_t hint = -1;
-    rc = ask(work, &batch, true, &remote, &hint, &why);
+    rc = op_batch_ask(work, batch.provider_id, true, &remote, &hint, &why);
     if (rc && why.disp != OP_DISP_REJECT)
         return poll_failed(work, &batch, &why, err);
     /* A cancel that the provider refuses has come too late: the batch is ending by itself. */
@@ -188,7 +215,7 @@ enum op_rc op_step_poll(struct op_work *work, bool *ret_worked, struct op_err *e
     struct op_err why = OP_ERR_INIT;
     int64_t hint = -1;
     *ret_worked = true;
-    if (ask(work, &batch, false, &remote, &hint, &why))
+    if (op_batch_ask(work, batch.provider_id, false, &remote, &hint, &why))
         return poll_failed(work, &batch, &why, err);
     return polled(work, &batch, &remote, hint, err);
 }

@@ -22,49 +22,6 @@
 #define SAMPLE_MAX   (4 * 1024 * 1024)
 #define SAMPLE_LINES 64
 
-static void read_baseline(const char *json, struct op_map *ret)
-{
-    if (!json || !json[0])
-        return;
-    OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
-    struct op_json root;
-    struct op_err err = OP_ERR_INIT;
-    if (op_json_parse(parser, json, strlen(json), false, &root, &err))
-        return;
-    struct op_json_iter it = op_json_iter(op_json_get(root, "ids"));
-    while (op_json_next(&it)) {
-        struct op_str id = op_json_str(it.value);
-        if (id.ptr)
-            op_map_add(ret, id, 1, NULL);
-    }
-}
-
-/* A candidate that turned out to be somebody else's joins the baseline, so that it is never looked
- * at again for this batch. */
-static void extend_baseline(struct op_batch *batch, const char *id)
-{
-    struct op_map ids = {0};
-    read_baseline(batch->baseline, &ids);
-    op_map_add(&ids, op_str_from(id), 1, NULL);
-    struct op_buf text;
-    op_buf_init(&text, 64 * 1024 * 1024);
-    struct op_json_out o;
-    op_json_out_init(&o, &text, 0);
-    op_json_out_object(&o);
-    op_json_out_kv_int(&o, "server_ms", batch->intent_ms);
-    op_json_out_kv_int(&o, "lane", op_batch_sender(batch));
-    op_json_out_name(&o, "ids");
-    op_json_out_array(&o);
-    for (size_t i = 0; i < ids.count; i++)
-        op_json_out_str(&o, (struct op_str){ids.entries[i].key, ids.entries[i].len});
-    op_json_out_end_array(&o);
-    op_json_out_end_object(&o);
-    op_mem_free(batch->baseline);
-    batch->baseline = op_buf_take(&text);
-    op_buf_release(&text);
-    op_map_release(&ids);
-}
-
 struct candidates {
     struct op_listed_batch *listed;
     const struct op_remote_batch **remote;
@@ -89,7 +46,7 @@ static enum op_rc find_candidates(struct op_work *work, const struct op_batch *b
                                   struct op_err *err)
 {
     struct op_map known = {0};
-    read_baseline(batch->baseline, &known);
+    op_baseline_read(batch->baseline, &known);
     ret->listed = op_mem_array(listing->count + 1, sizeof(*ret->listed));
     ret->remote = op_mem_array(listing->count + 1, sizeof(const struct op_remote_batch *));
     enum op_rc rc = OP_OK;
@@ -114,6 +71,7 @@ static enum op_rc find_candidates(struct op_work *work, const struct op_batch *b
             .created_ms = r->created_ms,
             .count = r->total,
             .tag = r->tag,
+            .file_id = r->file_id,
             .ended = r->state == OP_REMOTE_ENDED || r->state == OP_REMOTE_FAILED,
         };
     }
@@ -124,14 +82,16 @@ static enum op_rc find_candidates(struct op_work *work, const struct op_batch *b
 static enum op_rc adopt(struct op_work *work, struct op_batch *batch,
                         const struct op_remote_batch *remote, bool proved, struct op_err *err)
 {
+    bool tagged = work->lane->provider->has_tags;
     op_batch_take_remote(work->engine, batch, remote);
     batch->provisional = !proved;
     batch->tries = 0;
     batch->due_ms = 0;
     enum op_rc rc =
         op_work_move(work, batch, OP_BATCH_ACCEPTED,
-                     proved ? "adopted: its results carry our ids"
-                            : "adopted by time and count; its results will prove it",
+                     tagged   ? "adopted: it carries our tag"
+                     : proved ? "adopted: its results carry our ids"
+                              : "adopted by time and count; its results will prove it",
                      err);
     if (!rc)
         op_log(OP_EVENT_BATCH_ADOPTED, OP_F("batch", batch->id),
@@ -242,7 +202,7 @@ static enum op_rc prove(struct op_work *work, struct op_batch *batch,
     if (owner == OP_OWNER_US) {
         rc = adopt(work, batch, remote, true, err);
     } else if (owner == OP_OWNER_OTHER && (!rc || sample.full)) {
-        extend_baseline(batch, remote->id);
+        op_baseline_extend(batch, remote->id);
         batch->due_ms = 0;
         rc = op_ledger_batch_save(engine->ledger, batch, err);
     } else {
@@ -260,8 +220,19 @@ static enum op_rc prove(struct op_work *work, struct op_batch *batch,
 static enum op_rc unsent(struct op_work *work, struct op_batch *batch, struct op_err *err)
 {
     op_log(OP_EVENT_BATCH_UNSENT, OP_F("batch", batch->id));
+    bool is_large = op_str_starts(op_str_from(batch->evidence), op_too_large);
+    if (is_large && batch->count == 1) {
+        OP_CLEANUP(op_mem_freep) char *reason = op_mem_strdup(batch->evidence);
+        return op_work_fail_batch(work, batch, OP_BATCH_UNSENT, reason, err);
+    }
+    if (is_large)
+        work->plan->batch_requests = (batch->count + 1) / 2;
     return op_work_move_unpack(work, batch, OP_BATCH_UNSENT,
-                               "two complete listings after the settling time do not have it",
+                               batch->fenced_ms
+                                   ? "complete listings do not have it, before and after its "
+                                     "input file was removed"
+                                   : "two complete listings after the settling time do not "
+                                     "have it",
                                false, err);
 }
 
@@ -273,9 +244,13 @@ static enum op_rc wait_more(struct op_work *work, struct op_batch *batch,
     struct op_engine *engine = work->engine;
     if (candidates)
         batch->first_clean_ms = 0;
-    else if (!batch->first_clean_ms && c->now_ms >= c->last_try_ms + OP_RECONCILE_SETTLE_MS)
+    else if (!batch->first_clean_ms &&
+             (c->can_fence || c->now_ms >= c->last_try_ms + OP_RECONCILE_SETTLE_MS))
         batch->first_clean_ms = c->now_ms;
     int64_t wait = op_poll_delay_ms(c->now_ms - c->last_try_ms, -1, engine->options.poll_ms);
+    int64_t next = op_reconcile_next_ms(c) - c->now_ms;
+    if (next > 0 && next < wait)
+        wait = next;
     batch->tries = 0;
     batch->due_ms = op_engine_now(engine) + wait;
     op_engine_due(engine, batch->due_ms);
@@ -287,6 +262,88 @@ static enum op_rc wait_more(struct op_work *work, struct op_batch *batch,
 static const char other_account[] =
     "it was sent with another key or to another address, and nothing this account lists was there "
     "then: its fate is held open until the key and address that sent it are back";
+
+/* --- several with our tag --------------------------------------------------------------------- */
+
+/* Asked to stop before it is known as a twin: a crash between the two finds both again. A cancel
+ * that is refused has come too late, and its results are fetched all the same. */
+static enum op_rc cancel_twin(struct op_work *work, const struct op_batch *batch,
+                              const char *id, struct op_err *err)
+{
+    struct op_exchange x = {0};
+    struct op_http_reply reply;
+    op_http_reply_init(&reply);
+    enum op_rc rc = work->lane->provider->cancel(work->lane, id, &x, err);
+    if (!rc)
+        rc = op_lane_exchange(work->engine, work->lane, &x, NULL, NULL, &reply, err);
+    if (rc && rc != OP_STOPPED &&
+        (err->disp == OP_DISP_REJECT || rc == OP_NOTFOUND || reply.status == 409)) {
+        op_err_clear(err);
+        rc = OP_OK;
+    }
+    op_http_reply_release(&reply);
+    op_exchange_release(&x);
+    if (!rc)
+        op_log(OP_EVENT_BATCH_CANCELED, OP_F("batch", batch->id), OP_T("provider_id", id));
+    return rc;
+}
+
+/* One create was carried out more than once. The earliest is ours, the others are paid for as well:
+ * canceled, remembered, and their results kept (fetch.c). */
+static enum op_rc adopt_many(struct op_work *work, struct op_batch *batch,
+                             const struct op_reconcile_case *c, const struct candidates *found,
+                             size_t at, struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    OP_CLEANUP(op_buf_release) struct op_buf twins;
+    op_buf_init(&twins, 64 * 1024);
+    for (size_t i = 0; i < found->count; i++) {
+        if (i == at || !op_reconcile_is_candidate(c, &found->listed[i]))
+            continue;
+        const struct op_remote_batch *twin = found->remote[i];
+        struct op_err why = OP_ERR_INIT;
+        enum op_rc rc = cancel_twin(work, batch, twin->id, &why);
+        if (rc == OP_STOPPED)
+            return op_fail(err, OP_STOPPED, "%s", why.msg);
+        if (rc)
+            return op_batch_later(work, batch, &why, err);
+        op_buf_addf(&twins, "%s\n", twin->id);
+        op_log(OP_EVENT_BATCH_ORPHAN, OP_T("provider", work->lane->provider->name),
+               OP_T("provider_id", twin->id), OP_F("batch", batch->id),
+               OP_T("whose", "the provider made it of the same create: it is canceled, its "
+                             "results are kept and its cost is booked"));
+    }
+    op_mem_free(batch->twins);
+    batch->twins = op_buf_take(&twins);
+    OP_FAULT(engine, "reconcile.twins");
+    enum op_rc rc = adopt(work, batch, found->remote[at], true, err);
+    OP_CLEANUP(op_mem_freep)
+    char *text = op_mem_printf("the provider made several batches of one create; "
+                               "%s is taken, the others are canceled: %s",
+                               batch->provider_id, batch->twins);
+    return rc ? rc
+              : op_ledger_note_add(engine->ledger, work->job.id, batch->id, 0, "conflict",
+                                   op_str_trim(op_str_from(text)), err);
+}
+
+static enum op_rc raise_fence(struct op_work *work, struct op_batch *batch, struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    struct op_err why = OP_ERR_INIT;
+    int64_t server_ms = 0;
+    enum op_rc rc = op_upload_fence(work, batch, &server_ms, &why);
+    if (rc == OP_STOPPED)
+        return op_fail(err, OP_STOPPED, "%s", why.msg);
+    if (rc)
+        return op_batch_later(work, batch, &why, err);
+    batch->fenced_ms = server_ms;
+    batch->tries = 0;
+    batch->due_ms = op_engine_now(engine) + OP_RECONCILE_VISIBLE_MS;
+    op_engine_due(engine, batch->due_ms);
+    rc = op_ledger_batch_save(engine->ledger, batch, err);
+    OP_FAULT(engine, "reconcile.fenced");
+    return rc;
+}
 
 static enum op_rc decide(struct op_work *work, struct op_batch *batch,
                          const struct op_listing *listing, struct op_err *err)
@@ -302,9 +359,15 @@ static enum op_rc decide(struct op_work *work, struct op_batch *batch,
         op_mem_free(batch->evidence);
         batch->evidence = op_mem_strdup(other_account);
     }
+    char tag[OP_TAG_MAX] = "";
+    if (work->lane->provider->has_tags)
+        op_batch_tag(engine, batch, tag);
     struct op_reconcile_case c = {
         .count = batch->count,
-        .tag = work->lane->provider->has_tags ? batch->nonce : "",
+        .tag = tag,
+        .file_id = batch->file_id,
+        .can_fence = work->lane->provider->has_tags && work->lane->provider->has_upload,
+        .fenced_ms = batch->fenced_ms,
         .intent_ms = batch->intent_ms,
         .last_try_ms = batch->last_try_ms,
         .now_ms = listing->server_ms,
@@ -315,8 +378,13 @@ static enum op_rc decide(struct op_work *work, struct op_batch *batch,
     size_t at = 0;
     if (!rc) {
         switch (op_reconcile(&c, found.listed, found.count, &at)) {
-        case OP_RECONCILE_ADOPT:
         case OP_RECONCILE_ADOPT_MANY:
+            rc = adopt_many(work, batch, &c, &found, at, err);
+            break;
+        case OP_RECONCILE_FENCE:
+            rc = raise_fence(work, batch, err);
+            break;
+        case OP_RECONCILE_ADOPT:
             rc = adopt(work, batch, found.remote[at], work->lane->provider->has_tags, err);
             break;
         case OP_RECONCILE_READ:
@@ -328,8 +396,8 @@ static enum op_rc decide(struct op_work *work, struct op_batch *batch,
         case OP_RECONCILE_UNSENT:
             rc = unsent(work, batch, err);
             break;
-        case OP_RECONCILE_WAIT:
-            rc = wait_more(work, batch, &c, found.count, err);
+        case OP_RECONCILE_WAIT: /* with tags, what else is listed is nobody's candidate */
+            rc = wait_more(work, batch, &c, tag[0] ? 0 : found.count, err);
             break;
         }
     }
@@ -375,7 +443,7 @@ enum op_rc op_step_reconcile(struct op_work *work, bool *ret_worked, struct op_e
 
 enum op_rc op_batch_disown(struct op_work *work, struct op_batch *batch, struct op_err *err)
 {
-    extend_baseline(batch, batch->provider_id);
+    op_baseline_extend(batch, batch->provider_id);
     op_mem_free(batch->provider_id);
     batch->provider_id = op_mem_strdup("");
     batch->provisional = false;

@@ -12,7 +12,9 @@
 
 struct repack {
     struct op_work *work;
-    struct op_packer packer;
+    struct op_packer packer; /* of one kind at a time, where a batch holds one kind */
+    bool has_packer;
+    bool others; /* requests of other kinds are left for another walk */
     struct op_json_parser *parser;
     struct op_json_parser *line_parser;
     struct op_buf params, amended, text, line, scratch;
@@ -129,9 +131,17 @@ static enum op_rc last_answer(struct repack *r, int64_t request_id, struct op_st
     return rc;
 }
 
-static int64_t more_room(struct op_json params)
+/* How the APIs call it; where a request says none of them, the plan knows what it was made with. */
+static int64_t more_room(const struct op_plan_request *request, struct op_json params)
 {
-    int64_t now = op_json_int(op_json_get(params, "max_tokens"), 0);
+    static const char *const names[] = {"/max_tokens", "/max_output_tokens",
+                                        "/max_completion_tokens",
+                                        "/generationConfig/maxOutputTokens"};
+    int64_t now = 0;
+    for (size_t i = 0; i < OP_COUNT(names) && now <= 0; i++)
+        now = op_json_int(op_json_pointer(params, op_str_from(names[i])), 0);
+    if (now <= 0 && !request->def->raw)
+        now = request->max_tokens;
     return now > 0 && now < INT64_MAX / MORE_ROOM ? now * MORE_ROOM : 0;
 }
 
@@ -148,7 +158,7 @@ static enum op_rc amend(struct repack *r, const struct op_request *request, stru
         return rc;
     struct op_amend change = {0};
     if (request->reask == OP_REASK_TRUNCATED) {
-        change.max_tokens = more_room(root);
+        change.max_tokens = more_room(&r->work->plan->requests[request->name], root);
     } else {
         op_buf_clear(&r->text);
         rc = op_ledger_notes(r->work->engine->ledger, 0, 0, request->id, take_note, &r->text,
@@ -224,6 +234,33 @@ static enum op_rc fail_one(struct repack *r, const struct op_request *found,
     return rc ? rc : op_ledger_request_go(ledger, &request, 0, OP_REQUEST_FAILED, err);
 }
 
+/* False: the walk is for another kind of requests. Raw lines tell their kind only when they have
+ * been read: params ptr NULL asks whether it is worth reading them. */
+static enum op_rc is_of_kind(struct repack *r, const struct op_request *found,
+                             struct op_str params, bool *ret, struct op_err *err)
+{
+    struct op_work *work = r->work;
+    const struct op_plan_request *request = &work->plan->requests[found->name];
+    struct op_str model = op_str_from(request->model);
+    *ret = true;
+    if (!work->lane->provider->one_model || (request->def->raw && !params.ptr))
+        return OP_OK;
+    enum op_rc rc = OP_OK;
+    if (request->def->raw)
+        rc = op_request_model(work, found->name, params, r->parser, &model, err);
+    if (rc)
+        return rc;
+    if (!r->has_packer) {
+        OP_CLEANUP(op_mem_freep) char *text = op_mem_strndup(model.ptr, model.len);
+        op_packer_init(&r->packer, work, text, request->endpoint);
+        r->packer.amended = true;
+        r->has_packer = true;
+    }
+    *ret = op_packer_takes(&r->packer, found->name, model);
+    r->others = r->others || !*ret;
+    return OP_OK;
+}
+
 static enum op_rc repack_one(void *arg, const struct op_request *found, struct op_err *err)
 {
     struct repack *r = arg;
@@ -231,7 +268,11 @@ static enum op_rc repack_one(void *arg, const struct op_request *found, struct o
     struct op_payload_ref ref;
     struct op_str params;
     int64_t buyer = 0;
-    enum op_rc rc = find_buyer(r, found, &buyer, err);
+    bool mine = true;
+    enum op_rc rc = is_of_kind(r, found, OP_STR_NULL, &mine, err);
+    if (rc || !mine)
+        return rc;
+    rc = find_buyer(r, found, &buyer, err);
     if (rc || buyer)
         return rc ? rc : wait_for(r, found, buyer, err);
     struct op_err lost = OP_ERR_INIT;
@@ -244,8 +285,13 @@ static enum op_rc repack_one(void *arg, const struct op_request *found, struct o
             *err = lost;
     }
     if (!rc)
+        rc = is_of_kind(r, found, op_buf_str(&r->params), &mine, err);
+    if (!rc && !mine)
+        return OP_OK;
+    if (!rc)
         rc = amend(r, found, &params, err);
-    if (!rc && op_packer_is_full(&r->packer, found->id, params.len)) {
+    int64_t tokens = rc ? 0 : op_tokens_estimate(params.ptr, params.len);
+    if (!rc && op_packer_is_full(&r->packer, found->id, params.len, tokens)) {
         rc = commit_packed(r, err);
         if (!rc)
             rc = op_ledger_begin(ledger, err);
@@ -253,8 +299,8 @@ static enum op_rc repack_one(void *arg, const struct op_request *found, struct o
     if (rc)
         return op_err_wrap(err, "packing request %lld again", (long long)found->id);
     struct op_request request = *found;
-    rc = op_packer_add(&r->packer, request.id, request.name, params,
-                       op_tokens_estimate(params.ptr, params.len), &request.payload, err);
+    rc = op_packer_add(&r->packer, request.id, request.name, params, tokens, &request.payload,
+                       err);
     request.batch_id = request.payload.batch_id;
     request.same_as = 0;
     if (!rc)
@@ -267,17 +313,36 @@ static enum op_rc repack_one(void *arg, const struct op_request *found, struct o
     return rc;
 }
 
-static enum op_rc repack_all(struct repack *r, struct op_err *err)
+/* One walk for each kind: a batch is closed before another is begun, so that what is committed
+ * never refers to one that is still being written. */
+static enum op_rc repack_kind(struct repack *r, struct op_err *err)
 {
-    struct op_ledger *ledger = r->work->engine->ledger;
+    struct op_work *work = r->work;
+    struct op_ledger *ledger = work->engine->ledger;
+    r->others = false;
+    r->has_packer = !work->lane->provider->one_model;
+    if (r->has_packer) {
+        op_packer_init(&r->packer, work, NULL, work->lane->provider->endpoints[0]);
+        r->packer.amended = true;
+    }
     enum op_rc rc = op_ledger_begin(ledger, err);
-    if (rc)
-        return rc;
-    rc = op_ledger_requests(ledger, r->work->job.id, OP_REQUEST_NEW, 0, repack_one, r, err);
+    if (!rc)
+        rc = op_ledger_requests(ledger, work->job.id, OP_REQUEST_NEW, 0, repack_one, r, err);
     if (!rc)
         rc = commit_packed(r, err);
     if (rc)
         op_ledger_rollback(ledger);
+    op_packer_release(&r->packer);
+    r->packer = (struct op_packer){0};
+    return rc;
+}
+
+static enum op_rc repack_all(struct repack *r, struct op_err *err)
+{
+    enum op_rc rc;
+    do {
+        rc = repack_kind(r, err);
+    } while (!rc && r->others);
     return rc;
 }
 
@@ -332,14 +397,12 @@ enum op_rc op_step_pack(struct op_work *work, bool *ret_worked, struct op_err *e
         return rc;
     struct repack r = {
         .work = work, .parser = op_json_parser_new(), .line_parser = op_json_parser_new()};
-    op_packer_init(&r.packer, work);
     op_buf_init(&r.params, PARAMS_MAX);
     op_buf_init(&r.amended, PARAMS_MAX);
     op_buf_init(&r.text, REASK_TEXT_MAX);
     op_buf_init(&r.line, PARAMS_MAX);
     op_buf_init(&r.scratch, PARAMS_MAX);
     rc = repack_all(&r, err);
-    op_packer_release(&r.packer);
     op_json_parser_free(r.parser);
     op_json_parser_free(r.line_parser);
     op_buf_release(&r.params);

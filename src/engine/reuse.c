@@ -91,6 +91,28 @@ static enum op_rc take_answer(struct reuse *r, const struct op_request *request,
     return rc;
 }
 
+/* What becomes of the identical request becomes of this one, in the outputs as well. */
+static enum op_rc final_rows(struct reuse *r, const struct op_request *request,
+                             const struct op_request *primary, const char *reason,
+                             struct op_err *err)
+{
+    struct op_entry entry = {.kind = OP_ENTRY_RESULT,
+                             .class_ = OP_RESULT_ABSENT,
+                             .member = {.request_id = request->id,
+                                        .record_id = request->record_id,
+                                        .name = request->name,
+                                        .buy_no = request->buy_no}};
+    struct op_result_row row;
+    struct op_err none = OP_ERR_INIT;
+    bool has_line = !op_ledger_result_get(r->work->engine->ledger, primary->batch_id,
+                                          primary->id, &row, &none) &&
+                    row.part >= 0 && !load_answer(r, primary, &none);
+    if (has_line)
+        entry.class_ = row.class_;
+    return op_digest_final(r->digest, &entry, has_line ? op_buf_str(&r->line) : OP_STR_NULL,
+                           reason, r->chunk->frames, r->chunk->rows, err);
+}
+
 static enum op_rc primary_failed(struct reuse *r, const struct op_request *request,
                                  const struct op_request *primary, struct op_err *err)
 {
@@ -104,8 +126,10 @@ static enum op_rc primary_failed(struct reuse *r, const struct op_request *reque
         r->v.counts.canceled++;
     else
         r->v.counts.failed++;
-    return op_ledger_request_go(r->work->engine->ledger, &moved, 0,
-                                canceled ? OP_REQUEST_CANCELED : OP_REQUEST_FAILED, err);
+    enum op_rc rc =
+        op_ledger_request_go(r->work->engine->ledger, &moved, 0,
+                             canceled ? OP_REQUEST_CANCELED : OP_REQUEST_FAILED, err);
+    return rc ? rc : final_rows(r, request, primary, reason, err);
 }
 
 static enum op_rc settle_follower(void *arg, const struct op_request *request,

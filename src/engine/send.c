@@ -7,8 +7,11 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "core/retry.h"
-#include "engine/listing.h"
-#include "engine/work.h"
+#include "engine/orphan.h"
+#include "engine/pack.h"
+#include "ledger/blackbox.h"
+
+const char op_too_large[] = "too large: ";
 
 /* The list must reach back further than any create of ours can still be in doubt: a batch lives at
  * most 24 h, so two days (reference/reliability.md 3.2.1). */
@@ -21,17 +24,7 @@
 struct sending {
     struct op_work *work;
     struct op_batch *batch;
-    int fd;
-    char *path;
 };
-
-static int64_t read_body(void *arg, int64_t offset, void *ptr, size_t room)
-{
-    struct sending *s = arg;
-    struct op_env *env = s->work->engine->env;
-    ssize_t n = env->ops->pread(env, s->fd, ptr, room, offset);
-    return n < 0 ? -1 : n;
-}
 
 enum op_rc op_batch_announce(struct op_work *work, const struct op_batch *batch, bool withdrawn,
                              struct op_err *err)
@@ -58,6 +51,35 @@ enum op_rc op_batch_announce(struct op_work *work, const struct op_batch *batch,
     return rc;
 }
 
+/* The move through the door and the look at the queues are one transaction: whatever else is about
+ * to be sent, the room that was seen is the room that is taken. */
+static enum op_rc pass_door(struct sending *s, struct op_err *err)
+{
+    struct op_ledger *ledger = s->work->engine->ledger;
+    struct op_batch *batch = s->batch;
+    enum op_batch_state state = batch->state;
+    int64_t epoch = batch->epoch;
+    struct op_room room;
+    enum op_rc rc = op_ledger_begin(ledger, err);
+    if (rc)
+        return rc;
+    rc = op_queue_room(s->work, batch, &room, err);
+    if (!rc && !room.fits)
+        rc = op_fail_as(err, OP_CONFLICT, OP_DISP_RETRY, "%s", room.why);
+    batch->sent_ms = op_engine_now(s->work->engine);
+    if (!rc)
+        rc = op_ledger_batch_go(ledger, batch, OP_BATCH_SENDING, "", err);
+    if (!rc)
+        rc = op_ledger_commit(ledger, err);
+    if (!rc)
+        return OP_OK;
+    op_ledger_rollback(ledger);
+    batch->state = state;
+    batch->epoch = epoch;
+    batch->sent_ms = 0;
+    return rc;
+}
+
 /*
  * The door. Every byte but the last is on its way. Durability point: the manifest line, then the
  * move to SENDING, are on disk before the last byte is released; without that byte the provider
@@ -71,7 +93,7 @@ static enum op_rc gate(void *arg, struct op_err *err)
     enum op_rc rc = op_batch_announce(s->work, s->batch, false, err);
     if (rc)
         return rc;
-    rc = op_ledger_batch_go(engine->ledger, s->batch, OP_BATCH_SENDING, "", err);
+    rc = pass_door(s, err);
     OP_FAULT(engine, "send.gate.after");
     /* Announced, and provably not sent. If this cannot be written either, the next start takes the
      * announcement at its word and looks for the batch in the account before it sends it. */
@@ -95,20 +117,32 @@ static enum op_rc check_room(struct op_work *work, const struct op_batch *batch,
         __builtin_mul_overflow(need, batch->count, &total) ||
         __builtin_add_overflow(total, batch->bytes, &total))
         return op_fail(err, OP_INVAL, "max_tokens is beyond any disk");
-    return op_spool_headroom(work->engine->spool, total, err);
+    enum op_rc rc = op_spool_headroom(work->engine->spool, total, err);
+    /* What costs nothing need not be kept through the worst. */
+    return rc || work->lane->emulated
+               ? rc
+               : op_blackbox_prepare(work->engine->env, work->engine->options.state_dir,
+                                     work->engine->options.ballast_bytes, err);
 }
 
+/* *ret_adopted: the list holds what this batch, or another, was to buy again. */
 static enum op_rc store_baseline(struct op_work *work, struct op_batch *batch,
-                                 struct op_err *err)
+                                 bool *ret_adopted, struct op_err *err)
 {
-    if (work->lane->provider->has_tags) {
-        batch->intent_ms = op_engine_now(work->engine);
-        return OP_OK;
-    }
+    const struct op_provider_ops *provider = work->lane->provider;
+    if (provider->has_tags && provider->has_upload)
+        return OP_OK; /* the reply to the upload told the server's time */
     struct op_listing listing = {0};
-    enum op_rc rc = op_listing_read(work->engine, work->lane, -BASELINE_MS, &listing, err);
-    if (rc)
+    enum op_rc rc = op_listing_read(work->engine, work->lane,
+                                    provider->has_tags ? -1 : -BASELINE_MS, &listing, err);
+    if (!rc && !provider->has_tags)
+        rc = op_sweep_before_send(work, &listing, ret_adopted, err);
+    if (rc || *ret_adopted) {
+        op_listing_release(&listing);
         return rc;
+    }
+    if (provider->has_tags) /* the tag alone decides: what else is there does not matter */
+        listing.count = 0;
     struct op_buf text;
     op_buf_init(&text, 64 * 1024 * 1024);
     op_baseline_write(&listing, work->lane->id, &text);
@@ -147,8 +181,10 @@ static enum op_rc accepted(struct op_work *work, struct op_batch *batch,
     batch->tries = 0;
     batch->due_ms = op_engine_now(engine) + op_poll_delay_ms(0, -1, engine->options.poll_ms);
     OP_FAULT(engine, "send.accepted.before");
-    enum op_rc rc = op_work_move(work, batch, OP_BATCH_ACCEPTED, remote->id, err);
+    enum op_rc rc = op_work_accept(work, batch, remote, err);
     OP_FAULT(engine, "send.accepted.after");
+    if (!rc)
+        rc = op_work_waits(work, NULL, err);
     if (!rc)
         op_log(OP_EVENT_BATCH_SENT, OP_F("batch", batch->id), OP_F("requests", batch->count),
                OP_T("provider_id", remote->id));
@@ -156,9 +192,18 @@ static enum op_rc accepted(struct op_work *work, struct op_batch *batch,
 }
 
 /* Refused whole: REJECTED after the gate, DROPPED when the refusal came before the last byte. */
-static enum op_rc refused(struct op_work *work, struct op_batch *batch, enum op_batch_state to,
-                          const struct op_err *why, struct op_err *err)
+enum op_rc op_batch_refused(struct op_work *work, struct op_batch *batch,
+                            enum op_batch_state to, int64_t told, const struct op_err *why,
+                            struct op_err *err)
 {
+    bool again = why->disp == OP_DISP_RETRY_AFTER || why->disp == OP_DISP_RETRY;
+    /* Its requests are sent again under another tag, with an upload of their own. */
+    op_upload_drop(work, batch);
+    if (told >= 0 || (again && batch->state == OP_BATCH_ACCEPTED)) {
+        /* Waiting for room is no failure, and other models go on meanwhile. */
+        enum op_rc rc = op_queue_refused(work, batch, told, why, err);
+        return rc ? rc : op_work_move_unpack(work, batch, to, why->msg, false, err);
+    }
     op_log(OP_EVENT_BATCH_REJECTED, OP_F("batch", batch->id), OP_T("why", why->msg));
     bool fell_back = false;
     enum op_rc rc = op_work_fall_back(work, why, &fell_back, err);
@@ -186,6 +231,14 @@ static enum op_rc ambiguous(struct op_work *work, struct op_batch *batch,
     batch->last_try_ms = date > batch->intent_ms ? date : 0;
     batch->due_ms = op_engine_now(engine) + OP_SECOND_MS;
     op_log(OP_EVENT_BATCH_AMBIGUOUS, OP_F("batch", batch->id), OP_T("why", why->msg));
+    /* Somebody on the way found it too large, in words of his own: should it prove unsent, it goes
+     * in halves (reconcile.c). */
+    if (reply->gate_passed && reply->status == 413) {
+        op_mem_free(batch->evidence);
+        batch->evidence = op_mem_printf(
+            "%s%s, or something on the way there, answered 413 to a batch of %lld bytes",
+            op_too_large, work->lane->provider->name, (long long)batch->bytes);
+    }
     return op_work_move(work, batch, OP_BATCH_AMBIGUOUS, why->msg, err);
 }
 
@@ -194,13 +247,13 @@ static enum op_rc settle_create(struct op_work *work, struct op_batch *batch,
                                 struct op_err *sent_err, struct op_err *err)
 {
     const struct op_provider_ops *provider = work->lane->provider;
-    struct op_remote_batch remote = {0};
+    struct op_remote_batch remote = {.failure_limit = -1};
     if (!reply->gate_passed) {
         /* Nothing was bought: the last byte never left. A final reply may have come early. */
         if (!transport && reply->status) {
             (void)provider->decode_error(reply, sent_err);
             if (sent_err->disp == OP_DISP_SPLIT || sent_err->disp == OP_DISP_REJECT)
-                return refused(work, batch, OP_BATCH_DROPPED, sent_err, err);
+                return op_batch_refused(work, batch, OP_BATCH_DROPPED, -1, sent_err, err);
             if (sent_err->disp == OP_DISP_PAUSE)
                 op_lane_pause(work->engine, work->lane, sent_err);
         }
@@ -214,7 +267,8 @@ static enum op_rc settle_create(struct op_work *work, struct op_batch *batch,
     case OP_CREATE_ACCEPTED:
         return accepted(work, batch, &remote, err);
     case OP_CREATE_REJECTED:
-        return refused(work, batch, OP_BATCH_REJECTED, &why, err);
+        return op_batch_refused(work, batch, OP_BATCH_REJECTED, remote.failure_limit, &why,
+                                err);
     case OP_CREATE_AMBIGUOUS:
         break;
     }
@@ -224,39 +278,22 @@ static enum op_rc settle_create(struct op_work *work, struct op_batch *batch,
 static enum op_rc send_batch(struct op_work *work, struct op_batch *batch, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
-    struct sending s = {.work = work, .batch = batch, .fd = -1};
-    s.path = op_spool_path(engine->spool, batch->file);
-    s.fd = engine->env->ops->open(engine->env, s.path, O_RDONLY | O_NOFOLLOW, 0);
-    if (s.fd < 0) {
-        enum op_rc rc =
-            op_fail(err, OP_IO, "cannot open the payload %s: %s", s.path, strerror(-s.fd));
-        op_mem_free(s.path);
-        return rc;
-    }
+    struct sending s = {.work = work, .batch = batch};
+    struct op_body body = {.fd = -1};
     struct op_exchange x = {0};
     struct op_http_reply reply;
     op_http_reply_init(&reply);
-    const struct op_create what = {
-        .tag = batch->nonce,
-        .file_id = "",
-        .model = batch->model,
-        .sha256 = batch->sha256,
-        .count = batch->count,
-        .bytes = batch->bytes,
-    };
+    char tag[OP_TAG_MAX];
+    op_batch_tag(engine, batch, tag);
+    const struct op_create what = op_batch_create(batch, tag);
     enum op_rc rc = work->lane->provider->create(work->lane, &what, &x, err);
+    if (!rc)
+        rc = op_body_open(engine, &x, batch->file, batch->bytes, &body, err);
     if (!rc) {
-        struct op_http_request request = {
-            .method = x.method,
-            .url = x.url.ptr,
-            .headers = x.headers,
-            .header_count = x.header_count,
-            .body_fn = read_body,
-            .body_arg = &s,
-            .body_len = batch->bytes,
-            .gate = gate,
-            .gate_arg = &s,
-        };
+        struct op_http_request request;
+        op_body_request(&body, &request);
+        request.gate = gate;
+        request.gate_arg = &s;
         struct op_err sent_err = OP_ERR_INIT;
         OP_FAULT(engine, "send.built");
         enum op_rc transport = op_http_perform(engine->http, &request, &reply, &sent_err);
@@ -264,9 +301,8 @@ static enum op_rc send_batch(struct op_work *work, struct op_batch *batch, struc
         rc = settle_create(work, batch, transport, &reply, &sent_err, err);
     }
     op_http_reply_release(&reply);
+    op_body_close(&body);
     op_exchange_release(&x);
-    (void)engine->env->ops->close(engine->env, s.fd);
-    op_mem_free(s.path);
     return rc;
 }
 
@@ -287,7 +323,8 @@ static enum op_rc see_use(void *arg, const struct op_batch *batch, struct op_err
     if (batch->job_id != use->work->job.id || !batch->prime)
         return OP_OK;
     use->priming = true;
-    if (batch->state == OP_BATCH_BUILT && !use->prime)
+    bool unsent = batch->state == OP_BATCH_BUILT || batch->state == OP_BATCH_UPLOADED;
+    if (unsent && !use->prime)
         use->prime = batch->id;
     return OP_OK;
 }
@@ -314,6 +351,20 @@ static enum op_rc capped(struct op_work *work, const char *reason, struct op_err
     return op_ledger_job_reason(work->engine->ledger, job->id, reason, err);
 }
 
+/* A batch may hold requests of several models (pack.c), so one that has no price is enough. */
+static bool model_without_price(const struct op_work *work, const struct op_batch *batch,
+                                char ret[OP_MODEL_MAX])
+{
+    struct op_str rest = op_str_from(batch->model);
+    do {
+        struct op_str model = op_str_trim(op_str_cut(&rest, ','));
+        snprintf(ret, OP_MODEL_MAX, OP_STR_FMT, OP_STR_ARG(model));
+        if (!op_price_find(&work->engine->prices->list, work->lane->provider->name, ret, 0))
+            return true;
+    } while (rest.len);
+    return false;
+}
+
 /* True when the cap forbids it; said once, in the job's reason. */
 static enum op_rc over_cap(struct op_work *work, const struct op_batch *batch, bool *ret,
                            struct op_err *err)
@@ -323,20 +374,22 @@ static enum op_rc over_cap(struct op_work *work, const struct op_batch *batch, b
     if (!job->max_cost_microusd)
         return OP_OK;
     int64_t in_flight = 0;
+    char reason[300];
     enum op_rc rc = op_work_in_flight(work, &in_flight, err);
-    if (!rc && !op_price_find(&work->engine->prices->list, work->lane->provider->name,
-                              batch->model, 0)) {
+    char unpriced[OP_MODEL_MAX];
+    if (!rc && model_without_price(work, batch, unpriced)) {
         *ret = true;
-        return capped(work,
-                      "the cost cap cannot be kept: the price list has no price for the model; "
-                      "add one (--prices) or leave out --max-cost",
-                      err);
+        snprintf(
+            reason, sizeof(reason),
+            "the cost cap cannot be kept: the price list has no price for the model %.100s; "
+            "add one (--prices) or leave out --max-cost",
+            unpriced);
+        return capped(work, reason, err);
     }
     if (rc || job->counts.spent_microusd + in_flight + batch->reserved_microusd <=
                   job->max_cost_microusd)
         return rc;
     *ret = true;
-    char reason[200];
     snprintf(reason, sizeof(reason),
              "the cost cap: batch-%lld may cost %.6f USD, %.6f of %.6f are spent or in flight; "
              "raise it with --max-cost",
@@ -387,19 +440,79 @@ enum op_rc op_batch_may_send(struct op_work *work, struct op_batch *batch, bool 
     return rc;
 }
 
+/* The payload is what was built, or its requests fail: its bytes cannot be had again from here. */
+static enum op_rc check_payload(struct op_work *work, struct op_batch *batch, bool *ret_lost,
+                                struct op_err *err)
+{
+    struct op_err lost = OP_ERR_INIT;
+    enum op_rc rc =
+        op_spool_verify(work->engine->spool, batch->file, batch->bytes, batch->sha256, &lost);
+    *ret_lost = op_is_lost(rc, &lost);
+    if (*ret_lost)
+        return op_work_fail_batch(work, batch, OP_BATCH_DROPPED, lost.msg, err);
+    if (rc)
+        *err = lost;
+    return rc;
+}
+
+/* One larger than its queue comes back as several that fit. */
+static enum op_rc make_smaller(struct op_work *work, struct op_batch *batch, bool *ret_done,
+                               struct op_err *err)
+{
+    struct op_room room;
+    enum op_rc rc = op_queue_room(work, batch, &room, err);
+    *ret_done = !rc && room.never;
+    if (!*ret_done)
+        return rc;
+    op_log(OP_EVENT_NOTE, OP_F("batch", batch->id), OP_T("packed_again", room.why));
+    op_upload_drop(work, batch);
+    return op_work_move_unpack(work, batch, OP_BATCH_DROPPED, room.why, false, err);
+}
+
+static enum op_rc send_or_upload(struct op_work *work, struct op_batch *batch,
+                                 struct op_err *err)
+{
+    bool done = false;
+    enum op_rc rc = check_payload(work, batch, &done, err);
+    if (!rc && !done)
+        rc = make_smaller(work, batch, &done, err);
+    if (rc || done)
+        return rc;
+    if (op_batch_needs_upload(work, batch))
+        return op_batch_upload(work, batch, err);
+    struct op_err why = OP_ERR_INIT;
+    bool adopted = false;
+    rc = store_baseline(work, batch, &adopted, &why);
+    if (!rc)
+        return adopted ? OP_OK : send_batch(work, batch, err);
+    if (rc == OP_STOPPED)
+        return op_fail(err, OP_STOPPED, "%s", why.msg);
+    bool fell_back = false;
+    rc = op_work_fall_back(work, &why, &fell_back, err);
+    if (rc || fell_back)
+        return rc;
+    /* No list, no send: without a baseline a doubtful create could not be told apart. */
+    if (why.disp == OP_DISP_PAUSE)
+        op_lane_pause(work->engine, work->lane, &why);
+    return op_batch_later(work, batch, &why, err);
+}
+
 enum op_rc op_step_send(struct op_work *work, bool *ret_worked, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
-    if (op_engine_stopped(engine))
+    if (op_engine_stopped(engine) || work->imported)
         return OP_OK;
     OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
-    enum op_rc rc = op_batch_pick(work, OP_STATE_BIT(OP_BATCH_BUILT), &batch, err);
+    enum op_rc rc = op_work_is_realtime(work)
+                        ? op_batch_pick(work, OP_STATE_BIT(OP_BATCH_BUILT), &batch, err)
+                        : op_queue_pick(work, &batch, err);
     if (rc == OP_NOTFOUND && !err->rc)
         return OP_OK;
     if (rc)
         return rc;
     if (work->job.state == OP_JOB_CANCELING || batch.cancel_wanted) {
         *ret_worked = true;
+        op_upload_drop(work, &batch);
         return op_work_cancel_batch(work, &batch, OP_BATCH_DROPPED,
                                     "canceled before it was sent", err);
     }
@@ -409,35 +522,10 @@ enum op_rc op_step_send(struct op_work *work, bool *ret_worked, struct op_err *e
     rc = op_batch_may_send(work, &batch, &go, err);
     if (!rc && !go)
         return OP_OK;
-    if (!rc) {
-        struct op_err lost = OP_ERR_INIT;
-        rc = op_spool_verify(engine->spool, batch.file, batch.bytes, batch.sha256, &lost);
-        if (op_is_lost(rc, &lost)) {
-            /* Its bytes cannot be had again from here: these requests fail, the others go on. */
-            *ret_worked = true;
-            return op_work_fail_batch(work, &batch, OP_BATCH_DROPPED, lost.msg, err);
-        }
-        if (rc)
-            *err = lost;
-    }
-    struct op_err why = OP_ERR_INIT;
     if (!rc)
-        rc = store_baseline(work, &batch, &why);
-    if (rc && why.rc) {
-        bool fell_back = false;
-        *ret_worked = true;
-        rc = op_work_fall_back(work, &why, &fell_back, err);
-        if (rc || fell_back)
-            return rc;
-        /* No list, no send: without a baseline a doubtful create could not be told apart. */
-        if (why.disp == OP_DISP_PAUSE)
-            op_lane_pause(work->engine, work->lane, &why);
-        return op_batch_later(work, &batch, &why, err);
-    }
+        rc = send_or_upload(work, &batch, err);
     if (rc)
         return op_err_wrap(err, "batch-%lld is not sent", (long long)batch.id);
-    rc = send_batch(work, &batch, err);
-    if (!rc)
-        *ret_worked = true;
-    return rc;
+    *ret_worked = true;
+    return OP_OK;
 }

@@ -112,6 +112,8 @@ void op_batch_take_remote(struct op_engine *engine, struct op_batch *batch,
     take_text(&batch->provider_id, remote->id);
     take_text(&batch->remote_state, remote->state_name);
     take_text(&batch->results_url, remote->results_url);
+    if (remote->file_id[0] && !(batch->file_id && batch->file_id[0]))
+        take_text(&batch->file_id, remote->file_id);
     if (!batch->accepted_ms)
         batch->accepted_ms =
             remote->created_ms >= 0 ? remote->created_ms : op_engine_now(engine);

@@ -5,13 +5,16 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "core/custom_id.h"
-#include "engine/listing.h"
-#include "engine/work.h"
+#include "core/reconcile.h"
+#include "engine/fetch.h"
+#include "engine/orphan.h"
 
 /*
  * The orphan sweep (reference/reliability.md 3.6): what the account holds and the ledger does not
- * know. Most of it is other people's. What carries ids of this ledger was paid for by it: by
- * transactions that are lost, or by a create that took effect after it was given up.
+ * count on. Most of it is other people's. What carries ids of this ledger was paid for by it: by
+ * transactions that are lost, or by a create that took effect after it was given up. The latter is
+ * looked for all the time, since it can be recognised by its size and age; everything is looked at
+ * when the ledger has come back from a backup.
  */
 #define SAMPLE_MAX (1024 * 1024)
 
@@ -44,25 +47,155 @@ static bool find_nonce(struct op_engine *engine, const struct sample *sample,
     return true;
 }
 
-static bool is_ours(struct op_engine *engine, const struct op_lane *lane,
-                    const struct op_remote_batch *remote, char ret_nonce[OP_NONCE_LEN + 1])
+/* --- what was given up ---------------------------------------------------------------------- */
+
+struct given_up {
+    int64_t id, count, intent_ms;
+    struct op_map
+        seen;      /* ids that are not it: listed before it was sent, or known by results */
+    bool is_named; /* it vanished: its provider id is in the ledger */
+};
+
+struct sweep {
+    struct op_engine *engine;
+    const struct op_lane *lane;
+    bool all;   /* also what cannot be one that was given up */
+    bool quiet; /* says nothing of what is not ours, or not yet known to be */
+    struct given_up *given_up;
+    size_t count;
+    bool adopted;
+};
+
+static enum op_rc note_given_up(void *arg, const struct op_batch *batch, struct op_err *err)
 {
-    if (remote->state != OP_REMOTE_ENDED)
+    struct sweep *s = arg;
+    bool is_named = batch->provider_id[0] != '\0';
+    if (batch->intent_ms <= 0)
+        return OP_OK;
+    if (is_named) { /* what was kept once has its files, and is done with */
+        int64_t files = 0;
+        enum op_rc rc = op_parts_count(s->engine, batch->id, 0, &files, err);
+        if (rc || files)
+            return rc;
+    }
+    s->given_up = op_mem_realloc(s->given_up, (s->count + 1) * sizeof(*s->given_up));
+    struct given_up *g = &s->given_up[s->count++];
+    *g = (struct given_up){.id = batch->id,
+                           .count = batch->count,
+                           .intent_ms = batch->intent_ms,
+                           .is_named = is_named};
+    op_baseline_read(batch->baseline, &g->seen);
+    return OP_OK;
+}
+
+static enum op_rc read_given_up(struct sweep *s, int64_t job_id, struct op_err *err)
+{
+    struct op_batch_filter filter = {.job_id = job_id,
+                                     .states = OP_STATE_BIT(OP_BATCH_UNSENT) |
+                                               OP_STATE_BIT(OP_BATCH_VANISHED) |
+                                               OP_STATE_BIT(OP_BATCH_REJECTED)};
+    return op_ledger_batches(s->engine->ledger, &filter, note_given_up, s, err);
+}
+
+static void sweep_release(struct sweep *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        op_map_release(&s->given_up[i].seen);
+    op_mem_free(s->given_up);
+}
+
+static bool may_be(const struct given_up *g, const struct op_remote_batch *remote)
+{
+    return !g->is_named && (remote->total < 0 || remote->total == g->count) &&
+           remote->created_ms >= g->intent_ms - OP_RECONCILE_SKEW_MS &&
+           !op_map_get(&g->seen, op_str_from(remote->id), NULL);
+}
+
+static const struct given_up *candidate(const struct sweep *s,
+                                        const struct op_remote_batch *remote)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (may_be(&s->given_up[i], remote))
+            return &s->given_up[i];
+    }
+    return NULL;
+}
+
+/* Somebody else's of the same size: not looked into again. */
+static enum op_rc rule_out(struct sweep *s, const struct op_remote_batch *remote,
+                           struct op_err *err)
+{
+    enum op_rc rc = OP_OK;
+    for (size_t i = 0; !rc && i < s->count; i++) {
+        struct given_up *g = &s->given_up[i];
+        if (!may_be(g, remote))
+            continue;
+        OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
+        rc = op_ledger_batch_get(s->engine->ledger, g->id, &batch, err);
+        op_baseline_extend(&batch, remote->id);
+        op_map_add(&g->seen, op_str_from(remote->id), 1, NULL);
+        if (!rc)
+            rc = op_ledger_batch_save(s->engine->ledger, &batch, err);
+    }
+    return rc;
+}
+
+/* --- one batch of the account --------------------------------------------------------------- */
+
+/* The tag that a batch carries tells at once, whatever its state. */
+static bool tag_is_ours(struct op_engine *engine, const struct op_remote_batch *remote,
+                        char ret_nonce[OP_NONCE_LEN + 1])
+{
+    char prefix[OP_TAG_MAX];
+    int len = snprintf(prefix, sizeof(prefix), "op-%s-", op_ledger_tag(engine->ledger));
+    if (strncmp(remote->tag, prefix, (size_t)len) != 0 ||
+        strlen(remote->tag) != (size_t)len + OP_NONCE_LEN)
         return false;
+    memcpy(ret_nonce, remote->tag + len, OP_NONCE_LEN + 1);
+    return true;
+}
+
+enum owner { UNKNOWN, OURS, ANOTHERS };
+
+static enum owner look_inside(struct sweep *s, const struct op_remote_batch *remote,
+                              char ret_nonce[OP_NONCE_LEN + 1])
+{
     struct sample sample = {0};
     op_buf_init(&sample.text, SAMPLE_MAX);
     struct op_exchange x = {0};
     struct op_http_reply reply;
     op_http_reply_init(&reply);
     struct op_err why = OP_ERR_INIT;
-    /* Part of the results is as good as all of them here: an error decides nothing. */
-    if (!lane->provider->results(lane, remote, 0, &x, &why))
-        (void)!op_lane_exchange(engine, lane, &x, take_sample, &sample, &reply, &why);
-    bool ours = find_nonce(engine, &sample, ret_nonce);
+    /* Part of the results is as good as all of them here: what is there may prove, what is not
+     * there disproves nothing. */
+    enum op_rc rc = s->lane->provider->results(s->lane, remote, 0, &x, &why);
+    if (!rc)
+        rc = op_lane_exchange(s->engine, s->lane, &x, take_sample, &sample, &reply, &why);
+    enum owner owner = UNKNOWN;
+    if (find_nonce(s->engine, &sample, ret_nonce))
+        owner = OURS;
+    else if ((!rc || rc == OP_STOPPED) && sample.text.len)
+        owner = ANOTHERS;
     op_http_reply_release(&reply);
     op_exchange_release(&x);
     op_buf_release(&sample.text);
-    return ours;
+    return owner;
+}
+
+enum op_owner op_remote_owner(struct op_engine *engine, const struct op_lane *lane,
+                              const struct op_remote_batch *remote,
+                              char ret_nonce[OP_NONCE_LEN + 1])
+{
+    struct sweep s = {.engine = engine, .lane = lane};
+    switch (look_inside(&s, remote, ret_nonce)) {
+    case OURS:
+        return OP_OWNER_US;
+    case ANOTHERS:
+        return OP_OWNER_OTHER;
+    case UNKNOWN:
+        break;
+    }
+    return OP_OWNER_UNKNOWN;
 }
 
 struct by_nonce {
@@ -82,65 +215,157 @@ static enum op_rc find_batch(void *arg, const struct op_batch *batch, struct op_
     return OP_OK;
 }
 
-static enum op_rc report(struct op_engine *engine, const struct op_lane *lane,
-                         const struct op_remote_batch *remote, struct op_err *err)
+static void say(const struct sweep *s, const struct op_remote_batch *remote, const char *whose)
 {
-    char created[OP_TIME_TEXT], nonce[OP_NONCE_LEN + 1];
+    char created[OP_TIME_TEXT];
     op_time_format(remote->created_ms, created);
-    const char *whose = remote->state == OP_REMOTE_ENDED
-                            ? "its results carry no id of this ledger: somebody else's"
-                            : "it has not ended: whose it is, only its results will tell";
-    char text[200];
-    if (is_ours(engine, lane, remote, nonce)) {
-        struct by_nonce search = {.nonce = nonce};
-        struct op_batch_filter all = {0};
-        enum op_rc rc = op_ledger_batches(engine->ledger, &all, find_batch, &search, err);
-        if (rc)
-            return rc;
-        /* Doubtful ones are adopted by reconcile.c as soon as their turn comes. */
-        if (search.id && search.state == OP_BATCH_AMBIGUOUS)
-            return OP_OK;
-        if (search.id)
-            snprintf(text, sizeof(text),
-                     "it is batch-%lld, which the ledger has as %s: it was paid for",
-                     (long long)search.id, op_batch_state_name(search.state));
-        else
-            snprintf(text, sizeof(text),
-                     "its results carry ids of this ledger, which has forgotten it: it was "
-                     "paid for");
-        whose = text;
-    }
-    op_log(OP_EVENT_BATCH_ORPHAN, OP_T("provider", lane->provider->name),
+    op_log(OP_EVENT_BATCH_ORPHAN, OP_T("provider", s->lane->provider->name),
            OP_T("provider_id", remote->id), OP_F("requests", remote->total),
            OP_T("created", created), OP_T("state", remote->state_name), OP_T("whose", whose));
+}
+
+static enum op_rc settle_ours(struct sweep *s, const struct op_remote_batch *remote,
+                              const char *nonce, struct op_err *err)
+{
+    struct by_nonce search = {.nonce = nonce};
+    struct op_batch_filter all = {0};
+    enum op_rc rc = op_ledger_batches(s->engine->ledger, &all, find_batch, &search, err);
+    /* Doubtful ones are adopted by reconcile.c as soon as their turn comes. */
+    if (rc || (search.id && search.state == OP_BATCH_AMBIGUOUS))
+        return rc;
+    if (remote->state != OP_REMOTE_ENDED) {
+        if (!s->quiet)
+            say(s, remote,
+                "it carries our tag and has not ended: run recover again when it has");
+        return OP_OK;
+    }
+    struct op_orphan orphan = {.lane = s->lane, .remote = remote, .batch_id = search.id};
+    return op_orphan_settle(s->engine, &orphan, &s->adopted, err);
+}
+
+static enum op_rc look_at_tag(struct sweep *s, const struct op_remote_batch *remote,
+                              struct op_err *err)
+{
+    char nonce[OP_NONCE_LEN + 1];
+    if (tag_is_ours(s->engine, remote, nonce))
+        return settle_ours(s, remote, nonce, err);
+    if (s->all)
+        say(s, remote, "it carries no tag of this ledger: somebody else's");
     return OP_OK;
 }
 
-static enum op_rc sweep_lane(struct op_engine *engine, const struct op_lane *lane,
+static enum op_rc look(struct sweep *s, const struct op_remote_batch *remote,
+                       struct op_err *err)
+{
+    if (s->lane->provider->has_tags)
+        return look_at_tag(s, remote, err);
+    const struct given_up *g = candidate(s, remote);
+    if (!g && !s->all)
+        return OP_OK;
+    char text[120] = "it has not ended: whose it is, only its results will tell";
+    if (remote->state != OP_REMOTE_ENDED) {
+        if (g)
+            snprintf(text, sizeof(text),
+                     "it may be batch-%lld, which was given up: its results will tell, run "
+                     "recover again when it has ended",
+                     (long long)g->id);
+        if (!s->quiet)
+            say(s, remote, text);
+        return OP_OK;
+    }
+    char nonce[OP_NONCE_LEN + 1];
+    switch (look_inside(s, remote, nonce)) {
+    case OURS:
+        return settle_ours(s, remote, nonce, err);
+    case ANOTHERS:
+        if (s->all)
+            say(s, remote, "its results carry no id of this ledger: somebody else's");
+        return rule_out(s, remote, err);
+    case UNKNOWN:
+        break;
+    }
+    if (!s->quiet)
+        say(s, remote, "its results cannot be read now: whose it is, remains open");
+    return OP_OK;
+}
+
+/* One that vanished, by its own id, is back. */
+static enum op_rc look_known(struct sweep *s, const struct op_remote_batch *remote, int64_t id,
                              struct op_err *err)
 {
-    struct op_listing listing = {0};
-    enum op_rc rc =
-        op_listing_read(engine, lane, -lane->provider->limits.keep_ms, &listing, err);
-    for (size_t i = 0; !rc && i < listing.count; i++) {
-        int64_t id = 0;
-        rc = op_ledger_batch_find(engine->ledger, listing.batches[i].id, &id, err);
-        if (rc == OP_NOTFOUND && !err->rc)
-            rc = report(engine, lane, &listing.batches[i], err);
+    for (size_t i = 0; i < s->count; i++) {
+        char nonce[OP_NONCE_LEN + 1];
+        if (s->given_up[i].id == id && remote->state == OP_REMOTE_ENDED &&
+            look_inside(s, remote, nonce) == OURS)
+            return settle_ours(s, remote, nonce, err);
     }
-    op_listing_release(&listing);
+    return OP_OK;
+}
+
+static enum op_rc sweep_listing(struct sweep *s, const struct op_listing *listing,
+                                struct op_err *err)
+{
+    enum op_rc rc = OP_OK;
+    for (size_t i = 0; !rc && i < listing->count; i++) {
+        int64_t id = 0;
+        if (op_engine_stopped(s->engine))
+            return op_fail(err, OP_STOPPED, "stopped while looking through the account");
+        rc = op_ledger_batch_find(s->engine->ledger, listing->batches[i].id, &id, err);
+        if (!rc)
+            rc = look_known(s, &listing->batches[i], id, err);
+        else if (rc == OP_NOTFOUND && !err->rc)
+            rc = look(s, &listing->batches[i], err);
+    }
     return rc;
 }
 
-enum op_rc op_engine_sweep(struct op_engine *engine, struct op_err *err)
+enum op_rc op_sweep_before_send(struct op_work *work, const struct op_listing *listing,
+                                bool *ret_adopted, struct op_err *err)
+{
+    struct sweep s = {.engine = work->engine, .lane = work->lane, .quiet = true};
+    enum op_rc rc = read_given_up(&s, work->job.id, err);
+    if (!rc && s.count)
+        rc = sweep_listing(&s, listing, err);
+    sweep_release(&s);
+    if (!rc)
+        *ret_adopted = s.adopted;
+    return rc;
+}
+
+static enum op_rc sweep_lane(struct op_engine *engine, const struct op_lane *lane, bool trust,
+                             struct op_err *err)
+{
+    struct sweep s = {.engine = engine, .lane = lane, .all = trust};
+    struct op_listing listing = {0};
+    enum op_rc rc = read_given_up(&s, 0, err);
+    bool wanted = !rc && (trust || s.count);
+    struct op_err why = OP_ERR_INIT;
+    if (wanted &&
+        op_listing_read(engine, lane, -lane->provider->limits.keep_ms, &listing, &why)) {
+        /* Nothing hangs on it but when it was asked for: the next recover looks again. */
+        if (trust || why.rc == OP_STOPPED) {
+            *err = why;
+            rc = why.rc;
+        } else {
+            op_log(OP_EVENT_NOTE, OP_T("problem", why.msg));
+        }
+    }
+    if (!rc)
+        rc = sweep_listing(&s, &listing, err);
+    op_listing_release(&listing);
+    sweep_release(&s);
+    return rc;
+}
+
+enum op_rc op_engine_sweep(struct op_engine *engine, bool trust, struct op_err *err)
 {
     for (size_t i = 0; i < engine->lane_count; i++) {
-        enum op_rc rc = sweep_lane(engine, engine->lanes[i], err);
+        enum op_rc rc = sweep_lane(engine, engine->lanes[i], trust, err);
         if (rc)
             return rc;
     }
     struct op_str why;
-    if (!op_ledger_is_suspect(engine->ledger, &why))
+    if (!trust || !op_ledger_is_suspect(engine->ledger, &why))
         return OP_OK;
     enum op_rc rc = op_ledger_trust(engine->ledger, err);
     return rc ? rc : op_engine_doubt_announced(engine, err);

@@ -145,13 +145,19 @@ enum op_rc op_verdict_bad(struct op_verdicts *v, const struct op_entry *entry,
     }
     bool again = false;
     bool withdrawn = v->work->job.state == OP_JOB_CANCELING || v->batch->cancel_wanted;
-    if (!rc && !withdrawn)
+    if (!rc && !withdrawn && !v->work->imported)
         rc = may_reask(v, entry, &again, err);
+    v->again = again;
     if (rc)
         return rc;
     if (again)
         return ask_again(v, &request, entry, err);
     return finish(v, &request, entry, line, err);
+}
+
+void op_verdicts_release(struct op_verdicts *v)
+{
+    op_spending_release(&v->spending);
 }
 
 enum op_rc op_verdict_good(struct op_verdicts *v, const struct op_entry *entry,

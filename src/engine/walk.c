@@ -81,18 +81,20 @@ static struct item *add_item(struct chunk *chunk)
     return item;
 }
 
-/* Equal hashes mean equal requests to the same account's models: provider, server and every byte
- * of the params. */
-static void hash_request(struct composing *c, struct op_str params, uint8_t ret[OP_HASH_LEN])
+void op_request_hash(const struct op_lane *lane, struct op_sha256 *sha, const char *model,
+                     const char *endpoint, struct op_str params, uint8_t ret[OP_HASH_LEN])
 {
-    const struct op_lane *lane = c->walk->work->lane;
     const char *server = lane->emulated ? "emulator" : lane->base_url;
     uint8_t digest[OP_SHA256_LEN];
-    op_sha256_reset(c->sha);
-    op_sha256_add(c->sha, lane->provider->name, strlen(lane->provider->name) + 1);
-    op_sha256_add(c->sha, server, strlen(server) + 1);
-    op_sha256_add(c->sha, params.ptr, params.len);
-    op_sha256_end(c->sha, digest);
+    op_sha256_reset(sha);
+    op_sha256_add(sha, lane->provider->name, strlen(lane->provider->name) + 1);
+    op_sha256_add(sha, server, strlen(server) + 1);
+    if (lane->provider->one_model) {
+        op_sha256_add(sha, model, strlen(model) + 1);
+        op_sha256_add(sha, endpoint, strlen(endpoint) + 1);
+    }
+    op_sha256_add(sha, params.ptr, params.len);
+    op_sha256_end(sha, digest);
     memcpy(ret, digest, OP_HASH_LEN);
 }
 
@@ -112,7 +114,9 @@ static enum op_rc take_request(struct composing *c, struct chunk *chunk, int nam
     item->at = at;
     item->len = chunk->bytes.len - at;
     struct op_str params = {chunk->bytes.ptr + at, item->len};
-    hash_request(c, params, item->hash);
+    const struct op_work *work = c->walk->work;
+    const struct op_plan_request *request = &work->plan->requests[name];
+    op_request_hash(work->lane, c->sha, request->model, request->endpoint, params, item->hash);
     item->tokens = op_tokens_estimate(params.ptr, params.len);
     return OP_OK;
 }

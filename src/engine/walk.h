@@ -40,4 +40,10 @@ struct op_walk {
 
 OP_MUST_CHECK enum op_rc op_walk(struct op_walk *walk, struct op_err *err);
 
+/* Equal for requests that are bought once: provider, server and every byte of the params, and
+ * model and endpoint where a batch has one of each, since its params need not name them. */
+struct op_sha256;
+void op_request_hash(const struct op_lane *lane, struct op_sha256 *sha, const char *model,
+                     const char *endpoint, struct op_str params, uint8_t ret[OP_HASH_LEN]);
+
 #endif

@@ -5,6 +5,7 @@
 #include "base/json_out.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "engine/outboxes.h"
 
 #define RECORD_DATA_MAX (64 * 1024 * 1024)
 
@@ -65,6 +66,11 @@ static enum op_rc load_definition(struct op_work *work, struct op_err *err)
         rc = op_definition_parse(engine->env, &work->bundle, &work->def, err);
     if (!rc)
         rc = op_params_read(&work->def, op_str_from(work->job.params), &work->params, err);
+    work->imported = op_job_is_imported(&work->job);
+    if (work->imported) { /* both would ask something */
+        work->def.rounds = 1;
+        work->def.prime = false;
+    }
     return rc;
 }
 
@@ -76,8 +82,8 @@ static enum op_rc compile(struct op_work *work, const struct job_options *o, str
     if (!provider)
         rc = op_plan_provider(&work->def, &work->params, o->model, &provider, err);
     if (!rc)
-        rc = op_engine_lane(engine, provider, o->emulate, !engine->options.read_only,
-                            &work->lane, err);
+        rc = op_engine_lane(engine, provider, o->emulate,
+                            !engine->options.read_only && !work->imported, &work->lane, err);
     if (rc)
         return rc;
     OP_CLEANUP(op_mem_freep) char *work_dir = op_spool_path(engine->spool, "work");
@@ -237,46 +243,13 @@ char *op_work_outbox(const struct op_work *work, int output)
     return op_mem_printf("outbox/%lld-%d.rows", (long long)work->job.id, output);
 }
 
-static enum op_rc append_one(struct op_work *work, int output, const struct op_buf *frames,
-                             int64_t rows, struct op_err *err)
-{
-    struct op_engine *engine = work->engine;
-    struct op_outbox outbox;
-    enum op_rc rc = op_ledger_outbox_get(engine->ledger, work->job.id, output, &outbox, err);
-    if (rc)
-        return rc;
-    OP_CLEANUP(op_mem_freep) char *name = op_work_outbox(work, output);
-    struct op_append file;
-    rc = op_append_open(engine->spool, name, outbox.committed, &file, err);
-    if (rc)
-        return rc;
-    rc = op_append_add(&file, frames->ptr, frames->len, err);
-    /* Durability point: the frames are on disk before the ledger counts them. */
-    if (!rc)
-        rc = op_append_sync(&file, err);
-    op_append_close(&file);
-    if (rc)
-        return rc;
-    outbox.job_id = work->job.id;
-    outbox.output = output;
-    outbox.committed += (int64_t)frames->len;
-    outbox.rows += rows;
-    return op_ledger_outbox_set(engine->ledger, &outbox, err);
-}
-
 enum op_rc op_work_append(struct op_work *work, struct op_buf *frames, const int64_t *rows,
                           struct op_err *err)
 {
-    for (size_t i = 0; i < work->def.output_count; i++) {
-        if (!frames[i].len)
-            continue;
-        enum op_rc rc = op_buf_finish(&frames[i], "rows", err);
-        if (!rc)
-            rc = append_one(work, (int)i, &frames[i], rows[i], err);
-        if (rc)
-            return rc;
-    }
-    return OP_OK;
+    OP_CLEANUP(op_outboxes_release) struct op_outboxes outboxes;
+    op_outboxes_init(&outboxes, work);
+    enum op_rc rc = op_outboxes_add(&outboxes, frames, rows, err);
+    return rc ? rc : op_outboxes_count(&outboxes, err);
 }
 
 struct op_buf *op_frames_new(const struct op_work *work)
@@ -367,23 +340,31 @@ enum op_rc op_work_move(struct op_work *work, struct op_batch *batch, enum op_ba
     return close_transaction(work, move_inside(work, batch, to, evidence, err), err);
 }
 
+enum op_rc op_work_unpack_inside(struct op_work *work, struct op_batch *batch,
+                                 enum op_batch_state to, const char *evidence, bool bought,
+                                 struct op_err *err)
+{
+    struct op_ledger *ledger = work->engine->ledger;
+    enum op_rc rc = move_inside(work, batch, to, evidence, err);
+    int64_t count = 0;
+    if (!rc)
+        rc = op_ledger_batch_unpack(ledger, batch->id, OP_REASK_SAME, bought, evidence, &count,
+                                    err);
+    if (!rc && bought) {
+        struct op_job_counts delta = {.reasked = count};
+        rc = op_ledger_job_count(ledger, work->job.id, &delta, err);
+    }
+    return rc;
+}
+
 enum op_rc op_work_move_unpack(struct op_work *work, struct op_batch *batch,
                                enum op_batch_state to, const char *evidence, bool bought,
                                struct op_err *err)
 {
-    struct op_engine *engine = work->engine;
-    enum op_rc rc = op_ledger_begin(engine->ledger, err);
+    enum op_rc rc = op_ledger_begin(work->engine->ledger, err);
     if (rc)
         return rc;
-    rc = move_inside(work, batch, to, evidence, err);
-    int64_t count = 0;
-    if (!rc)
-        rc = op_ledger_batch_unpack(engine->ledger, batch->id, OP_REASK_SAME, bought, evidence,
-                                    &count, err);
-    if (!rc && bought) {
-        struct op_job_counts delta = {.reasked = count};
-        rc = op_ledger_job_count(engine->ledger, work->job.id, &delta, err);
-    }
+    rc = op_work_unpack_inside(work, batch, to, evidence, bought, err);
     return close_transaction(work, rc, err);
 }
 

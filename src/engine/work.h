@@ -38,6 +38,8 @@ struct op_work {
     struct op_sqlenv *sql; /* opened when first needed */
     bool columns_known;
     bool fresh;
+    bool imported; /* import.h: nothing is ever sent for it */
+    bool polled;   /* the last step was a poll: see step_work */
     int64_t deliver_due_ms;
     int64_t
         waits_for_job; /* another job holds the identical request this one waits for; 0 none */
@@ -52,6 +54,7 @@ struct op_work {
 
 struct op_engine {
     struct op_engine_options options;
+    char *state_dir; /* options.state_dir, which need not outlive the opening */
     struct op_env *env;
     struct op_ledger *ledger;
     struct op_spool *spool;
@@ -63,6 +66,7 @@ struct op_engine {
     struct op_work *works;
     int64_t due_ms;               /* earliest due time met during this step */
     struct op_realtime *realtime; /* NULL until it is needed */
+    int64_t last_turn;            /* the job that stepped last, where jobs take turns */
     int64_t fetched_batch; /* its result files were written by this process, last; 0 none */
 };
 
@@ -86,6 +90,25 @@ OP_MUST_CHECK enum op_rc op_lane_exchange(struct op_engine *engine, const struct
                                           const struct op_exchange *x, op_http_sink_fn sink,
                                           void *sink_arg, struct op_http_reply *reply,
                                           struct op_err *err);
+/* body.c: what an exchange sends: its body, the batch file where it has one, its tail. */
+struct op_body {
+    struct op_env *env;
+    const struct op_exchange *x; /* borrowed */
+    int fd;
+    int64_t file_bytes;
+};
+OP_MUST_CHECK enum op_rc op_body_open(struct op_engine *engine, const struct op_exchange *x,
+                                      const char *file, int64_t bytes, struct op_body *ret,
+                                      struct op_err *err);
+void op_body_close(struct op_body *body);
+/* The request that sends it; the body must outlive it and stay where it is. */
+void op_body_request(struct op_body *body, struct op_http_request *ret);
+/* As op_lane_exchange, with the batch file (relative to the spool) in the body. */
+OP_MUST_CHECK enum op_rc op_lane_exchange_file(struct op_engine *engine,
+                                               const struct op_lane *lane,
+                                               const struct op_exchange *x, const char *file,
+                                               int64_t bytes, struct op_http_reply *reply,
+                                               struct op_err *err);
 /* Pauses the lane after a PAUSE disposition, or until retry_after. */
 void op_lane_pause(struct op_engine *engine, const struct op_lane *lane,
                    const struct op_err *why);
@@ -126,6 +149,10 @@ OP_MUST_CHECK enum op_rc op_work_move(struct op_work *work, struct op_batch *bat
 OP_MUST_CHECK enum op_rc op_work_move_unpack(struct op_work *work, struct op_batch *batch,
                                              enum op_batch_state to, const char *evidence,
                                              bool bought, struct op_err *err);
+/* The same inside the caller's transaction. */
+OP_MUST_CHECK enum op_rc op_work_unpack_inside(struct op_work *work, struct op_batch *batch,
+                                               enum op_batch_state to, const char *evidence,
+                                               bool bought, struct op_err *err);
 /* settle.c: the batch will never be bought, and neither will its requests: they fail, or are
  * canceled, with it. */
 OP_MUST_CHECK enum op_rc op_work_fail_batch(struct op_work *work, struct op_batch *batch,
@@ -143,9 +170,51 @@ void op_batch_take_remote(struct op_engine *engine, struct op_batch *batch,
 /* send.c: the present step failed without consequence; tried again later. */
 OP_MUST_CHECK enum op_rc op_batch_later(struct op_work *work, struct op_batch *batch,
                                         const struct op_err *why, struct op_err *err);
+/* unwritten.c: the move to ACCEPTED; what a full disk leaves of it goes into the black box, from
+ * where the next start takes it. */
+OP_MUST_CHECK enum op_rc op_work_accept(struct op_work *work, struct op_batch *batch,
+                                        const struct op_remote_batch *remote,
+                                        struct op_err *err);
+OP_MUST_CHECK enum op_rc op_engine_unwritten(struct op_engine *engine, struct op_err *err);
+/* send.c: refused whole, nothing was bought: packed again, halved or failed, as why says. told: as
+ * for op_queue_refused. */
+OP_MUST_CHECK enum op_rc op_batch_refused(struct op_work *work, struct op_batch *batch,
+                                          enum op_batch_state to, int64_t told,
+                                          const struct op_err *why, struct op_err *err);
+/* upload.c */
+#define OP_TAG_MAX 32
+/* What the provider carries for us: unique to this purchase. */
+void op_batch_tag(const struct op_engine *engine, const struct op_batch *batch,
+                  char ret[OP_TAG_MAX]);
+struct op_create op_batch_create(const struct op_batch *batch, const char *tag);
+bool op_batch_needs_upload(struct op_work *work, const struct op_batch *batch);
+/* Uploads the batch file, or finds the upload whose answer was lost: UPLOADED, or later. */
+OP_MUST_CHECK enum op_rc op_batch_upload(struct op_work *work, struct op_batch *batch,
+                                         struct op_err *err);
+/* Removes the input file of a batch that will not run; best effort. */
+void op_upload_drop(struct op_work *work, const struct op_batch *batch);
+/* Removes every input file of the batch, so that a late create finds none. *ret_server_ms: server
+ * time when that was done. */
+OP_MUST_CHECK enum op_rc op_upload_fence(struct op_work *work, const struct op_batch *batch,
+                                         int64_t *ret_server_ms, struct op_err *err);
+/* poll.c: asks for one batch of the account, or to cancel it. */
+OP_MUST_CHECK enum op_rc op_batch_ask(struct op_work *work, const char *id, bool cancel,
+                                      struct op_remote_batch *ret, int64_t *ret_hint_ms,
+                                      struct op_err *err);
+/* twins.c: other batches that the provider made of the batch's create, as far as they have results.
+ * *ret_ready false: one runs yet, the batch is put off. *ret is an op_mem block. */
+OP_MUST_CHECK enum op_rc op_twins_collect(struct op_work *work, struct op_batch *batch,
+                                          struct op_remote_batch **ret, size_t *ret_count,
+                                          bool *ret_ready, struct op_err *err);
+/* Adds what the lines of a twin's result file cost. */
+OP_MUST_CHECK enum op_rc op_twins_cost(struct op_work *work, const struct op_batch *batch,
+                                       const char *file, int64_t *ret_microusd,
+                                       struct op_err *err);
 /* poll.c: the provider says it has no such batch, or no results of it (any more). */
 OP_MUST_CHECK enum op_rc op_batch_missing(struct op_work *work, struct op_batch *batch,
                                           const struct op_err *why, struct op_err *err);
+/* send.c: begins the evidence of a batch whose create was answered 413 by somebody on the way. */
+extern const char op_too_large[];
 /* reconcile.c: proof and disproof of a provisional adoption, by the ids in a result file. */
 enum op_owner { OP_OWNER_UNKNOWN, OP_OWNER_US, OP_OWNER_OTHER };
 OP_MUST_CHECK enum op_rc op_batch_owner(struct op_work *work, const struct op_batch *batch,
@@ -187,6 +256,45 @@ OP_MUST_CHECK enum op_rc op_realtime_results(struct op_work *work, const struct 
                                              struct op_err *err);
 /* The batch's log is not needed any more: everything in it is applied. */
 void op_realtime_forget(struct op_engine *engine, const struct op_batch *batch);
+/* new_job.c: it was made by an import. */
+bool op_job_is_imported(const struct op_job *job);
+
+/* finish.c: the request failed, and a later round has asked the same of its record with success. */
+OP_MUST_CHECK enum op_rc op_request_is_superseded(struct op_ledger *ledger,
+                                                  const struct op_request *request, bool *ret,
+                                                  struct op_err *err);
+/* queue.c: the queues of the account at its provider, one a model (docs/design/queues.md). */
+/* The most estimated tokens of a batch, so that it fits the queue of its model; 0 no bound. */
+OP_MUST_CHECK enum op_rc op_queue_batch_tokens(struct op_work *work, const char *model,
+                                               int64_t *ret, struct op_err *err);
+struct op_room {
+    bool fits;
+    bool never;        /* it is larger than the queue and can be split */
+    bool lane_is_full; /* no batch of any model may be made now */
+    int64_t due_ms;    /* when that changes by itself; 0: when a batch ends */
+    int64_t other_job; /* whose batches fill it; 0 only ours */
+    char why[200];
+};
+OP_MUST_CHECK enum op_rc op_queue_room(struct op_work *work, const struct op_batch *batch,
+                                       struct op_room *ret, struct op_err *err);
+/* The next batch to send: built or uploaded, due, and with room in its queue; uploaded ones first.
+ * OP_NOTFOUND, err untouched: none; the job then says what it waits for. */
+OP_MUST_CHECK enum op_rc op_queue_pick(struct op_work *work, struct op_batch *ret,
+                                       struct op_err *err);
+/* The provider refused a batch before buying anything of it. told: the queue's limit that it named,
+ * 0: the queue was full, < 0: it was another reason. */
+OP_MUST_CHECK enum op_rc op_queue_refused(struct op_work *work, const struct op_batch *batch,
+                                          int64_t told, const struct op_err *why,
+                                          struct op_err *err);
+/* The batch has been through its queue. */
+OP_MUST_CHECK enum op_rc op_queue_passed(struct op_work *work, const struct op_batch *batch,
+                                         struct op_err *err);
+/* Every request of the batch was answered: what its estimate was worth. Inside the transaction. */
+OP_MUST_CHECK enum op_rc op_queue_calibrate(struct op_work *work, const struct op_batch *batch,
+                                            struct op_err *err);
+/* The job's reason is to say what it waits for; NULL: for nothing any more. */
+OP_MUST_CHECK enum op_rc op_work_waits(struct op_work *work, const char *why,
+                                       struct op_err *err);
 
 /* The steps. Each does at most one thing and says so in *ret_worked. */
 typedef enum op_rc (*op_step_fn)(struct op_work *work, bool *ret_worked, struct op_err *err);

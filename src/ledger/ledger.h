@@ -20,7 +20,8 @@
  *            process writes. OP_IO: SQLite's extended code in err->native; after SQLITE_FULL or
  *            IOERR the transaction is rolled back and the caller must re-read.
  *            A ledger of a newer version is OP_INVAL and is not touched.
- * Threads:   one writer thread; op_ledger_record_data may be called from apply workers meanwhile.
+ * Threads:   one writer thread; op_ledger_record_data and op_ledger_member_keys may be called from
+ *            apply workers meanwhile.
  */
 
 #include <stdbool.h>
@@ -29,6 +30,7 @@
 #include "base/env.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "core/calibration.h"
 #include "core/custom_id.h"
 #include "core/price.h"
 #include "core/states.h"
@@ -80,6 +82,59 @@ OP_MUST_CHECK enum op_rc op_ledger_lane_pause(struct op_ledger *ledger, int64_t 
 typedef enum op_rc (*op_lane_fn)(void *arg, const struct op_lane_row *row, struct op_err *err);
 OP_MUST_CHECK enum op_rc op_ledger_lanes(struct op_ledger *ledger, op_lane_fn fn, void *arg,
                                          struct op_err *err);
+
+/* What is known of the queue of one model of a lane. */
+struct op_queue_row {
+    int64_t lane_id;
+    char *model;
+    int64_t limit_tokens; /* learned; 0: not yet (core/window.h) */
+    bool named;           /* the provider said the number */
+    int64_t learned_ms;
+    int64_t hold_until_ms; /* refused: not tried before, unless something of ours ends */
+    int64_t refusals;      /* in a row */
+    char *reason;          /* of the last refusal; "" */
+};
+void op_queue_row_release(struct op_queue_row *row);
+/* All zero, model set, when nothing was learned yet. */
+OP_MUST_CHECK enum op_rc op_ledger_queue_get(struct op_ledger *ledger, int64_t lane_id,
+                                             const char *model, struct op_queue_row *ret,
+                                             struct op_err *err);
+OP_MUST_CHECK enum op_rc op_ledger_queue_set(struct op_ledger *ledger,
+                                             const struct op_queue_row *row,
+                                             struct op_err *err);
+typedef enum op_rc (*op_queue_fn)(void *arg, const struct op_queue_row *row,
+                                  struct op_err *err);
+OP_MUST_CHECK enum op_rc op_ledger_queues(struct op_ledger *ledger, op_queue_fn fn, void *arg,
+                                          struct op_err *err);
+
+/* What is in the provider's hands. A batch holds its reservation from the move to SENDING to the
+ * one that ends it, because it is counted by its state: there is no second account of it. */
+struct op_queue_use {
+    int64_t batches, requests, tokens; /* of the model */
+    int64_t lane_batches;              /* of all models */
+    int64_t creates;                   /* since since_ms, of all models */
+    int64_t first_create_ms;           /* the earliest of those; 0 none */
+    int64_t other_job;                 /* one of them is this job's, not not_job's; 0 none */
+};
+OP_MUST_CHECK enum op_rc op_ledger_queue_use(struct op_ledger *ledger, int64_t lane_id,
+                                             const char *model, int64_t not_job,
+                                             int64_t since_ms, struct op_queue_use *ret,
+                                             struct op_err *err);
+
+/* What token estimates of a model were worth; all zero when nothing is known. */
+OP_MUST_CHECK enum op_rc op_ledger_calibration_get(struct op_ledger *ledger,
+                                                   const char *provider, const char *model,
+                                                   struct op_calibration *ret,
+                                                   struct op_err *err);
+typedef enum op_rc (*op_calibration_fn)(void *arg, const char *provider, const char *model,
+                                        const struct op_calibration *calibration,
+                                        struct op_err *err);
+OP_MUST_CHECK enum op_rc op_ledger_calibrations(struct op_ledger *ledger, op_calibration_fn fn,
+                                                void *arg, struct op_err *err);
+OP_MUST_CHECK enum op_rc op_ledger_calibration_set(struct op_ledger *ledger,
+                                                   const char *provider, const char *model,
+                                                   const struct op_calibration *calibration,
+                                                   struct op_err *err);
 
 /* --- jobs --------------------------------------------------------------------------------- */
 
@@ -183,6 +238,9 @@ void op_request_release(struct op_request *request);
 int64_t op_ledger_next_record(const struct op_ledger *ledger);
 int64_t op_ledger_next_request(const struct op_ledger *ledger);
 int64_t op_ledger_next_batch(const struct op_ledger *ledger);
+/* Takes the id of the next batch away, for one that is added later: several can then be filled at
+ * once. A rollback gives it back. */
+int64_t op_ledger_take_batch(struct op_ledger *ledger);
 
 /* Removes every record, request and unsent batch that planning has added to the job in this round
  * so far, so that planning starts again. Only while the job is PLANNING. Counters are not touched:
@@ -233,7 +291,8 @@ OP_MUST_CHECK enum op_rc op_ledger_request_payload(struct op_ledger *ledger, int
 typedef enum op_rc (*op_request_fn)(void *arg, const struct op_request *request,
                                     struct op_err *err);
 /* Requests of a job in a state, by id, from after_id on; fn may call request_go on the row it was
- * given (the walk reads ahead in pages). Indexed for NEW, WAITING and FAILED. */
+ * given (the walk reads ahead in pages). Indexed for NEW, WAITING and FAILED; in any state with
+ * OP_REQUEST_STATE_COUNT. */
 OP_MUST_CHECK enum op_rc op_ledger_requests(struct op_ledger *ledger, int64_t job_id,
                                             enum op_request_state state, int64_t after_id,
                                             op_request_fn fn, void *arg, struct op_err *err);
@@ -273,11 +332,20 @@ struct op_batch {
     char *file;                     /* payload, relative to the spool */
     int64_t bytes;
     char sha256[65];
-    char *model;
-    bool prime; /* a stub that warms the prompt cache; other batches wait for it */
+    char *model;    /* of its first request, or of all (one_model) */
+    char *endpoint; /* the same */
+    int64_t tokens; /* of its prompts, estimated */
+    bool prime;     /* a stub that warms the prompt cache; other batches wait for it */
     int64_t reserved_microusd;
     /* from here on: set while it lives */
-    char *provider_id; /* "" until accepted */
+    char *file_id;          /* of its upload, at the provider; "" none */
+    int64_t uploads;        /* begun: one whose answer was lost is looked for before another */
+    int64_t uploaded_ms;    /* our clock; the provider keeps the file for a while only */
+    int64_t sent_ms;        /* our clock at the door */
+    int64_t fenced_ms;      /* server time when the input file was removed; 0: it was not */
+    char *twins;            /* provider ids of other batches that its create made, one a line */
+    int64_t extra_microusd; /* what those cost; part of spent_microusd */
+    char *provider_id;      /* "" until accepted */
     char *results_url;
     char *remote_state; /* the provider's word, for people */
     char *baseline;     /* JSON: ids listed before the send, and the server's Date */
@@ -298,8 +366,8 @@ struct op_batch {
 };
 void op_batch_release(struct op_batch *batch);
 
-/* Inserts in BUILT with its first journal entry; the id must be op_ledger_next_batch. The payload
- * file must be durable (R3). */
+/* Inserts in BUILT with its first journal entry; the id must be op_ledger_next_batch or one that
+ * was taken. The payload file must be durable (R3). */
 OP_MUST_CHECK enum op_rc op_ledger_batch_add(struct op_ledger *ledger,
                                              const struct op_batch *batch, struct op_err *err);
 OP_MUST_CHECK enum op_rc op_ledger_batch_get(struct op_ledger *ledger, int64_t id,
@@ -341,6 +409,15 @@ struct op_member {
 OP_MUST_CHECK enum op_rc op_ledger_batch_members(struct op_ledger *ledger, int64_t batch_id,
                                                  struct op_member **ret, size_t *ret_count,
                                                  struct op_err *err);
+/* The keys of the records of as many of members[0..count) as max_bytes have room for, one at least:
+ * appended to keys, of the i-th up to ends[i] (nothing of a member without a record). Members
+ * follow their records' order nearly always, so this is a scan where op_ledger_record_data is a
+ * search each. */
+OP_MUST_CHECK enum op_rc op_ledger_member_keys(struct op_ledger *ledger,
+                                               const struct op_member *members, size_t count,
+                                               size_t max_bytes, struct op_buf *keys,
+                                               size_t *ends, size_t *ret_count,
+                                               struct op_err *err);
 /* Takes every PACKED request of the batch back to NEW (the batch was not bought, or will not be):
  * for REJECTED, UNSENT, DROPPED and VANISHED, in the transaction of that move and behind it. A
  * stronger reask that a request has already stays. */
@@ -369,6 +446,7 @@ struct op_result_file {
     char *file;   /* relative to the spool */
     int64_t bytes;
     char sha256[65];
+    char *document; /* the reply that its lines were unfolded from, as it came; "" none */
 };
 OP_MUST_CHECK enum op_rc op_ledger_result_file_add(struct op_ledger *ledger,
                                                    const struct op_result_file *file,
@@ -392,6 +470,13 @@ struct op_result_row {
 OP_MUST_CHECK enum op_rc op_ledger_result_add(struct op_ledger *ledger,
                                               const struct op_result_row *row,
                                               bool *ret_inserted, struct op_err *err);
+/* Good results of PACKED requests with consecutive ids, all of rows[0].batch_id: the rows are added
+ * and the requests become DONE, as one by one with op_ledger_result_add and op_ledger_request_go.
+ * OP_CONFLICT when one has a result or is not packed in that batch; the transaction must be rolled
+ * back then. Hot. */
+OP_MUST_CHECK enum op_rc op_ledger_results_settle(struct op_ledger *ledger,
+                                                  const struct op_result_row *rows,
+                                                  size_t count, struct op_err *err);
 OP_MUST_CHECK enum op_rc op_ledger_result_get(struct op_ledger *ledger, int64_t batch_id,
                                               int64_t request_id, struct op_result_row *ret,
                                               struct op_err *err);
@@ -402,12 +487,43 @@ OP_MUST_CHECK enum op_rc op_ledger_request_results(struct op_ledger *ledger, int
                                                    op_result_fn fn, void *arg,
                                                    struct op_err *err);
 
+/* What was bought, summed by batch, model and what became of it: the results of a batch that are
+ * alike. Kept beside the results, so that no question about money reads a million of them. */
+struct op_spend {
+    int64_t batch_id;
+    const char *model;
+    enum op_result_class class_;
+    bool valid; /* a good answer */
+    bool again; /* not good, and the request was asked again */
+    int64_t count;
+    int64_t microusd;
+    struct op_usage usage;
+};
+/* Adds count, cost and tokens to the row of this key: in the transaction of the results. */
+OP_MUST_CHECK enum op_rc op_ledger_spend_add(struct op_ledger *ledger,
+                                             const struct op_spend *spend, struct op_err *err);
+struct op_spend_row {
+    struct op_spend spend;
+    int64_t job_id;
+    const char *pipeline;
+    int64_t at_ms; /* when the provider accepted the batch */
+    bool imported; /* of a job that adopts what was bought elsewhere */
+};
+typedef enum op_rc (*op_spend_fn)(void *arg, const struct op_spend_row *row,
+                                  struct op_err *err);
+/* By batch; job_id 0: of all jobs. */
+OP_MUST_CHECK enum op_rc op_ledger_spends(struct op_ledger *ledger, int64_t job_id,
+                                          op_spend_fn fn, void *arg, struct op_err *err);
+
 /* What was noticed about a request or batch, for people and for re-asking. kind: "schema",
- * "check", "warning", "error", "quarantine", "conflict". */
+ * "check", "warning", "error", "quarantine", "conflict", "orphan", "import". */
 OP_MUST_CHECK enum op_rc op_ledger_note_add(struct op_ledger *ledger, int64_t job_id,
                                             int64_t batch_id, int64_t request_id,
                                             const char *kind, struct op_str text,
                                             struct op_err *err);
+/* Whether there is a note of this kind whose text begins so, of whatever job. Reads all of them. */
+OP_MUST_CHECK enum op_rc op_ledger_note_has(struct op_ledger *ledger, const char *kind,
+                                            const char *begins, bool *ret, struct op_err *err);
 struct op_note {
     int64_t job_id, batch_id, request_id, at_ms;
     const char *kind, *text;

@@ -10,6 +10,7 @@
  *            refers to it; names hold the content's SHA-256; a file that does not match its hash is
  *            moved to quarantine/, never deleted.
  *                STATE/spool/payload/<batch>-<sha12>.json      STATE/spool/result/<batch>-<part>-<sha12>.jsonl
+ *                (beside it <batch>-<part>-document-<sha12>.json, a reply its lines were made from)
  *                STATE/spool/outbox/<job>-<output>.rows         STATE/spool/input/<job>-<round>.db
  *                STATE/spool/quarantine/                        STATE/spool/manifest.jsonl
  *                STATE/spool/realtime/<batch>-<nonce>.log (asklog.h)

@@ -86,8 +86,9 @@ struct op_http {
     const struct op_http_ops *ops;
 };
 
-/* The libcurl client. Loopback http:// is allowed, any other http:// refused; TLS is verified; no
- * proxy unless OFFPEAK_PROXY is set; the resolved address is checked (link-local, multicast and
+/* The libcurl client. Loopback http:// is allowed, any other http:// refused; TLS is verified,
+ * against the authorities in the file OFFPEAK_CA_FILE names, if it is set, and no others; no proxy
+ * unless OFFPEAK_PROXY is set; the resolved address is checked (link-local, multicast and
  * 0.0.0.0 are refused). stop: polled during transfers; true aborts a plain exchange with OP_STOPPED
  * (a gated exchange past its gate is always allowed to end). */
 OP_MUST_CHECK enum op_rc op_http_curl_open(struct op_env *env, bool (*stop)(void *),

@@ -21,8 +21,9 @@ struct op_http_curl {
     struct op_http base;
     bool (*stop)(void *arg);
     void *stop_arg;
-    char *proxy;  /* NULL: none */
-    CURLM *multi; /* holds the connections that plain exchanges reuse */
+    char *proxy;   /* NULL: none */
+    char *ca_file; /* NULL: the system's authorities */
+    CURLM *multi;  /* holds the connections that plain exchanges reuse */
     CURL *plain;
 };
 
@@ -195,6 +196,11 @@ static CURLcode set_transport(const struct exchange *ex, CURL *easy)
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
+    if (ex->http->ca_file) {
+        /* These and no others: the system's folder would be asked beside the file. */
+        SET(CURLOPT_CAINFO, ex->http->ca_file);
+        SET(CURLOPT_CAPATH, NULL);
+    }
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SET(CURLOPT_CONNECTTIMEOUT_MS, total < CONNECT_MS ? (long)total : CONNECT_MS);
     SET(CURLOPT_TIMEOUT_MS, (long)total);
@@ -424,6 +430,7 @@ static void curl_close(struct op_http *base)
     curl_easy_cleanup(http->plain);
     curl_multi_cleanup(http->multi);
     op_mem_free(http->proxy);
+    op_mem_free(http->ca_file);
     op_mem_free(http);
     curl_global_cleanup();
 }
@@ -438,7 +445,10 @@ enum op_rc op_http_curl_open(struct op_env *env, bool (*stop)(void *), void *sto
                              struct op_http **ret, struct op_err *err)
 {
     (void)env; /* a transfer's clock and files are libcurl's own; tests replace the vtable */
+    OP_CLEANUP(op_mem_freep) char *ca_file = NULL;
     enum op_rc rc = op_libcurl_load(err);
+    if (!rc)
+        rc = op_curl_ca_file(&ca_file, err);
     if (rc)
         return rc;
     rc = op_curl_start(err);
@@ -449,6 +459,7 @@ enum op_rc op_http_curl_open(struct op_env *env, bool (*stop)(void *), void *sto
     http->stop = stop;
     http->stop_arg = stop_arg;
     http->proxy = op_curl_proxy();
+    http->ca_file = OP_TAKE(ca_file);
     http->multi = curl_multi_init();
     http->plain = curl_easy_init();
     if (!http->multi || !http->plain)

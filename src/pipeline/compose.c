@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
 #include "base/json.h"
 #include "base/mem.h"
 #include "pipeline/plan.h"
@@ -104,8 +106,9 @@ static enum op_rc compose_prompts(const struct op_plan *plan,
 }
 
 static enum op_rc split_raw(const struct op_plan *plan, struct op_str line,
-                            struct op_compose_scratch *scratch, struct op_str *ret_custom_id,
-                            struct op_str *ret_params, struct op_err *err)
+                            struct op_compose_scratch *scratch, struct op_json *ret_root,
+                            struct op_str *ret_custom_id, struct op_str *ret_params,
+                            const char **ret_endpoint, struct op_err *err)
 {
     struct op_json root;
     if (!scratch->parser)
@@ -113,24 +116,51 @@ static enum op_rc split_raw(const struct op_plan *plan, struct op_str line,
     if (!line.ptr)
         return op_fail_as(err, OP_INVAL, OP_DISP_REJECT, "the record's 'line' is NULL");
     if (op_json_parse(scratch->parser, line.ptr, line.len, false, &root, err) ||
-        plan->lane->provider->split_line(root, line, ret_custom_id, ret_params, err)) {
+        plan->lane->provider->split_line(root, line, ret_custom_id, ret_params, ret_endpoint,
+                                         err)) {
         err->disp = OP_DISP_REJECT;
         return op_err_wrap(err, "this line is no request in the form of %s",
                            plan->lane->provider->name);
     }
+    *ret_root = root;
     return OP_OK;
 }
 
-static enum op_rc compose_raw(const struct op_plan *plan, const struct op_value *cells,
-                              struct op_compose_scratch *scratch, struct op_buf *out,
-                              struct op_err *err)
+/* A line goes out under our own framing, so what it says about whom it asks and through what must
+ * be what the job does. */
+static enum op_rc check_raw(const struct op_plan *plan, const struct op_plan_request *request,
+                            struct op_json root, const char *endpoint, struct op_err *err)
+{
+    const char *place = request->def->place;
+    if (strcmp(endpoint, request->endpoint) != 0)
+        return op_fail_as(err, OP_INVAL, OP_DISP_REJECT,
+                          "%s: this line goes to the endpoint '%s', and the request's is '%s'",
+                          place, endpoint, request->endpoint);
+    struct op_json_iter it = op_json_iter(root);
+    while (op_json_next(&it)) {
+        struct op_str model = op_json_str(op_json_get(it.value, "model"));
+        char name[120];
+        if (!model.ptr)
+            continue;
+        snprintf(name, sizeof(name), OP_STR_FMT, OP_STR_ARG(model));
+        return op_plan_check_model(plan->lane, name, place, err);
+    }
+    return OP_OK;
+}
+
+static enum op_rc compose_raw(const struct op_plan *plan, const struct op_plan_request *request,
+                              const struct op_value *cells, struct op_compose_scratch *scratch,
+                              struct op_buf *out, struct op_err *err)
 {
     size_t at = 0;
     while (strcmp(plan->record_columns[at], "line") != 0) /* op_plan_columns saw it */
         at++;
+    struct op_json root;
     struct op_str custom_id, params;
+    const char *endpoint = NULL;
     struct op_str line = cells[at].type == OP_VALUE_TEXT ? cells[at].s : OP_STR_NULL;
-    if (split_raw(plan, line, scratch, &custom_id, &params, err))
+    if (split_raw(plan, line, scratch, &root, &custom_id, &params, &endpoint, err) ||
+        check_raw(plan, request, root, endpoint, err))
         return err->rc;
     op_buf_add_str(out, params);
     return OP_OK;
@@ -140,8 +170,10 @@ enum op_rc op_plan_raw_key(const struct op_plan *plan, struct op_str line,
                            struct op_compose_scratch *scratch, struct op_str *ret_custom_id,
                            struct op_err *err)
 {
+    struct op_json root;
     struct op_str params;
-    return split_raw(plan, line, scratch, ret_custom_id, &params, err);
+    const char *endpoint = NULL;
+    return split_raw(plan, line, scratch, &root, ret_custom_id, &params, &endpoint, err);
 }
 
 enum op_rc op_plan_compose(const struct op_plan *plan, size_t ix, const struct op_value *cells,
@@ -152,7 +184,7 @@ enum op_rc op_plan_compose(const struct op_plan *plan, size_t ix, const struct o
     int64_t most = plan->lane->provider->limits.max_line_bytes;
     size_t from = out->len;
     enum op_rc rc = request->def->raw
-                        ? compose_raw(plan, cells, scratch, out, err)
+                        ? compose_raw(plan, request, cells, scratch, out, err)
                         : compose_prompts(plan, request, cells, scratch, out, err);
     if (!rc && op_buf_finish(out, "the request", err)) {
         err->disp = OP_DISP_REJECT;

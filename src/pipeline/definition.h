@@ -80,6 +80,7 @@ struct op_request_def {
     bool raw;             /* lines in the provider's own form, sent as they are */
     const char *provider; /* NULL: by the model */
     const char *model;    /* these (and provider) are templates over params; NULL: not given */
+    const char *endpoint;
     const char *max_tokens, *temperature, *effort, *cache;
     struct op_text extra;        /* JSON object text; string leaves are templates over params */
     struct op_text system, user; /* Mustache over the record's columns (params too) */

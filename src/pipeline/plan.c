@@ -30,9 +30,11 @@ static enum op_rc setting(struct op_arena *arena, const struct op_params *params
 static void list_providers(struct op_buf *list)
 {
     const struct op_provider_ops *const *all = op_providers();
-    for (size_t i = 0; all[i]; i++)
-        op_buf_addf(list, "%s%s (%s...)", i ? ", " : "", all[i]->name,
-                    all[i]->model_prefixes[0]);
+    for (size_t i = 0; all[i]; i++) {
+        op_buf_addf(list, "%s%s", i ? ", " : "", all[i]->name);
+        if (all[i]->model_prefixes[0])
+            op_buf_addf(list, " (%s...)", all[i]->model_prefixes[0]);
+    }
 }
 
 static enum op_rc provider_of(const struct op_request_def *request, const char *name,
@@ -43,7 +45,7 @@ static enum op_rc provider_of(const struct op_request_def *request, const char *
     if (*ret)
         return OP_OK;
     OP_CLEANUP(op_buf_release) struct op_buf list;
-    op_buf_init(&list, 500);
+    op_buf_init(&list, 1000);
     list_providers(&list);
     if (name)
         return op_fail(err, OP_INVAL, "%s: there is no provider '%.80s'; there are: %s",
@@ -211,6 +213,7 @@ static enum op_rc compile_request(struct op_plan *plan, const struct op_request_
 {
     struct op_request_settings settings = {.file = def->place,
                                            .has_system = def->system.text.ptr != NULL};
+    const char *endpoint = NULL;
     ret->def = def;
     ret->max_tokens = OP_PLAN_MAX_TOKENS;
     if (def->raw && plan->options.model)
@@ -218,6 +221,8 @@ static enum op_rc compile_request(struct op_plan *plan, const struct op_request_
                        "%s: request '%s' is raw: --model cannot change the lines' own models",
                        def->place, def->name);
     if (setting(&plan->arena, plan->params, def->model, def->place, &ret->model, err) ||
+        setting(&plan->arena, plan->params, def->endpoint, def->place, &endpoint, err) ||
+        op_plan_endpoint(plan->lane, endpoint, def->place, &ret->endpoint, err) ||
         setting(&plan->arena, plan->params, def->effort, def->place, &settings.effort, err) ||
         setting(&plan->arena, plan->params, def->cache, def->place, &settings.cache, err) ||
         number_setting(plan, def->temperature, "temperature", def->place, &settings.temperature,
@@ -229,7 +234,10 @@ static enum op_rc compile_request(struct op_plan *plan, const struct op_request_
         ret->model = plan->options.model;
     else if (!ret->model)
         ret->model = def->raw ? "" : plan->lane->provider->default_model;
+    if (op_plan_check_model(plan->lane, ret->model, def->place, err))
+        return err->rc;
     settings.model = ret->model;
+    settings.endpoint = ret->endpoint;
     settings.max_tokens = ret->max_tokens;
     if (make_form(plan, ret, &settings, err) ||
         compile_prompt(&def->system, bundle, &ret->system, err) ||
@@ -337,6 +345,7 @@ enum op_rc op_plan_compile(struct op_env *env, const struct op_definition *def,
     for (size_t i = 0; i < def->request_count; i++)
         if (compile_request(plan, &def->requests[i], bundle, &plan->requests[i], err))
             return err->rc;
+    op_plan_number_kinds(plan);
     for (size_t i = 0; i < def->output_count; i++)
         if (op_plan_output_target(plan, &def->outputs[i], &plan->outputs[i], err))
             return err->rc;

@@ -31,7 +31,9 @@ struct op_plan_options {
 
 struct op_plan_request {
     const struct op_request_def *def;
-    const char *model;
+    const char *model;    /* raw: of lines that do not say theirs */
+    const char *endpoint; /* one of the provider's */
+    int kind;             /* the plan's requests of one model and endpoint have one number */
     int64_t max_tokens;
     struct op_params_form form;
     struct op_template *system, *user; /* NULL: none; OP_ESCAPE_JSON */
@@ -57,6 +59,7 @@ struct op_plan {
     struct op_plan_options options;
     struct op_arena arena;
     struct op_plan_request *requests;  /* def->request_count */
+    int kind_count;                    /* requests[].kind is below it */
     struct op_plan_output *outputs;    /* def->output_count */
     const char *const *record_columns; /* set by op_plan_columns; "key" among them */
     size_t record_column_count;
@@ -97,6 +100,11 @@ OP_MUST_CHECK enum op_rc op_plan_columns(struct op_plan *plan, const char *const
 OP_MUST_CHECK enum op_rc op_plan_open_output(struct op_plan *plan, size_t ix,
                                              const char *const *columns, size_t count,
                                              struct op_err *err);
+
+/* Whether a model may be asked of the lane's provider: OP_INVAL when its name is another provider's
+ * and the server is this one's own (a server of somebody else may carry any model). */
+OP_MUST_CHECK enum op_rc op_plan_check_model(const struct op_lane *lane, const char *model,
+                                             const char *place, struct op_err *err);
 
 struct op_compose_scratch;
 struct op_compose_scratch *op_compose_scratch_new(void);

@@ -7,6 +7,7 @@
 
 #include "base/json_out.h"
 #include "base/mem.h"
+#include "core/raw_key.h"
 #include "pipeline/select_internal.h"
 #include "pipeline/sql_internal.h"
 
@@ -293,7 +294,7 @@ static enum op_rc make_key(struct op_select *select, const struct op_value *cell
         return err->rc;
     const char *name = select->kind == KEY_RAW ? "custom_id" : select->columns[select->key_at];
     const char *place = select->place.ptr;
-    if (!key.ptr || key.len == 0)
+    if (!key.ptr || (key.len == 0 && select->kind != KEY_RAW))
         return op_fail(err, OP_INVAL, "%s: the key (column '%s') is %s; every record needs one",
                        place, name, key.ptr ? "empty" : "NULL");
     if (key.len > MAX_KEY)
@@ -303,7 +304,10 @@ static enum op_rc make_key(struct op_select *select, const struct op_value *cell
         return op_fail(err, OP_INVAL, "%s: the key (column '%s') is not UTF-8 text", place,
                        name);
     op_buf_clear(&select->key);
-    op_buf_add_str(&select->key, key);
+    if (select->kind == KEY_RAW)
+        op_raw_key_write(&select->key, key, 1);
+    else
+        op_buf_add_str(&select->key, key);
     return OP_OK;
 }
 

@@ -16,6 +16,7 @@
 /* No cell is longer. */
 #define OP_SQL_MAX_LENGTH (256 * 1024 * 1024)
 
+struct op_quick;    /* sql_quick.c: rows without SQLite */
 struct op_sql_json; /* sql_json.c: parsed documents */
 struct op_sql_view; /* sql_context.c */
 
@@ -41,6 +42,7 @@ struct op_sqlenv {
     struct op_value *record_cells;
     /* those of the definition */
     struct op_query **checks, **rows;
+    struct op_quick **quick; /* beside rows; NULL entries: SQLite alone */
     struct op_template_scratch *scratch;
     struct op_buf path;
     struct op_sql_json *json;

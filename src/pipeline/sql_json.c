@@ -250,58 +250,63 @@ static void unescape(struct op_buf *out, const char *p, const char *end)
     }
 }
 
-static bool result_int(sqlite3_context *c, struct op_str digits)
-{
-    int64_t value = 0;
-    if (!op_str_int64(digits, &value))
-        return false;
-    sqlite3_result_int64(c, value);
-    return true;
-}
-
-static void result_real(sqlite3_context *c, struct op_str digits)
+static struct op_value real_of(struct op_str digits)
 {
     double value = 0;
     if (!op_str_double(digits, &value)) /* beyond a double's range */
         value = digits.ptr[0] == '-' ? -HUGE_VAL : HUGE_VAL;
-    sqlite3_result_double(c, value);
+    return op_value_double(value);
+}
+
+static struct op_value text_of(const struct op_jnode *node, const char *ptr,
+                               struct op_buf *text)
+{
+    if (!node->escapes)
+        return op_value_text((struct op_str){ptr + 1, node->len - 2});
+    unescape(text, ptr + 1, ptr + node->len - 1);
+    return op_value_text(text->ptr ? op_buf_str(text) : OP_STR(""));
+}
+
+struct op_value op_jref_value(struct op_jref ref, struct op_buf *text)
+{
+    const struct op_jnode *node = op_jref_node(ref);
+    struct op_str part = {ref.doc->text + node->at, node->len};
+    int64_t number = 0;
+    switch ((enum op_jtype)node->type) {
+    case OP_J_TRUE:
+    case OP_J_FALSE:
+        return op_value_int(node->type == OP_J_TRUE);
+    case OP_J_INT:
+        return op_str_int64(part, &number) ? op_value_int(number) : real_of(part);
+    case OP_J_REAL:
+        return real_of(part);
+    case OP_J_TEXT:
+        return text_of(node, part.ptr, text);
+    case OP_J_ARRAY:
+    case OP_J_OBJECT:
+        return op_value_text(part);
+    case OP_J_NULL:
+    default:
+        return op_value_null();
+    }
 }
 
 void op_jref_result(sqlite3_context *c, struct op_sqlenv *sql, struct op_jref ref)
 {
     const struct op_jnode *node = op_jref_node(ref);
-    const char *ptr = ref.doc->text + node->at;
-    struct op_buf *out = &sql->json->text;
-    switch ((enum op_jtype)node->type) {
-    case OP_J_NULL:
-        break;
-    case OP_J_TRUE:
-        sqlite3_result_int(c, 1);
-        break;
-    case OP_J_FALSE:
-        sqlite3_result_int(c, 0);
-        break;
-    case OP_J_INT:
-        if (result_int(c, (struct op_str){ptr, node->len}))
-            break;
-        result_real(c, (struct op_str){ptr, node->len});
-        break;
-    case OP_J_REAL:
-        result_real(c, (struct op_str){ptr, node->len});
-        break;
-    case OP_J_TEXT:
-        if (!node->escapes) {
-            give_part(c, ref.doc, ptr + 1, node->len - 2);
-            break;
-        }
-        unescape(out, ptr + 1, ptr + node->len - 1);
-        sqlite3_result_text64(c, out->ptr, out->len, SQLITE_TRANSIENT, SQLITE_UTF8);
-        break;
-    case OP_J_ARRAY:
-    case OP_J_OBJECT:
+    if (node->type >= OP_J_ARRAY) {
         op_jref_result_json(c, ref);
-        break;
+        return;
     }
+    struct op_value v = op_jref_value(ref, &sql->json->text);
+    if (v.type == OP_VALUE_INT)
+        sqlite3_result_int64(c, v.i);
+    else if (v.type == OP_VALUE_DOUBLE)
+        sqlite3_result_double(c, v.d);
+    else if (v.type == OP_VALUE_TEXT && node->escapes)
+        sqlite3_result_text64(c, v.s.ptr, v.s.len, SQLITE_TRANSIENT, SQLITE_UTF8);
+    else if (v.type == OP_VALUE_TEXT)
+        give_part(c, ref.doc, v.s.ptr, v.s.len);
 }
 
 void op_jref_result_json(sqlite3_context *c, struct op_jref ref)
@@ -345,6 +350,11 @@ static struct op_jref member(struct op_jref root, struct op_str name)
         i += 1 + op_jnode_size(label + 1);
     }
     return (struct op_jref){0};
+}
+
+struct op_jref op_jref_member(struct op_jref root, struct op_str name)
+{
+    return op_jref_node(root)->type == OP_J_OBJECT ? member(root, name) : (struct op_jref){0};
 }
 
 static uint32_t element_count(struct op_jref array)

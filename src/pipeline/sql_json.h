@@ -94,6 +94,12 @@ struct op_jref op_jref_path(struct op_jref root, const char *path, const char **
 /* "JSON path error near '...'" (sqlite3_mprintf) */
 char *op_jpath_error(const char *at);
 
+/* The member of an object, of two of one name the first. doc NULL: none, or it is no object. */
+struct op_jref op_jref_member(struct op_jref root, struct op_str name);
+/* A value of a pinned document as SQLite's SELECT would yield it; containers as JSON. It is a part
+ * of the document, or in text, which is overwritten. */
+struct op_value op_jref_value(struct op_jref ref, struct op_buf *text);
+
 /* Gives a value to SQLite, typed; containers as JSON. */
 void op_jref_result(sqlite3_context *c, struct op_sqlenv *sql, struct op_jref ref);
 /* ... and any value as JSON. */

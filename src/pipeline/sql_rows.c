@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/mem.h"
 #include "pipeline/sql_internal.h"
+#include "pipeline/sql_quick.h"
 
 /* What one check says at most of one answer: hostile answers must not make long lists. */
 #define MAX_LISTED 20
@@ -89,6 +90,15 @@ static enum op_rc encode_row(struct op_sqlenv *sql, const struct op_plan_output 
     return op_sink_encode(output->sink, path, cells, frames, err);
 }
 
+static enum op_rc next_row(struct op_quick *quick, struct op_query *query,
+                           const struct op_value **ret_cells, struct op_err *err)
+{
+    if (!quick)
+        return op_query_next(query, ret_cells, err);
+    *ret_cells = op_quick_next(quick);
+    return *ret_cells ? OP_OK : OP_NOTFOUND;
+}
+
 /* The rows of one output. A row that is refused is a problem said; a SELECT that the data breaks
  * (malformed JSON, say) gives no row at all of this context, so that a result is either in the
  * output whole or named in the problems. */
@@ -102,7 +112,10 @@ static enum op_rc run_rows(struct op_sqlenv *sql, size_t ix, struct op_buf *fram
     int64_t count = 0;
     struct op_err why = OP_ERR_INIT;
     enum op_rc rc = OP_OK;
-    while (!(rc = op_query_next(query, &cells, &why))) {
+    struct op_quick *quick = sql->quick[ix];
+    if (quick && !op_quick_begin(quick))
+        quick = NULL;
+    while (!(rc = next_row(quick, query, &cells, &why))) {
         rc = encode_row(sql, output, cells, frames, &why);
         if (rc == OP_INVAL) {
             op_buf_addf(problems, "%s: a row was refused: %s\n", output->def->place, why.msg);

@@ -4,10 +4,12 @@
 #include "base/mem.h"
 #include "pipeline/sql_internal.h"
 #include "pipeline/sql_json.h"
+#include "pipeline/sql_quick.h"
 
-#define MAX_SQL        (4 * 1024 * 1024)
-#define MAX_RECORD     (64 * 1024 * 1024)
-#define INPUT_CACHE_KB 8192
+#define MAX_SQL    (4 * 1024 * 1024)
+#define MAX_RECORD (64 * 1024 * 1024)
+/* For each connection: there are up to five of them while results are applied. */
+#define INPUT_CACHE_KB 4096
 
 /* --- errors ------------------------------------------------------------------------------- */
 
@@ -202,6 +204,7 @@ static enum op_rc open_rows(struct op_sqlenv *sql, struct op_err *err)
 {
     const struct op_definition *def = sql->plan->def;
     sql->rows = op_mem_array(def->output_count + 1, sizeof(struct op_query *));
+    sql->quick = op_mem_array(def->output_count + 1, sizeof(struct op_quick *));
     for (size_t i = 0; i < def->output_count; i++) {
         if (op_query_open(sql, &def->outputs[i].rows, &sql->rows[i], err) ||
             op_query_distinct(sql->rows[i], err))
@@ -210,6 +213,7 @@ static enum op_rc open_rows(struct op_sqlenv *sql, struct op_err *err)
         size_t count = op_query_columns(sql->rows[i], &names);
         if (op_plan_open_output(sql->plan, i, names, count, err))
             return err->rc;
+        sql->quick[i] = op_quick_open(sql, def->outputs[i].rows.text);
     }
     return OP_OK;
 }
@@ -237,6 +241,9 @@ void op_sqlenv_close(struct op_sqlenv *sql)
         op_query_close(sql->checks[i]);
     for (size_t i = 0; sql->rows && i < def->output_count; i++)
         op_query_close(sql->rows[i]);
+    for (size_t i = 0; sql->quick && i < def->output_count; i++)
+        op_quick_close(sql->quick[i]);
+    op_mem_free(sql->quick);
     op_mem_free(sql->checks);
     op_mem_free(sql->rows);
     sqlite3_close(sql->db);

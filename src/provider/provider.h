@@ -156,7 +156,8 @@ struct op_remote_batch {
     /* FAILED: why, and what to do: REJECT (the requests fail), SPLIT, PAUSE, RETRY or RETRY_AFTER
      * (nothing was bought: pack them again; a full queue is one of these). */
     enum op_disp failure_disp;
-    int64_t failure_limit; /* the enqueued-token limit it ran into; -1: not told */
+    int64_t failure_limit; /* the enqueued-token limit it ran into; -1: not told. Of a create
+                              that is REJECTED because the queue is full: 0 when not told */
     char failure[512];
 };
 
@@ -188,16 +189,20 @@ struct op_provider_ops {
     const char *url_env;                   /* "ANTHROPIC_BASE_URL" */
     const char *extra_env[OP_LANE_EXTRAS]; /* more settings: version, organisation; NULL none */
     const char *default_url;               /* NULL: there is none, url_env must be set */
-    const char *default_model;
-    const char *const *model_prefixes; /* models of this provider begin so: "claude-" */
-    const char *const *endpoints;      /* "responses", ...; the first is the default */
-    const struct op_dialect *dialect;  /* the driver's own; NULL none */
+    const char *emulator_path; /* where the emulator has this API: "/gemini" (--emulate) */
+    const char *default_model;             /* NULL: the user has to name one */
+    const char *const
+        *model_prefixes;          /* models of this provider begin so: "claude-"; may be none */
+    const char *const *endpoints; /* "responses", ...; the first is the default */
+    const struct op_dialect *dialect; /* the driver's own; NULL none */
     struct op_provider_limits limits;
     bool has_tags;       /* a batch can carry our tag: reconciliation is exact */
     bool has_upload;     /* the batch file is uploaded before the create, which is then small */
     bool one_model;      /* all requests of a batch have one model and one endpoint */
     bool lane_is_serial; /* one SENDING or AMBIGUOUS batch at a time (no tags) */
     bool has_batch;      /* false: only the realtime lane */
+    /* No order of listings is promised, so that they are read to their end; false: newest first */
+    bool list_is_unordered;
 
     void (*framing)(const struct op_lane *lane, const char *endpoint,
                     struct op_batch_framing *ret);
@@ -207,11 +212,12 @@ struct op_provider_ops {
      * goes out stripped of the keywords the provider does not take; the full one stays our check. */
     enum op_rc (*params)(const struct op_lane *lane, const struct op_request_settings *settings,
                          struct op_params_form *ret, struct op_err *err);
-    /* Reads one line of a file in the provider's own batch form: custom_id, and params as the raw
-     * slice of line. OP_INVAL says what is missing. */
+    /* Reads one line of a file in the provider's own batch form: custom_id, params as the raw slice
+     * of line, and the endpoint it goes to (one of provider->endpoints, or of a provider that
+     * speaks the same form). OP_INVAL says what is missing. */
     enum op_rc (*split_line)(struct op_json root, struct op_str line,
                              struct op_str *ret_custom_id, struct op_str *ret_params,
-                             struct op_err *err);
+                             const char **ret_endpoint, struct op_err *err);
 
     /* The params with an amendment; everything else is passed on by value. */
     enum op_rc (*amend)(struct op_json params, const struct op_amend *amend, struct op_buf *ret,
@@ -240,6 +246,7 @@ struct op_provider_ops {
                                 struct op_err *err);
     enum op_rc (*files)(const struct op_lane *lane, const char *cursor, struct op_exchange *ret,
                         struct op_err *err); /* newest first; cursor "": first page */
+    /* next_cursor as in decode_list. */
     enum op_rc (*decode_files)(const struct op_http_reply *reply,
                                void (*fn)(void *arg, const struct op_remote_file *file),
                                void *arg, char next_cursor[256], struct op_err *err);
@@ -252,15 +259,18 @@ struct op_provider_ops {
 
     /* The outcome of a create whose last byte was released (reference/reliability.md 3.2 table).
      * transport: the perform's rc. ACCEPTED fills *ret; REJECTED and AMBIGUOUS fill err with the
-     * reason and, for REJECTED, the disposition of what to do next. */
+     * reason and, for REJECTED, the disposition of what to do next, and ret->failure_limit (which
+     * comes in as -1) when the queue was full. */
     enum op_create_class (*decode_create)(enum op_rc transport,
                                           const struct op_http_reply *reply,
                                           struct op_remote_batch *ret, struct op_err *err);
-    /* A get or cancel reply. Non-2xx: OP_NOTFOUND for 404/410, else OP_REMOTE with disposition. */
+    /* A get or cancel reply. Non-2xx: OP_NOTFOUND for 404/410, else OP_REMOTE with disposition.
+     * A cancel may be answered without the batch: then the id is "". */
     enum op_rc (*decode_batch)(const struct op_http_reply *reply, struct op_remote_batch *ret,
                                struct op_err *err);
-    /* A page of the list: calls fn for each batch, newest first; next_cursor (256 bytes) is "" on
-     * the last page. */
+    /* A page of the list: calls fn for each batch, newest first unless list_is_unordered;
+     * next_cursor (256 bytes) holds the cursor that this page was asked with, and then the next
+     * one, "" on the last page. */
     enum op_rc (*decode_list)(const struct op_http_reply *reply,
                               void (*fn)(void *arg, const struct op_remote_batch *batch),
                               void *arg, char next_cursor[256], struct op_err *err);

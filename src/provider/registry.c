@@ -3,11 +3,19 @@
 
 #include "base/str.h"
 #include "provider/anthropic/anthropic.h"
+#include "provider/gemini/gemini.h"
+#include "provider/mistral/mistral.h"
+#include "provider/openai/openai.h"
 #include "provider/provider.h"
 
 static const struct op_provider_ops *const providers[] = {
-    &op_provider_anthropic,
-    NULL,
+    &op_provider_anthropic,   &op_provider_openai,
+    &op_provider_gemini,      &op_provider_mistral,
+    &op_provider_azure,       &op_provider_groq,
+    &op_provider_together,    &op_provider_deepinfra,
+    &op_provider_doubleword,  &op_provider_dashscope,
+    &op_provider_moonshot,    &op_provider_zhipu,
+    &op_provider_siliconflow, NULL,
 };
 
 const struct op_provider_ops *const *op_providers(void)

@@ -18,7 +18,8 @@
  * Errors:    encode: OP_INVAL rejects that row (wrong type, path outside the folder) and leaves
  *            out as it was. deliver: OP_IO or OP_REMOTE with disposition, OP_INVAL when the target
  *            does not fit (a person must act); nothing is lost, the range is delivered again.
- * Threads:   encode may run on several threads (read-only use of the sink); deliver on one.
+ * Threads:   encode may run on several threads (read-only use of the sink); deliver on one, which may
+ *            use another inside.
  */
 
 #include "base/buf.h"

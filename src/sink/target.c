@@ -101,6 +101,10 @@ enum op_rc op_target_add(struct op_target *t, const void *ptr, size_t len, struc
         return OP_OK;
     t->total += (int64_t)len;
     t->last = at[len - 1];
+    if (len >= BLOCK) {
+        enum op_rc rc = op_target_flush(t, err);
+        return rc ? rc : op_io_write_all(t->env, t->fd, at, len, t->temp, err);
+    }
     while (len > 0) {
         size_t step = BLOCK - t->used < len ? BLOCK - t->used : len;
         memcpy(t->block + t->used, at, step);

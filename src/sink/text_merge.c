@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ahead.h"
 #include "base/arena.h"
 #include "base/io.h"
 #include "base/map.h"
@@ -24,6 +25,9 @@
 #include "sink/text_file.h"
 
 #define FRAME_BIT (1ULL << 63)
+
+/* What is copied at once into a new file. */
+#define BLOCK ((size_t)512 * 1024)
 
 /* What the plan says about a row, beside the offset of the frame that decides it: */
 #define DROP_BIT 1ULL /* else: that frame's payload stands here */
@@ -496,23 +500,66 @@ static enum op_rc write_planned(struct merge *m, struct op_err *err)
     return rc ? rc : write_frames(m, err);
 }
 
-/* The first write of a file: the outbox as it is, the hashes noted on the way. */
+/* The next payloads of the outbox, their hashes noted on the way; behind the last the hashes are
+ * sorted. On a thread of its own, so that this is done while the block before is written. */
+static enum op_rc fill_block(void *arg, void *item, bool *ret_last, struct op_err *err)
+{
+    struct merge *m = arg;
+    struct op_buf *block = item;
+    struct op_frame_view view;
+    enum op_rc rc = OP_OK;
+    op_buf_clear(block);
+    while (!rc && block->len < BLOCK) {
+        rc = op_frames_next(m->frames, &view, err);
+        if (rc)
+            break;
+        op_buf_add_str(block, view.body);
+        if (m->sink->key_count > 0)
+            rc = op_sorter_add(&m->hashes, view.head.key_hash, 0, err);
+    }
+    if (rc != OP_NOTFOUND || err->rc)
+        return rc ? rc : op_buf_finish(block, "rows for a file", err);
+    *ret_last = true;
+    return op_sorter_sort(&m->hashes, err);
+}
+
+static enum op_rc write_blocks(struct merge *m, struct op_ahead *ahead, struct op_err *err)
+{
+    enum op_rc rc = OP_OK;
+    for (bool last = false; !rc && !last;) {
+        void *item = NULL;
+        rc = op_ahead_next(ahead, &item, &last, err);
+        if (rc)
+            break;
+        const struct op_buf *block = item;
+        rc = op_target_add(&m->out, block->ptr, block->len, err);
+        op_ahead_done(ahead, item);
+    }
+    return rc;
+}
+
+/* The first write of a file: the outbox as it is. */
 static enum op_rc write_fresh(struct merge *m, bool *ret_repeat, struct op_err *err)
 {
-    bool keyed = m->sink->key_count > 0;
-    struct op_frame_view view;
+    enum { BLOCKS = 3 };
+    struct op_buf blocks[BLOCKS];
+    void *items[BLOCKS];
+    struct op_ahead *ahead = NULL;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        op_buf_init(&blocks[i], BLOCK + (size_t)OP_FRAME_MAX);
+        items[i] = &blocks[i];
+    }
+    *ret_repeat = false;
     enum op_rc rc = op_target_begin(&m->out, m->path, err);
     if (!rc)
         rc = write_header(m, err);
-    *ret_repeat = false;
-    while (!rc && !(rc = op_frames_next(m->frames, &view, err))) {
-        rc = op_target_add(&m->out, view.body.ptr, view.body.len, err);
-        if (!rc && keyed)
-            rc = op_sorter_add(&m->hashes, view.head.key_hash, 0, err);
-    }
-    if (rc != OP_NOTFOUND)
-        return rc;
-    rc = op_sorter_sort(&m->hashes, err);
+    if (!rc)
+        rc = op_ahead_start(items, BLOCKS, fill_block, m, &ahead, err);
+    if (!rc)
+        rc = write_blocks(m, ahead, err);
+    op_ahead_stop(ahead);
+    for (size_t i = 0; i < BLOCKS; i++)
+        op_buf_release(&blocks[i]);
     return rc ? rc : find_repeat(m, ret_repeat, err);
 }
 

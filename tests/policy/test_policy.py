@@ -4,7 +4,7 @@ Behaviour: includes point downward; pages say commands, options, targets and fil
            reference pages are what the program prints; every source has its licence line; nothing
            of one machine is in a tracked file; shipped pipelines are valid; the installed program
            finds what was installed beside it.
-Oracle:    git's list of files, the Makefile, the program's own help.
+Oracle:    git's list of files, the Makefile, the program's own help, the emulator's tables.
 """
 import os
 import pathlib
@@ -129,6 +129,45 @@ def test_files_of_a_page_exist(page):
     linked = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text)
     missing += [n for n in linked if not (page.parent / n).exists()]
     assert missing == []
+
+
+def test_engine_page():
+    """Its two tables are the steps in their order and every fault point."""
+    page = (ROOT / "docs" / "design" / "engine.md").read_text()
+    engine = (ROOT / "src" / "engine" / "engine.c").read_text()
+    steps = engine[engine.index("running_steps[] = {"):]
+    steps = re.findall(r"op_step_(\w+)", steps[:steps.index("};")])
+    assert [row for row in re.findall(r"^\| (\w+) \|", page, re.M) if row != "step"][:len(steps)] == steps
+    points = (ROOT / "src" / "base" / "env.c").read_text()
+    points = points[points.index("fault_points[] = {"):]
+    points = re.findall(r'"([a-z.]+)"', points[:points.index("};")])
+    assert sorted(re.findall(r"^\| `([a-z]+\.[a-z.]+)` \|", page, re.M)) == sorted(points)
+
+
+def test_emulator_page():
+    page = (ROOT / "docs" / "reference" / "emulator.md").read_text()
+    rules = (ROOT / "src" / "emulator" / "faults.h").read_text()
+    actions = re.findall(r'X\([A-Z_0-9]+, "(\w+)", [A-Z]+\)', rules)
+    operations = re.findall(r'X\([A-Z]+, "(\w+)"\)', rules)
+    assert len(actions) > 50 and len(operations) > 10
+    routes = []
+    for source in sorted((ROOT / "src" / "emulator").glob("*.c")):
+        for method, path in re.findall(r'\.method = "(\w+)",\s*\.path = "([^"]+)"',
+                                       source.read_text()):
+            routes.append(f"{method} {path.replace('{}', '{id}').replace('/v1*', '/v1beta')}")
+    assert len(routes) > 50
+    missing = {n for n in [*actions, *operations, *routes] if f"`{n}`" not in page}
+    assert missing - {"name"} == set()  # "name" is the pattern of the lists
+
+
+def test_environment_page():
+    """It names what the sources ask the environment for."""
+    page = (ROOT / "docs" / "reference" / "environment.md").read_text()
+    asked = set()
+    for file in (ROOT / "src").rglob("*.[ch]"):
+        asked |= set(re.findall(r'"((?:OFFPEAK|ANTHROPIC|OPENAI|GEMINI)_[A-Z_]+)"', file.read_text()))
+    internal = {"OFFPEAK_EMULATOR_CHILD"}  # between the program and its own emulator
+    assert {a for a in asked - internal if f"`{a}`" not in page} == set()
 
 
 def test_installed(tmp_path):

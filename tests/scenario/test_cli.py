@@ -168,6 +168,7 @@ def test_validate_names_every_mistake(labels):
     path.write_text(path.read_text().replace("outputs:", "outptus:").replace("about:", "abuot:", 1))
     done = labels.run("validate", "labels", expect=1)
     assert "outptus" in done.stdout and "abuot" in done.stdout and "pipeline.yaml:" in done.stdout
+    assert done.stderr == "2 mistakes\n"
     told = json.loads(labels.run("validate", "labels", "--json", expect=1).stdout)
     assert told["valid"] is False and len(told["mistakes"]) == 2
 
@@ -348,7 +349,7 @@ def test_list_filters(labels):
 def test_doctor(labels):
     labels.run("run", "labels", "--emulate", expect=0)
     done = labels.run("doctor", "--audit", expect=0)
-    assert re.search(r"ANTHROPIC_API_KEY is not set", done.stdout)
+    assert re.search(r"keys +warning +none is set.* ANTHROPIC_API_KEY", done.stdout)
     assert re.search(r"audit +ok", done.stdout) and re.search(r"libcurl +ok", done.stdout)
     told = labels.run("doctor", "--json", expect=0, ANTHROPIC_API_KEY=KEY)
     assert KEY not in told.stdout + told.stderr and "is set" in told.stdout

@@ -114,6 +114,24 @@ def test_harmless(tmp_path, pipeline, name):
         emulator.__exit__()
 
 
+def test_duplicates_where_a_chunk_ends(tmp_path, pipeline):
+    """A chunk has at most 1024 lines: of a request that is answered twice one line may be the last of
+    a chunk and the other the first of the next, which another thread digests."""
+    count = 3000
+    yaml = pipeline / "pipeline.yaml"
+    yaml.write_text(yaml.read_text().replace("batch: {requests: 4}\n", ""))
+    (pipeline / "items.csv").write_text("id,word\n" + "".join(f"r{i},word{i}\n" for i in range(count)))
+    emulator, offpeak, done = start(tmp_path, pipeline,
+                                    [{"on": "results", "every": 2, "do": "duplicate_line"}])
+    try:
+        assert done.returncode == 0, done.stderr
+        assert [r["id"] for r in offpeak.csv("answers.csv")] == [f"r{i}" for i in range(count)]
+        counts = offpeak.json("status")["jobs"][0]["counts"]
+        assert (counts["done"], counts["failed"], counts["rows"]) == (count, 0, count)
+    finally:
+        emulator.__exit__(None, None, None)
+
+
 # Faults after which a request has to be bought again, for a reason that is recorded.
 ASKED_AGAIN = {
     "errored lines": [{"on": "results", "nth": 2, "do": "error_line", "type": "overloaded_error"}],

@@ -571,6 +571,85 @@ def test_rounds_ask_for_what_was_left_out(world):
     assert w.job()["state"] == "done"
 
 
+def test_what_failed_is_made_good_by_a_later_round(world):
+    """Oracle: the job is done and nothing is left to retry; a failure that lasts leaves it partial."""
+    no = {"type": "invalid_request_error", "message": "no"}
+    w = world(answers=[{"match": "r0=word0 r1", "error": no, "times": 1},
+                       {"match": "r0=word0 r1", "json": labels("r0", "r1", "r2")},
+                       {"match": "r3=word3", "json": labels("r3", "r4", "r5")}])
+    w.write(ROUNDS)
+    w.put("items.csv", WORDS)
+    w.run()
+    assert len(w.prompts()) == 3 and len(w.program.csv("out.csv")) == 6
+    c = w.counts()
+    assert (w.job()["state"], c["requests"], c["done"], c["failed"]) == ("done", 3, 2, 1)
+    assert w.program.json("list", "--failed")["failed"] == []
+    w.run("--retry-failed")
+    assert len(w.prompts()) == 3
+    assert w.program.run("doctor", "--audit").returncode == 0
+
+
+def test_what_failed_in_every_round_is_partial(world):
+    no = {"type": "invalid_request_error", "message": "no"}
+    w = world(answers=[{"match": "r0=word0 r1", "error": no},
+                       {"match": "r3=word3", "json": labels("r3", "r4", "r5")}])
+    w.write(ROUNDS)
+    w.put("items.csv", WORDS)
+    w.run(expect=3)
+    assert (w.job()["state"], w.counts()["failed"]) == ("partial", 2)
+    assert len(w.program.json("list", "--failed")["failed"]) == 2
+
+
+TWO_MODELS = HEAD + ITEMS + """requests:
+  one: {model: claude-haiku-4-5, max_tokens: 200, user: 'One {{word}}', answer: a.json}
+  two: {model: claude-opus-4-5, max_tokens: 200, user: 'Two {{word}}', answer: a.json}
+outputs:
+  - csv: out.csv
+    key: [id, request]
+    rows: SELECT key AS id, (SELECT name FROM request) AS request, (SELECT model FROM batch) AS models FROM answers
+"""
+# micro-dollars per million tokens of a batch, from prices.yaml
+BATCH_PRICES = {"claude-haiku-4-5": (500000, 2500000), "claude-opus-4-5": (2500000, 12500000)}
+
+
+def cost_on_the_bill(w):
+    total = 0
+    for line in w.emulator.bill():
+        if line["state"] == "succeeded":
+            prompt, answer = next(p for m, p in BATCH_PRICES.items() if line["model"].startswith(m))
+            total += (line["input_tokens"] * prompt + line["output_tokens"] * answer + 500000) // 1000000
+    return total
+
+
+def test_two_models_in_one_batch(world):
+    """Oracle: each request at its own model's price, from the bill; the batch names both."""
+    w = world()
+    w.write(TWO_MODELS)
+    w.put("items.csv", WORDS)
+    w.run()
+    assert len(w.batches()) == 1
+    assert {r["models"] for r in w.program.csv("out.csv")} == {"claude-haiku-4-5, claude-opus-4-5"}
+    assert w.job()["spent_microusd"] == cost_on_the_bill(w)
+
+
+def test_a_cap_needs_a_price_for_every_model(world):
+    w = world()
+    w.write(TWO_MODELS.replace("claude-opus-4-5", "claude-unheard-of"))
+    w.put("items.csv", WORDS)
+    done = w.run("--max-cost", "100", expect=3)
+    assert "no price for the model claude-unheard-of" in done.stdout + done.stderr
+    assert not w.emulator.bill()
+
+
+def test_ready_lines_cost_what_their_models_cost(world):
+    w = world()
+    w.put("lines.jsonl", "".join(json.dumps({"custom_id": m, "params": {
+        "model": m, "max_tokens": 100, "messages": [{"role": "user", "content": f"Tell {m} all"}]}}) + "\n"
+        for m in BATCH_PRICES))
+    w.program.run("run", "lines.jsonl", "--output", "o.jsonl", expect=0)
+    assert w.job()["spent_microusd"] == cost_on_the_bill(w)
+
+
 def test_rounds_without_a_look_back_are_refused(world):
     """Every round would buy the same again. Oracle: `validate` says so, nothing is sent."""
     w = world()
@@ -1003,6 +1082,15 @@ def test_cancel_one_batch(world):
     assert sorted(r["id"] for r in w.program.csv("out.csv")) == ["r3", "r4", "r5"]
     assert len(w.sent()) == 6, "what was canceled is not bought again"
     assert w.job()["state"] == "partial"
+
+
+def test_polls_that_are_always_due_starve_nothing(world):
+    """Time runs so fast that every poll is due again when it is done. Oracle: all is sent all the same."""
+    w = world(speed=100_000, faults=[{"on": "create", "do": "never_end"}])
+    w.write(HEAD + ITEMS + ASK + OUT + "batch: {requests: 2}\n")
+    w.put("items.csv", WORDS)
+    w.program.run("create", w.pipeline, expect=3, timeout=60)
+    assert len(w.sent()) == 6
 
 
 def test_retry_failed(world):

@@ -20,6 +20,7 @@ def environment(**extra):
     """The caller's environment without anything that would change what offpeak does."""
     env = {k: v for k, v in os.environ.items()
            if not k.startswith(("OFFPEAK_", "ANTHROPIC_", "OPENAI_", "GOOGLE_", "GEMINI_"))}
+    env["OFFPEAK_BALLAST"] = "0"  # 64 MiB in each of hundreds of state folders
     env.update({k: str(v) for k, v in extra.items() if v is not None})
     return env
 

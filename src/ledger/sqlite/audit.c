@@ -77,10 +77,15 @@ static const char *const checks[] = {
     " ok + failed + absent, count) FROM batch WHERE state IN ('applied','sealed')"
     " AND ok + failed + absent <> count",
     "SELECT printf('batch %d: %d micro-dollars spent, its results say %d', id, spent_microusd, n)"
-    " FROM (SELECT b.*, " SUM_OF_RESULTS("microusd") " AS n FROM batch b)"
+    " FROM (SELECT b.*, " SUM_OF_RESULTS("microusd") " + b.extra_microusd AS n FROM batch b)"
                                                      " WHERE n <> spent_microusd",
     "SELECT printf('batch %d: its token sums are not those of its results', b.id) FROM batch b"
     " WHERE" TOKENS " <> (SELECT " TOKEN_SUMS RESULTS_OF_B ")",
+    "SELECT printf('batch %d: %d results and %d micro-dollars are summed up by what became of them,"
+    " its results are %d and %d', id, c, n, ok + failed + absent, spent_microusd)"
+    " FROM (SELECT b.*, (SELECT coalesce(sum(s.count), 0) FROM spend s WHERE s.batch_id = b.id) AS c,"
+    " (SELECT coalesce(sum(s.microusd), 0) FROM spend s WHERE s.batch_id = b.id) AS n FROM batch b)"
+    " WHERE c <> ok + failed + absent OR n <> spent_microusd",
     /* R5: as many requests as were frozen, each a member still or with a result. */
     "SELECT printf('batch %d: %d requests were frozen, %d are accounted for', id, count, n)"
     " FROM (SELECT b.*, (SELECT count(*)" RESULTS_OF_B ") + (SELECT count(*) FROM request r"

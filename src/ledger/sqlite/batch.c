@@ -17,11 +17,20 @@
     X(INT, bytes, bytes)           \
     X(CHARS, sha256, sha256)       \
     X(TEXT, model, model)          \
+    X(TEXT, endpoint, endpoint)    \
+    X(INT, tokens, tokens)         \
     X(SMALL, prime, prime)         \
     X(INT, reserved_microusd, reserved_microusd)
 
 /* What changes while it lives; baseline, which may be long, comes behind it. */
 #define BATCH_MUTABLE(X)                                     \
+    X(TEXT, file_id, file_id)                                \
+    X(INT, uploads, uploads)                                 \
+    X(INT, uploaded_ms, uploaded_ms)                         \
+    X(INT, sent_ms, sent_ms)                                 \
+    X(INT, fenced_ms, fenced_ms)                             \
+    X(TEXT, twins, twins)                                    \
+    X(INT, extra_microusd, extra_microusd)                   \
     X(TEXT, provider_id, provider_id)                        \
     X(TEXT, results_url, results_url)                        \
     X(TEXT, remote_state, remote_state)                      \
@@ -69,7 +78,8 @@
 
 void op_batch_release(struct op_batch *batch)
 {
-    char **const texts[] = {&batch->file,        &batch->model,        &batch->provider_id,
+    char **const texts[] = {&batch->file,        &batch->model,        &batch->endpoint,
+                            &batch->file_id,     &batch->twins,        &batch->provider_id,
                             &batch->results_url, &batch->remote_state, &batch->baseline,
                             &batch->evidence};
     for (size_t i = 0; i < OP_COUNT(texts); i++)
@@ -184,7 +194,7 @@ static enum op_rc insert_batch(struct op_ledger *ledger, const struct op_batch *
 enum op_rc op_ledger_batch_add(struct op_ledger *ledger, const struct op_batch *batch,
                                struct op_err *err)
 {
-    if (batch->id != ledger->next.batch)
+    if (batch->id < 1 || batch->id > ledger->next.batch)
         return op_fail(err, OP_INVAL, "batch %lld is not the next one, which is %lld",
                        (long long)batch->id, (long long)ledger->next.batch);
     if (!batch->nonce[0] || batch->count < 1 || batch->request_lo < 1 ||
@@ -204,7 +214,7 @@ enum op_rc op_ledger_batch_add(struct op_ledger *ledger, const struct op_batch *
     if (!rc)
         rc = op_sq_journal_add(ledger, batch->id, "", op_batch_state_name(OP_BATCH_BUILT), 0,
                                batch->evidence, err);
-    if (!rc)
+    if (!rc && batch->id == ledger->next.batch)
         ledger->next.batch++;
     return op_sq_leave(ledger, &group, rc, err);
 }

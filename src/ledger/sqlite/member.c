@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "base/buf.h"
 #include "ledger/sqlite/sqlite.h"
 
 /* The members of a batch: the range of the primary key that it spans, filtered. */
@@ -104,6 +105,82 @@ enum op_rc op_ledger_batch_members(struct op_ledger *ledger, int64_t batch_id,
     *ret = OP_TAKE(members);
     *ret_count = count;
     return OP_OK;
+}
+
+/* How many members from the first on have ascending records that lie close together: reading the
+ * few rows between them costs less than to search for each. */
+static size_t run_of(const struct op_member *members, size_t count)
+{
+    int64_t first = members[0].record_id;
+    size_t n = 1;
+    for (; n < count; n++) {
+        int64_t record = members[n].record_id;
+        if (record < members[n - 1].record_id || record - first > 4 * (int64_t)n)
+            break;
+    }
+    return n;
+}
+
+static enum op_rc fail_record(const struct op_ledger *ledger, int64_t record_id,
+                              struct op_err *err)
+{
+    return op_fail(err, OP_NOTFOUND, "there is no record %lld in %s", (long long)record_id,
+                   ledger->path);
+}
+
+/* The keys of one run, in one scan. Several members may have one record. */
+static enum op_rc scan_keys(struct op_ledger *ledger, const struct op_member *members,
+                            size_t count, struct op_buf *keys, size_t *ends, struct op_err *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    enum op_rc rc = op_sq_get(ledger, OP_SQ_MEMBER_KEYS,
+                              "SELECT id, key FROM record WHERE id BETWEEN ?1 AND ?2"
+                              " ORDER BY id",
+                              &stmt, err);
+    if (rc)
+        return rc;
+    op_sq_int(stmt, 1, members[0].record_id);
+    op_sq_int(stmt, 2, members[count - 1].record_id);
+    size_t at = 0;
+    while (at < count) {
+        bool row = false;
+        rc = op_sq_row(ledger, stmt, "read the keys of records", &row, err);
+        if (rc)
+            return rc;
+        int64_t id = row ? sqlite3_column_int64(stmt, 0) : INT64_MAX;
+        if (id > members[at].record_id)
+            break;
+        for (; at < count && members[at].record_id == id; at++) {
+            op_buf_add_str(keys, op_sq_col(stmt, 1));
+            ends[at] = keys->len;
+        }
+    }
+    op_sq_done(ledger, stmt);
+    return at == count ? OP_OK : fail_record(ledger, members[at].record_id, err);
+}
+
+enum op_rc op_ledger_member_keys(struct op_ledger *ledger, const struct op_member *members,
+                                 size_t count, size_t max_bytes, struct op_buf *keys,
+                                 size_t *ends, size_t *ret_count, struct op_err *err)
+{
+    /* A scan is short, so that little is read beyond max_bytes and the writer is not held up. */
+    enum { SCAN = 128 };
+    size_t at = 0, from = keys->len;
+    enum op_rc rc = OP_OK;
+    while (!rc && at < count && (at == 0 || keys->len - from < max_bytes)) {
+        if (!members[at].record_id) {
+            ends[at++] = keys->len;
+            continue;
+        }
+        size_t n = run_of(members + at, count - at < SCAN ? count - at : SCAN);
+        rc = scan_keys(ledger, members + at, n, keys, ends + at, err);
+        at += n;
+    }
+    if (!rc)
+        rc = op_buf_finish(keys, "the keys of records", err);
+    if (!rc)
+        *ret_count = at;
+    return rc;
 }
 
 /* A batch whose requests may be asked elsewhere: not bought, or bought and lost for good. */

@@ -26,6 +26,27 @@ enum op_rc op_ledger_note_add(struct op_ledger *ledger, int64_t job_id, int64_t 
     return op_sq_run(ledger, stmt, "add a note", NULL, err);
 }
 
+enum op_rc op_ledger_note_has(struct op_ledger *ledger, const char *kind, const char *begins,
+                              bool *ret, struct op_err *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    enum op_rc rc = op_sq_get(ledger, OP_SQ_NOTE_HAS,
+                              "SELECT 1 FROM note WHERE kind = ?1"
+                              " AND substr(text, 1, length(?2)) = ?2 LIMIT 1",
+                              &stmt, err);
+    if (rc)
+        return rc;
+    op_sq_text(stmt, 1, kind);
+    op_sq_text(stmt, 2, begins);
+    bool row = false;
+    rc = op_sq_row(ledger, stmt, "look for a note", &row, err);
+    if (rc)
+        return rc;
+    op_sq_done(ledger, stmt);
+    *ret = row;
+    return OP_OK;
+}
+
 #define NOTES_BY(index, equal)                                             \
     "SELECT " NOTE_COLUMNS " FROM note " index " WHERE id > ?4 AND " equal \
     " (?1 = 0 OR job_id = ?1) AND (?2 = 0 OR batch_id = ?2)"               \

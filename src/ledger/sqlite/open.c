@@ -252,3 +252,8 @@ int64_t op_ledger_next_batch(const struct op_ledger *ledger)
 {
     return ledger->next.batch;
 }
+
+int64_t op_ledger_take_batch(struct op_ledger *ledger)
+{
+    return ledger->next.batch++;
+}

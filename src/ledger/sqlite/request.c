@@ -208,6 +208,7 @@ enum op_rc op_sq_request_page(struct op_ledger *ledger, sqlite3_stmt *stmt, op_r
 }
 
 /* The index can be used where its own condition stands in the query, word for word. */
+#define ANY "6"
 #define OPEN_OF(state)                                                                  \
     "SELECT " REQUEST_COLUMNS " FROM request INDEXED BY request_open WHERE job_id = ?1" \
     " AND state <> 1 AND state <> 3 AND state = " state " AND id > ?2 ORDER BY id" PAGE
@@ -231,9 +232,11 @@ static enum op_rc get_walk(struct op_ledger *ledger, enum op_request_state state
     return op_sq_get(ledger, OP_SQ_REQUESTS_OTHER,
                      "SELECT " REQUEST_COLUMNS " FROM request WHERE id > max(?2,"
                      " coalesce((SELECT first_request FROM job WHERE id = ?1), 0) - 1)"
-                     " AND job_id = ?1 AND state = ?3 ORDER BY id" PAGE,
+                     " AND job_id = ?1 AND (state = ?3 OR ?3 = " ANY ") ORDER BY id" PAGE,
                      ret, err);
 }
+
+_Static_assert(OP_REQUEST_STATE_COUNT == 6, "ANY stands for it");
 
 static bool is_indexed(enum op_request_state state)
 {

@@ -178,8 +178,56 @@ static const char version_1[] =
     " WHEN OLD.state NOT IN ('built','uploaded','dropped')"
     " BEGIN SELECT RAISE(ABORT, 'R2: a batch that may have been sent is kept'); END;";
 
+/* Providers with uploads, one model a batch, and queues of their own. Columns that are added come
+ * behind baseline, so that a migrated table is that of a new ledger. */
+static const char version_2[] =
+    "ALTER TABLE batch ADD COLUMN endpoint TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE batch ADD COLUMN tokens INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE batch ADD COLUMN file_id TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE batch ADD COLUMN uploads INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE batch ADD COLUMN uploaded_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE batch ADD COLUMN sent_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE batch ADD COLUMN fenced_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE batch ADD COLUMN twins TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE batch ADD COLUMN extra_microusd INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX batch_sent ON batch(lane_id, sent_ms) WHERE sent_ms > 0;"
+    "ALTER TABLE result_file ADD COLUMN document TEXT NOT NULL DEFAULT '';"
+
+    "CREATE TABLE queue("
+    " lane_id INTEGER NOT NULL, model TEXT NOT NULL, limit_tokens INTEGER NOT NULL,"
+    " named INTEGER NOT NULL, learned_ms INTEGER NOT NULL, hold_until_ms INTEGER NOT NULL,"
+    " refusals INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY(lane_id, model))"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE TABLE calibration("
+    " provider TEXT NOT NULL, model TEXT NOT NULL, batches INTEGER NOT NULL,"
+    " estimated INTEGER NOT NULL, billed INTEGER NOT NULL, low INTEGER NOT NULL,"
+    " high INTEGER NOT NULL, PRIMARY KEY(provider, model)) STRICT, WITHOUT ROWID;"
+
+    "DROP TRIGGER batch_frozen;"
+    "CREATE TRIGGER batch_frozen BEFORE UPDATE OF id, job_id, lane_id, nonce, count, request_lo,"
+    " request_hi, file, bytes, sha256, model, endpoint, tokens, prime ON batch"
+    " BEGIN SELECT RAISE(ABORT, 'R5: a batch is frozen when it is built'); END;";
+
+/* What was bought, by batch, model and what became of it: a few rows a batch where `result` has one
+ * a request. What older versions have bought is summed up from their results. */
+#define SPEND_KEY "x.batch_id, b.model, x.class, x.valid, r.batch_id <> x.batch_id"
+#define SUM(name) "sum(x." #name ")"
+static const char version_3[] =
+    "CREATE TABLE spend("
+    " batch_id INTEGER NOT NULL, model TEXT NOT NULL, class INTEGER NOT NULL,"
+    " valid INTEGER NOT NULL, again INTEGER NOT NULL, count INTEGER NOT NULL,"
+    " microusd INTEGER NOT NULL," TOKENS ", PRIMARY KEY(batch_id, model, class, valid, again))"
+    " STRICT, WITHOUT ROWID;"
+    "INSERT INTO spend SELECT " SPEND_KEY
+    ", count(*), " SUM(microusd) ", " SUM(tokens_input) ", " SUM(tokens_write_5m) ", " SUM(
+        tokens_write_1h) ", " SUM(tokens_read) ", " SUM(tokens_output) " FROM result x JOIN batch b ON b.id = x.batch_id"
+                                                                       " JOIN request r ON r.id = x.request_id GROUP BY " SPEND_KEY
+                                                                       ";";
+
 const struct op_schema_step op_schema_steps[] = {
     {version_1},
+    {version_2},
+    {version_3},
 };
 const size_t op_schema_count = OP_COUNT(op_schema_steps);
 

@@ -206,6 +206,7 @@ const struct op_provider_ops op_provider_anthropic = {
     .url_env = "ANTHROPIC_BASE_URL",
     .extra_env = {"ANTHROPIC_VERSION"},
     .default_url = "https://api.anthropic.com",
+    .emulator_path = "/anthropic",
     .default_model = "claude-haiku-5-5",
     .model_prefixes = prefixes,
     .endpoints = endpoints,

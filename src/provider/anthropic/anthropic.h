@@ -48,7 +48,7 @@ enum op_rc op_anthropic_params(const struct op_lane *lane,
                                struct op_params_form *ret, struct op_err *err);
 enum op_rc op_anthropic_split_line(struct op_json root, struct op_str line,
                                    struct op_str *ret_custom_id, struct op_str *ret_params,
-                                   struct op_err *err);
+                                   const char **ret_endpoint, struct op_err *err);
 
 /* anthropic_amend.c */
 enum op_rc op_anthropic_amend(struct op_json params, const struct op_amend *amend,

@@ -352,7 +352,7 @@ static enum op_rc check_own_params(struct op_json params, struct op_err *err)
 
 enum op_rc op_anthropic_split_line(struct op_json root, struct op_str line,
                                    struct op_str *ret_custom_id, struct op_str *ret_params,
-                                   struct op_err *err)
+                                   const char **ret_endpoint, struct op_err *err)
 {
     if (!op_json_is(root, OP_JSON_OBJECT))
         return op_fail(err, OP_INVAL,
@@ -377,5 +377,6 @@ enum op_rc op_anthropic_split_line(struct op_json root, struct op_str line,
         return op_fail(err, OP_INVAL, "\"params\" is missing");
     *ret_custom_id = id;
     *ret_params = slice;
+    *ret_endpoint = op_provider_anthropic.endpoints[0];
     return OP_OK;
 }

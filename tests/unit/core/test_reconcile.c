@@ -259,6 +259,61 @@ static void test_watermark(void **state)
     assert_int_equal(op_reconcile_watermark(0, some, OP_COUNT(some)), 0);
 }
 
+/* With a fence: never UNSENT before it and two minutes behind it, never fenced before a clean listing
+ * that lies two minutes behind the connection's end, never either with a candidate or on hold. */
+static void test_fence(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t first_clean, fenced, now; /* relative to T0; first and fenced -1: not yet */
+        bool hold;
+        enum op_reconcile_verdict want;
+        int64_t next;
+    } rows[] = {
+        {-1, -1, 0, false, OP_RECONCILE_WAIT, 2 * MINUTE},
+        {-1, -1, 60 * MINUTE, false, OP_RECONCILE_WAIT, 2 * MINUTE},
+        {1, -1, 2 * MINUTE - 1, false, OP_RECONCILE_WAIT, 2 * MINUTE},
+        {1, -1, 2 * MINUTE, false, OP_RECONCILE_FENCE, 2 * MINUTE},
+        {1, -1, 2 * MINUTE, true, OP_RECONCILE_WAIT, 2 * MINUTE},
+        {1, 3 * MINUTE, 5 * MINUTE - 1, false, OP_RECONCILE_WAIT, 5 * MINUTE},
+        {1, 3 * MINUTE, 5 * MINUTE, false, OP_RECONCILE_UNSENT, 5 * MINUTE},
+        {1, 3 * MINUTE, 500 * MINUTE, true, OP_RECONCILE_WAIT, 5 * MINUTE},
+        {-1, 3 * MINUTE, 500 * MINUTE, false, OP_RECONCILE_WAIT, 5 * MINUTE},
+    };
+    for (size_t i = 0; i < OP_COUNT(rows); i++) {
+        struct op_reconcile_case c = {
+            .count = N,
+            .tag = tags[1],
+            .file_id = "file-1",
+            .can_fence = true,
+            .fenced_ms = rows[i].fenced < 0 ? 0 : T0 + rows[i].fenced,
+            .intent_ms = T0 - MINUTE,
+            .last_try_ms = T0,
+            .now_ms = T0 + rows[i].now,
+            .first_clean_ms = rows[i].first_clean < 0 ? 0 : T0 + rows[i].first_clean,
+            .hold = rows[i].hold,
+        };
+        struct op_listed_batch listed[] = {
+            {.id = "a", .created_ms = T0 - 1, .count = N, .tag = tags[2], .file_id = "file-2"},
+            {.id = "b", .created_ms = T0 + 9, .count = 1, .tag = "", .file_id = "file-1"},
+            {.id = "c", .created_ms = T0 + 5, .count = -1, .tag = tags[1]},
+        };
+        size_t at = 999;
+        assert_int_equal(op_reconcile(&c, listed, 1, &at), rows[i].want);
+        assert_int_equal(at, 999);
+        assert_true(op_reconcile_next_ms(&c) == T0 + rows[i].next);
+        assert_int_equal(op_reconcile(&c, listed, 2, &at), OP_RECONCILE_ADOPT);
+        assert_int_equal(at, 1); /* by its file */
+        assert_int_equal(op_reconcile(&c, listed, 3, &at), OP_RECONCILE_ADOPT_MANY);
+        assert_int_equal(at, 2); /* the earlier one */
+        assert_false(op_reconcile_is_candidate(&c, &listed[0]));
+        /* Two that name no file are not the same file. */
+        c.file_id = "";
+        listed[1].file_id = "";
+        assert_false(op_reconcile_is_candidate(&c, &listed[1]));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -266,6 +321,7 @@ int main(void)
         cmocka_unit_test(test_settles_once),
         cmocka_unit_test(test_order_of_listing),
         cmocka_unit_test(test_extreme_times),
+        cmocka_unit_test(test_fence),
         cmocka_unit_test(test_watermark),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -168,6 +168,10 @@ static void test_bad_rules(void **state)
         {"{\"on\":\"results\",\"do\":\"invalid_answer\",\"how\":\"odd\"}", "\"how\""},
         {"{\"on\":\"create\",\"do\":\"queue_limit\"}", "queue_limit needs \"lines\""},
         {"{\"on\":\"create\",\"do\":\"expire\",\"percent\":101}", "\"percent\""},
+        {"{\"do\":\"token_limit\"}", "token_limit needs \"tokens\""},
+        {"{\"on\":\"messages\",\"do\":\"no_batch\"}", "cannot happen on that operation"},
+        {"{\"on\":\"start\",\"do\":\"error_with_200\"}", "cannot happen on that operation"},
+        {"{\"do\":\"rate_limit\",\"seconds\":3}", "\"on\" is missing"},
         {"[]", "a fault rule is a JSON object"},
         {"{\"on\":", ":1: "},
     };
@@ -187,6 +191,24 @@ static const struct op_emu_scripted *find(struct op_emu_script *script, const ch
 {
     const struct op_str subjects[2] = {op_str_from(id), op_str_from(prompt)};
     return op_emu_script_find(script, subjects, 2);
+}
+
+/* A provider without batches has the rest. */
+static void test_no_batch(void **state)
+{
+    (void)state;
+    struct op_emu_faults *faults = NULL;
+    struct op_err err = OP_ERR_INIT;
+    write_file("{\"do\":\"no_batch\"}\n");
+    assert_int_equal(op_emu_faults_open(op_env_default(), path, 0, &faults, &err), OP_OK);
+    for (int on = 0; on < OP_EMU_ON_COUNT_; on++) {
+        const struct op_str subjects[2] = {OP_STR_NULL, OP_STR_NULL};
+        struct op_emu_fired fired;
+        bool has = on == OP_EMU_ON_MESSAGES || on == OP_EMU_ON_COUNT || on == OP_EMU_ON_MODELS;
+        op_emu_faults_event(faults, (enum op_emu_operation)on, false, subjects, &fired);
+        assert_int_equal(fired.count, has ? 0 : 1);
+    }
+    op_emu_faults_close(faults);
 }
 
 static void test_script(void **state)
@@ -221,6 +243,7 @@ int main(void)
         cmocka_unit_test(test_when),      cmocka_unit_test(test_probability),
         cmocka_unit_test(test_lines),     cmocka_unit_test(test_quirks),
         cmocka_unit_test(test_bad_rules), cmocka_unit_test(test_script),
+        cmocka_unit_test(test_no_batch),
     };
     int fd = mkstemp(path);
     if (fd < 0)

@@ -202,6 +202,15 @@ static inline bool add_result(struct world *w, int64_t batch, int64_t request, b
                                 .usage = {{1, 2, 3, 4, 5}}};
     bool inserted = false;
     assert_ok(w, op_ledger_result_add(w->ledger, &row, &inserted, &w->err));
+    struct op_spend spend = {.batch_id = batch,
+                             .model = "m",
+                             .class_ = row.class_,
+                             .valid = valid,
+                             .count = 1,
+                             .microusd = 3,
+                             .usage = row.usage};
+    if (inserted)
+        assert_ok(w, op_ledger_spend_add(w->ledger, &spend, &w->err));
     return inserted;
 }
 

@@ -50,6 +50,14 @@ static void make_history(struct world *w)
                                     .usage = {{1, 2, 3, 4, 5}}};
         bool inserted = false;
         assert_ok(w, op_ledger_result_add(w->ledger, &row, &inserted, err));
+        struct op_spend spend = {.batch_id = applied,
+                                 .model = "m",
+                                 .class_ = row.class_,
+                                 .valid = row.valid,
+                                 .count = 1,
+                                 .microusd = 3,
+                                 .usage = row.usage};
+        assert_ok(w, op_ledger_spend_add(w->ledger, &spend, err));
         struct op_request r = {.id = id, .state = OP_REQUEST_PACKED, .batch_id = applied};
         assert_ok(w, op_ledger_request_go(w->ledger, &r, applied,
                                           id < 3 ? OP_REQUEST_DONE : OP_REQUEST_FAILED, err));
@@ -119,6 +127,10 @@ static const struct damage {
     {"UPDATE batch SET spent_microusd = 8 WHERE id = 1",
      "8 micro-dollars spent, its results say 9"},
     {"UPDATE result SET microusd = 4 WHERE request_id = 1", "its results say 10"},
+    {"UPDATE spend SET microusd = 4 WHERE class = 3",
+     "3 results and 10 micro-dollars are summed up by what became of them, its results are 3 and "
+     "9"},
+    {"DELETE FROM spend WHERE class = 3", "2 results and 6 micro-dollars are summed up"},
     {"UPDATE result SET tokens_write_1h = 4 WHERE request_id = 1", "batch 1: its token sums"},
     {"UPDATE request SET state = 0, batch_id = 0 WHERE id = 4",
      "batch 2: 2 requests were frozen, 1 are accounted for"},
@@ -144,7 +156,7 @@ static const struct damage {
     {"UPDATE batch SET apply_offset = 1001 WHERE id = 1", "up to byte 1001"},
     {"UPDATE batch SET file = '../x' WHERE id = 3", "its file ../x has a name"},
     {"UPDATE result_file SET sha256 = 'ab'", "has a name, length or hash"},
-    {"INSERT INTO result_file SELECT 70, 0, file, 1, sha256 FROM result_file",
+    {"INSERT INTO result_file SELECT 70, 0, file, 1, sha256, '' FROM result_file",
      "result files of a batch 70"},
     {"UPDATE job SET definition = 'zz'", "its definition zz is missing"},
     {"UPDATE job SET lane_id = 5", "its lane 5 is missing"},

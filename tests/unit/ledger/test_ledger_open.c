@@ -345,42 +345,59 @@ static sqlite3 *open_database(struct world *w)
 }
 
 /* Steps of a future: the copy holds the old state, a failing step leaves its predecessor's. */
+#define STEPS_MAX 32
+
+/* The steps of today and some more; returns how many there are today. */
+static size_t steps_and(const char *const *later, size_t count,
+                        struct op_schema_step ret[STEPS_MAX])
+{
+    assert_true(op_schema_count + count <= STEPS_MAX);
+    for (size_t i = 0; i < op_schema_count; i++)
+        ret[i] = op_schema_steps[i];
+    for (size_t i = 0; i < count; i++)
+        ret[op_schema_count + i] = (struct op_schema_step){later[i]};
+    return op_schema_count;
+}
+
 static void a_migration_keeps_a_copy(void **state)
 {
     struct world *w = *state;
-    struct op_schema_step steps[] = {op_schema_steps[0],
-                                     {"ALTER TABLE job ADD COLUMN extra TEXT;"},
-                                     {"CREATE TABLE more(x) STRICT;"},
-                                     {"ALTER TABLE job DROP COLUMN extra;"}};
-    assert_int_equal(op_schema_count, 1); /* else this test needs the later steps as well */
+    const char *later[] = {"ALTER TABLE job ADD COLUMN extra TEXT;",
+                           "CREATE TABLE more(x) STRICT;",
+                           "ALTER TABLE job DROP COLUMN extra;"};
+    struct op_schema_step steps[STEPS_MAX];
+    const size_t now = steps_and(later, OP_COUNT(later), steps);
     add_packed(w, w->job, 3);
     sqlite3 *db = open_database(w);
     int version = 0;
-    assert_ok(
-        w, op_schema_migrate(db, op_env_default(), w->dir, "x", steps, 2, &version, &w->err));
-    assert_int_equal(version, 2);
+    assert_ok(w, op_schema_migrate(db, op_env_default(), w->dir, "x", steps, now + 1, &version,
+                                   &w->err));
+    assert_int_equal(version, (int)now + 1);
     char copy[512];
     assert_int_equal(count_copies(w->dir, copy), 1);
     sqlite3 *old = NULL;
     int64_t value = 0;
     assert_int_equal(sqlite3_open_v2(copy, &old, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
     assert_ok(w, op_sq_query_int(old, copy, "PRAGMA user_version", &value, &w->err));
-    assert_true(value == 1);
+    assert_true(value == (int64_t)now);
     assert_ok(w, op_sq_query_int(old, copy, "SELECT count(*) FROM request", &value, &w->err));
     assert_true(value == 3);
     sqlite3_close(old);
-    /* Step 3 is no valid table (STRICT wants types). */
+    /* The second of the later steps is no valid table (STRICT wants types). */
+    OP_CLEANUP(op_mem_freep) char *said = op_mem_printf("version %zu", now + 2);
     assert_fails(
-        w, op_schema_migrate(db, op_env_default(), w->dir, "x", steps, 4, &version, &w->err),
-        OP_IO, "version 3");
+        w,
+        op_schema_migrate(db, op_env_default(), w->dir, "x", steps, now + 3, &version, &w->err),
+        OP_IO, said);
     assert_ok(w, op_sq_query_int(db, "x", "PRAGMA user_version", &value, &w->err));
-    assert_true(value == 2);
-    steps[2].sql = "CREATE TABLE more(x INTEGER) STRICT;";
-    assert_ok(
-        w, op_schema_migrate(db, op_env_default(), w->dir, "x", steps, 4, &version, &w->err));
-    assert_int_equal(version, 4);
+    assert_true(value == (int64_t)now + 1);
+    steps[now + 1].sql = "CREATE TABLE more(x INTEGER) STRICT;";
+    assert_ok(w, op_schema_migrate(db, op_env_default(), w->dir, "x", steps, now + 3, &version,
+                                   &w->err));
+    assert_int_equal(version, (int)now + 3);
     assert_fails(
-        w, op_schema_migrate(db, op_env_default(), w->dir, "x", steps, 2, &version, &w->err),
+        w,
+        op_schema_migrate(db, op_env_default(), w->dir, "x", steps, now + 1, &version, &w->err),
         OP_INVAL, "newer offpeak");
     sqlite3_close(db);
 }
@@ -398,14 +415,16 @@ static void no_copy_no_migration(void **state)
     struct op_env_ops ops = *op_env_default()->ops;
     ops.fsync = refuse_fsync;
     struct op_env env = {.ops = &ops};
-    const struct op_schema_step steps[] = {op_schema_steps[0], {"CREATE TABLE t(x INTEGER);"}};
+    const char *later[] = {"CREATE TABLE t(x INTEGER);"};
+    struct op_schema_step steps[STEPS_MAX];
+    const size_t now = steps_and(later, 1, steps);
     sqlite3 *db = open_database(w);
     int version = 0;
     int64_t value = 0;
-    assert_fails(w, op_schema_migrate(db, &env, w->dir, "x", steps, 2, &version, &w->err),
+    assert_fails(w, op_schema_migrate(db, &env, w->dir, "x", steps, now + 1, &version, &w->err),
                  OP_IO, "copy of the ledger");
     assert_ok(w, op_sq_query_int(db, "x", "PRAGMA user_version", &value, &w->err));
-    assert_true(value == 1);
+    assert_true(value == (int64_t)now);
     char copy[512];
     assert_int_equal(count_copies(w->dir, copy), 0);
     sqlite3_close(db);

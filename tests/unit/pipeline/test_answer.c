@@ -41,6 +41,10 @@ static const struct {
     {"\"bug\"", "\"bug\"", false, 1, "(root)"},
     {"{\"label\": 7}", "{\"label\": 7}", false, 1, "/label"},
     {"{\"n\": -1}", "{\"n\": -1}", false, 2, ""},
+    /* a null where nothing else may be: left out */
+    {"{\"label\": \"bug\", \"n\": null}", "{\"label\":\"bug\"}", false, 0, ""},
+    {"{\"label\": null, \"n\": null}", "{\"label\": null, \"n\": null}", false, 2, "/label"},
+    {"{\"label\": \"null\", \"n\": -1}", "{\"label\": \"null\", \"n\": -1}", false, 1, "/n"},
     {"```\n{\"label\": 7}\n```", "{\"label\": 7}", true, 1, "/label"},
 };
 
@@ -141,10 +145,58 @@ static void test_hostile(void **state)
     assert_int_equal(op_mem_live(), 0);
 }
 
+/* Which nulls go: those the schema does not take, wherever they are, and no other. */
+static void test_nulls(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *answer; /* answer NULL: it stays invalid */
+    } cases[] = {
+        {"{\"keep\":null,\"o\":null}", "{\"keep\":null}"},
+        {"{\"keep\":null,\"kids\":[{\"keep\":null,\"o\":null},{\"keep\":1}]}",
+         "{\"keep\":null,\"kids\":[{\"keep\":null},{\"keep\":1}]}"},
+        {"{\"keep\":1,\"a~/\":null}", "{\"keep\":1}"},
+        {"{\"keep\":1,\"u\":{\"x\":null}}", "{\"keep\":1,\"u\":{}}"},
+        {"{\"keep\":1,\"o\":null,\"kids\":7}", NULL},
+        {"{\"o\":null}", NULL},
+        {"{\"keep\":1,\"kids\":[null]}", NULL},
+    };
+    struct op_schema *schema = schema_of(
+        "{\"type\":\"object\",\"required\":[\"keep\"],\"properties\":{\"keep\":{\"type\":["
+        "\"integer\",\"null\"]},\"o\":{\"type\":\"string\"},\"a~/\":{\"enum\":[1]},\"kids\":{"
+        "\"type\":\"array\",\"items\":{\"$ref\":\"#\"}},\"u\":{\"anyOf\":[{\"type\":\"object\","
+        "\"properties\":{\"x\":{\"type\":\"string\"}}},{\"type\":\"string\"}]}}}");
+    struct op_plan_request requests[] = {{.schema = schema}};
+    struct op_plan plan = {.requests = requests};
+    struct op_answer_checker *checker = op_answer_checker_new(&plan);
+    struct op_buf list;
+    op_buf_init(&list, 1 << 16);
+    for (size_t i = 0; i < OP_COUNT(cases); i++) {
+        struct op_str answer;
+        bool mended;
+        op_buf_clear(&list);
+        size_t violations =
+            op_answer_check(checker, 0, op_str_from(cases[i].text), &answer, &mended, &list);
+        const char *want = cases[i].answer ? cases[i].answer : cases[i].text;
+        if (!test_str_is(answer, want) || (violations == 0) != (cases[i].answer != NULL) ||
+            mended)
+            fail_msg("%s: " OP_STR_FMT " %s", cases[i].text, OP_STR_ARG(answer), list.ptr);
+        /* Who knows the answer to be good wants no list. */
+        if (cases[i].answer)
+            assert_int_equal(
+                op_answer_check(checker, 0, op_str_from(cases[i].text), &answer, &mended, NULL),
+                0);
+    }
+    op_buf_release(&list);
+    op_answer_checker_free(checker);
+    op_schema_free(schema);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
+        cmocka_unit_test(test_nulls),
         cmocka_unit_test(test_free_text),
         cmocka_unit_test(test_hostile),
     };

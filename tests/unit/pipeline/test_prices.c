@@ -127,6 +127,51 @@ static void test_shipped_batch(void **state)
     op_prices_free(prices);
 }
 
+/* Thousandths of a dollar per million tokens: input, read, output; ordinary, then in a batch. What is
+ * read from a cache costs the same in a batch, and as much as input where no source tells it. */
+static void test_shipped_others(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *provider, *model;
+        int64_t prompt, want[6];
+    } cases[] = {
+        {"gemini", "gemini-3.8-flash", 1, {750, 750, 3750, 375, 375, 1875}},
+        {"gemini", "gemini-3.6-flash", 1, {750, 75, 3750, 375, 75, 1875}},
+        {"gemini", "gemini-3.5-flash", 1, {1500, 150, 9000, 750, 150, 4500}},
+        {"gemini", "gemini-3.5-flash-lite", 1, {300, 300, 2500, 150, 150, 1250}},
+        {"gemini", "gemini-3.1-pro-preview", 200000, {2000, 200, 12000, 1000, 200, 6000}},
+        {"gemini", "gemini-3.1-pro-preview", 200001, {4000, 400, 18000, 2000, 400, 9000}},
+        {"gemini", "gemini-3.1-flash-lite", 1, {250, 25, 1500, 125, 25, 750}},
+        {"gemini", "gemini-3-flash-preview", 1, {500, 50, 3000, 250, 50, 1500}},
+        {"gemini", "gemini-2.5-pro", 200000, {1250, 125, 10000, 625, 125, 5000}},
+        {"gemini", "gemini-2.5-pro", 200001, {2500, 250, 15000, 1250, 250, 7500}},
+        {"gemini", "gemini-2.5-flash", 1, {300, 30, 2500, 150, 30, 1250}},
+        {"gemini", "gemini-2.5-flash-lite", 1, {100, 10, 400, 50, 10, 200}},
+        {"gemini", "gemini-embedding-001", 1, {150, 150, 0, 75, 75, 0}},
+        {"mistral", "mistral-large-2512", 1, {500, 500, 1500, 250, 250, 750}},
+        {"mistral", "mistral-medium-3-5", 1, {1500, 1500, 7500, 750, 750, 3750}},
+        {"mistral", "codestral-latest", 1, {300, 300, 900, 150, 150, 450}},
+        {"mistral", "magistral-medium-latest", 1, {2000, 2000, 5000, 1000, 1000, 2500}},
+        {"mistral", "mistral-embed", 1, {100, 100, 0, 50, 50, 0}},
+    };
+    static const enum op_token_kind kinds[] = {OP_TOKEN_INPUT, OP_TOKEN_READ, OP_TOKEN_OUTPUT};
+    struct op_prices *prices = load_shipped();
+    for (size_t i = 0; i < OP_COUNT(cases); i++) {
+        const struct op_price *p =
+            op_price_find(&prices->list, cases[i].provider, cases[i].model, cases[i].prompt);
+        if (!p)
+            fail_msg("no price for %s", cases[i].model);
+        for (size_t k = 0; k < OP_COUNT(kinds); k++) {
+            assert_int_equal(p->realtime[kinds[k]], cases[i].want[k] * 1000);
+            assert_int_equal(p->batch[kinds[k]], cases[i].want[k + 3] * 1000);
+        }
+    }
+    assert_null(op_price_find(&prices->list, "gemini", "gemini-9-flash", 1));
+    assert_null(op_price_find(&prices->list, "mistral", "mistral-small-latest", 1));
+    op_prices_free(prices);
+}
+
 #define PRICE "realtime: {input: 1, output: 2}, batch: {input: 0.5, output: 1}"
 
 static void test_rows(void **state)
@@ -250,6 +295,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_shipped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_shipped_others, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_shipped_batch, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_rows, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bad, set_up, tear_down),

@@ -408,8 +408,11 @@ static void test_split(void **state)
     for (size_t i = 0; i < OP_COUNT(cases); i++) {
         struct op_err err = OP_ERR_INIT;
         struct op_str id = OP_STR_NULL, params = OP_STR_NULL;
-        enum op_rc rc = op_provider_anthropic.split_line(
-            read_json(cases[i].line), op_str_from(cases[i].line), &id, &params, &err);
+        const char *endpoint = NULL;
+        enum op_rc rc = op_provider_anthropic.split_line(read_json(cases[i].line),
+                                                         op_str_from(cases[i].line), &id,
+                                                         &params, &endpoint, &err);
+        assert_int_equal(endpoint && strcmp(endpoint, "messages") == 0, rc == OP_OK);
         assert_int_equal(rc, cases[i].mention ? OP_INVAL : OP_OK);
         assert_str(id, cases[i].id);
         assert_str(params, cases[i].params);

@@ -2,8 +2,11 @@
 /*
  * Behaviour: what all drivers share: ids, headers, params forms, URLs, raw slices, the registry.
  * Oracle:    the contracts in provider/provider.h and provider/driver.h; RFC 3986 for URLs; for raw
- *            slices the parsed value of the slice, which must equal the member of the parsed line.
+ *            slices the parsed value of the slice, which must equal the member of the parsed line;
+ *            for the registry also docs/reference/providers.md, which has a row of each.
  */
+#include <stdio.h>
+
 #include "base/json_out.h"
 #include "provider/driver.h"
 #include "support.h"
@@ -210,17 +213,90 @@ static void test_registry(void **state)
     (void)state;
     for (const struct op_provider_ops *const *p = op_providers(); *p; p++) {
         assert_ptr_equal(op_provider_find((*p)->name), *p);
-        assert_ptr_equal(op_provider_for_model((*p)->default_model), *p);
+        if ((*p)->default_model)
+            assert_ptr_equal(op_provider_for_model((*p)->default_model), *p);
+        assert_true((*p)->default_url || (*p)->url_env);
+        assert_non_null((*p)->endpoints[0]);
+        assert_non_null((*p)->model_prefixes);
         assert_true((*p)->limits.max_requests > 0 && (*p)->limits.max_bytes > 0);
         assert_true((*p)->params && (*p)->split_line && (*p)->create && (*p)->get);
         assert_true((*p)->list && (*p)->cancel && (*p)->results && (*p)->decode_create);
         assert_true((*p)->decode_batch && (*p)->decode_list && (*p)->decode_result);
-        assert_non_null((*p)->decode_error);
+        assert_true((*p)->framing && (*p)->amend && (*p)->unfold && (*p)->decode_error);
+        assert_true((*p)->upload_begin && (*p)->upload && (*p)->decode_upload);
+        assert_true((*p)->files && (*p)->decode_files && (*p)->remove_file);
+        assert_true((*p)->ask && (*p)->fold);
     }
     assert_string_equal(op_provider_find("anthropic")->key_env, "ANTHROPIC_API_KEY");
     assert_null(op_provider_find("nobody"));
     assert_null(op_provider_for_model("nobody-1"));
     assert_string_equal(op_provider_for_model("claude-opus-5")->name, "anthropic");
+}
+
+/* 209715200 as "209,715,200" */
+static void add_number(struct op_buf *out, int64_t n)
+{
+    char digits[24];
+    int len = snprintf(digits, sizeof(digits), "%lld", (long long)n);
+    for (int i = 0; i < len; i++) {
+        if (i > 0 && (len - i) % 3 == 0)
+            op_buf_addc(out, ',');
+        op_buf_addc(out, digits[i]);
+    }
+}
+
+/* `A`, `B` */
+static void add_names(struct op_buf *out, const char *const *names, size_t count,
+                      const char *mark)
+{
+    bool any = false;
+    for (size_t i = 0; i < count; i++) {
+        if (names[i])
+            op_buf_addf(out, "%s%s%s%s", any ? ", " : "", mark, names[i], mark);
+        any = any || names[i];
+    }
+}
+
+static void add_row(struct op_buf *out, const struct op_provider_ops *p)
+{
+    const char *const keys[] = {p->key_env, p->key_env_2};
+    const char *settings[1 + OP_LANE_EXTRAS] = {p->url_env};
+    for (size_t i = 0; i < OP_LANE_EXTRAS; i++)
+        settings[1 + i] = p->extra_env[i];
+    size_t endpoints = 0;
+    while (p->endpoints[endpoints])
+        endpoints++;
+    op_buf_addf(out, "| `%s` | ", p->name);
+    add_names(out, keys, OP_COUNT(keys), "`");
+    op_buf_addz(out, " | ");
+    add_names(out, settings, OP_COUNT(settings), "`");
+    op_buf_addf(out, " | %s | ", p->default_url ? p->default_url : "none: set it");
+    add_names(out, p->endpoints, endpoints, "");
+    op_buf_addz(out, " | ");
+    add_number(out, p->limits.max_requests);
+    op_buf_addz(out, " | ");
+    add_number(out, p->limits.max_bytes);
+    op_buf_addz(out, " |\n");
+}
+
+static void test_page(void **state)
+{
+    (void)state;
+    OP_CLEANUP(op_buf_release) struct op_buf page, row;
+    op_buf_init(&page, 1 << 20);
+    op_buf_init(&row, 4096);
+    FILE *f = fopen(OP_SOURCE_DIR "/docs/reference/providers.md", "r");
+    assert_non_null(f);
+    op_buf_grow(&page, 1 << 20);
+    page.len = fread(page.ptr, 1, 1 << 20, f);
+    page.ptr[page.len] = '\0';
+    (void)fclose(f);
+    for (const struct op_provider_ops *const *p = op_providers(); *p; p++) {
+        op_buf_clear(&row);
+        add_row(&row, *p);
+        if (!strstr(page.ptr, row.ptr))
+            fail_msg("docs/reference/providers.md lacks the row:\n%s", row.ptr);
+    }
 }
 
 int main(void)
@@ -235,6 +311,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_raw_mismatch, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_remote_text, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_registry, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_page, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,172 @@
+"""A job taken out: its requests, and its raw results, in the provider's own form.
+
+Behaviour: `export` writes one line a request, under the record's key where that is a legal custom_id,
+           else under an id that a map file explains; asking the file again buys nothing, because every
+           byte is the same, also of what was asked again with other params; `--results` writes the raw
+           result lines under the user's ids.
+Oracle:    the payload files and result files in the spool, the emulator's bill, the input.
+"""
+import json
+import os
+import pathlib
+import re
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from harness import OFFPEAK, clock  # noqa: E402
+from wire import SCHEMA, write_pipeline  # noqa: E402
+
+LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def program(connected):
+    def start(**options):
+        offpeak = connected(speed=3000, **options)
+        offpeak.env["OFFPEAK_CLOCK"] = clock(3000)
+        return offpeak
+    return start
+
+
+def test_round_trip_buys_nothing(program, tmp_path):
+    """Of two batches a line was cut, one was invalid: their params were amended when asked again."""
+    folder = write_pipeline(tmp_path / "trip", 7, 4)
+    offpeak = program(faults=[
+        {"on": "results", "do": "truncated_answer", "match": "word2\"", "nth": 1},
+        {"on": "results", "do": "invalid_answer", "how": "missing", "match": "word5\"", "nth": 1}])
+    offpeak.run("run", folder, "--path", folder / "items.csv", expect=0)
+    before = offpeak.emulator.bill()
+    told = offpeak.json("export", "job-1", "--output", "out.jsonl", expect=0)
+    assert (told["lines"], told["mapped"], told["map"]) == (7, 0, None)
+    exported = lines(offpeak.cwd / "out.jsonl")
+    assert [line["custom_id"] for line in exported] == [f"r{i:03}" for i in range(7)]
+    planned = {}
+    for file, in offpeak.ledger("SELECT file FROM batch WHERE id <= 2"):
+        for request in json.loads((offpeak.state / "spool" / file).read_text())["requests"]:
+            planned[request["custom_id"]] = request["params"]
+    assert [line["params"] for line in exported] == [planned[k] for k in sorted(planned)]
+    assert not (offpeak.cwd / "out.jsonl.map.jsonl").exists()
+    assert offpeak.run("export", "job-1").stdout == (offpeak.cwd / "out.jsonl").read_text()
+
+    offpeak.run("run", "out.jsonl", "--output", "again.jsonl", expect=0)
+    assert offpeak.emulator.bill() == before, "something was bought again"
+    again = lines(offpeak.cwd / "again.jsonl")
+    assert [line["custom_id"] for line in again] == [f"r{i:03}" for i in range(7)]
+    assert offpeak.json("status", "job-2")["jobs"][0]["counts"]["reused"] == 7
+
+
+def test_keys_that_are_no_legal_ids(program, tmp_path):
+    """Blanks, other scripts, too long, our own prefix: mapped, and told apart by the map alone."""
+    keys = ["plain", "with blank", "Grüße", "x" * 64, "y" * 65, "offpeak-1", 'quo"te', "a/b", "a.b"]
+    folder = write_pipeline(tmp_path / "keys", 0, 100)
+    rows = "".join('"%s",w%d\n' % (k.replace('"', '""'), i) for i, k in enumerate(keys))
+    (folder / "items.csv").write_text("id,word\n" + rows)
+    offpeak = program()
+    offpeak.run("run", folder, "--path", folder / "items.csv", expect=0)
+    done = offpeak.run("export", "job-1", expect=1)
+    assert "with blank" in done.stderr and "--output" in done.stderr
+    told = offpeak.json("export", "job-1", "--output", "out.jsonl", expect=0)
+    assert told["mapped"] == 7
+    named = {line["custom_id"]: line["key"] for line in lines(offpeak.cwd / "out.jsonl.map.jsonl")}
+    ids = [line["custom_id"] for line in lines(offpeak.cwd / "out.jsonl")]
+    assert len(set(ids)) == len(keys) and all(LEGAL.fullmatch(i) for i in ids)
+    assert [named.get(i, i) for i in ids] == keys
+    assert {"plain", "x" * 64}.isdisjoint(named.values())
+    # results go by the keys themselves
+    offpeak.run("export", "job-1", "--results", "--output", "results.jsonl", expect=0)
+    assert [line["custom_id"] for line in lines(offpeak.cwd / "results.jsonl")] == keys
+    # an export without such keys leaves no old map behind
+    (offpeak.cwd / "plain.csv").write_text("id,word\nplain,w0\n")
+    offpeak.run("run", folder, "--path", "plain.csv", expect=0)
+    offpeak.run("export", "job-2", "--output", "out.jsonl", expect=0)
+    assert not (offpeak.cwd / "out.jsonl.map.jsonl").exists()
+
+
+PIPELINE = """
+pipeline: several
+about: two requests a record
+params:
+  path: {about: input, type: path, required: true}
+inputs:
+  items: {csv: "{{path}}"}
+records: SELECT id AS key, word FROM items
+requests:
+  one: {model: claude-haiku-4-5, max_tokens: 200, user: "One {{word}}", answer: a.json}
+  two: {model: claude-haiku-4-5, max_tokens: 200, user: "Two {{word}}", answer: a.json}
+outputs:
+  - csv: answers.csv
+    key: [id, request]
+    rows: SELECT key AS id, request, answer ->> 'text' AS text FROM answers
+"""
+
+
+def test_several_requests_of_a_record(program, tmp_path):
+    folder = tmp_path / "several"
+    folder.mkdir()
+    (folder / "pipeline.yaml").write_text(PIPELINE)
+    (folder / "a.json").write_text(json.dumps(SCHEMA))
+    (folder / "items.csv").write_text("id,word\nk1,a\nk2,b\n")
+    offpeak = program()
+    offpeak.run("run", folder, "--path", folder / "items.csv", expect=0)
+    offpeak.run("export", "job-1", "--output", "out.jsonl", expect=0)
+    named = lines(offpeak.cwd / "out.jsonl.map.jsonl")
+    assert [(m["key"], m["request"]) for m in named] == \
+        [("k1", "one"), ("k1", "two"), ("k2", "one"), ("k2", "two")]
+    assert [m["custom_id"] for m in named] == \
+        [line["custom_id"] for line in lines(offpeak.cwd / "out.jsonl")]
+    offpeak.run("export", "job-1", "--results", "--output", "results.jsonl", expect=0)
+    assert [line["custom_id"] for line in lines(offpeak.cwd / "results.jsonl")] == \
+        ["k1#one", "k1#two", "k2#one", "k2#two"]
+
+
+def test_results_are_the_providers_own_bytes(program, tmp_path):
+    """One line refused for good, one identical request that was not bought: both are there."""
+    folder = write_pipeline(tmp_path / "raw", 4, 4)
+    (folder / "items.csv").write_text("id,word\na,x\nb,y\nc,x\nd,z\n")
+    offpeak = program(faults=[{"on": "results", "do": "error_line", "match": "about z",
+                               "type": "invalid_request_error", "message": "never"}])
+    offpeak.run("run", folder, "--path", folder / "items.csv", expect=3)
+    offpeak.run("export", "job-1", "--results", "--output", "results.jsonl", expect=0)
+    text = (offpeak.cwd / "results.jsonl").read_text()
+    found = [json.loads(line) for line in text.splitlines()]
+    assert [line["custom_id"] for line in found] == ["a", "b", "c", "d"]
+    (file,), = offpeak.ledger("SELECT file FROM result_file")
+    raw = (offpeak.state / "spool" / file).read_text()
+    tag, = offpeak.ledger("SELECT tag FROM identity")[0]
+    bodies = {re.sub(tag + r"-\w+-\w+", "ID", line) for line in raw.splitlines()}
+    assert {re.sub(r'"custom_id": ?"."', lambda m: m[0][:-2] + 'ID"', line)
+            for line in text.splitlines()} == bodies
+
+
+def test_mistakes(program, tmp_path):
+    offpeak = program()
+    assert "job-3" in offpeak.run("export", expect=2).stderr
+    folder = write_pipeline(tmp_path / "m", 1, 1)
+    offpeak.run("run", folder, "--path", folder / "items.csv", expect=0)
+    assert "no job-9" in offpeak.run("export", "job-9", expect=1).stderr
+    (offpeak.cwd / "dir").mkdir()
+    done = offpeak.run("export", "job-1", "--output", "dir", expect=1)
+    assert "dir" in done.stderr and not list(offpeak.cwd.glob("*.part*"))
+
+
+def test_memory_stays_flat(program, tmp_path):
+    """60 MB of requests leave within 64 MB (DESIGN.md 7), most of which the program needs anyway."""
+    folder = write_pipeline(tmp_path / "big", 0, 100)
+    with open(folder / "items.csv", "w", encoding="utf-8") as f:
+        f.write("id,word\n")
+        for i in range(600):
+            f.write(f"r{i},{i} {'x' * 100_000}\n")
+    offpeak = program()
+    offpeak.run("run", folder, "--path", folder / "items.csv", "--max-cost", "0.000001", expect=3)
+    out = offpeak.cwd / "out.jsonl"
+    pid = os.spawnve(os.P_NOWAIT, OFFPEAK, ["offpeak", "export", "job-1", "--quiet", "--output",
+                                            str(out)], offpeak.env)
+    _, status, usage = os.wait4(pid, 0)
+    assert status == 0 and out.stat().st_size > 60_000_000
+    assert usage.ru_maxrss < 64 * 1024
