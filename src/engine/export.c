@@ -292,7 +292,7 @@ static enum op_rc result_line(struct exporting *e, const struct op_request *requ
     enum op_rc rc = op_json_parse(e->parser, e->line.ptr, e->line.len, true, &root, err);
     op_buf_clear(&e->params);
     if (!rc)
-        rc = e->work->lane->provider->decode_result(root, &e->params, &result, err);
+        rc = op_result_read(e->work->lane->provider, root, &e->params, &result, err);
     if (!rc)
         rc = load_key(e, request, err);
     if (rc)

@@ -178,12 +178,6 @@ static enum op_rc fetch_all(struct op_work *work, const struct op_batch *batch, 
                             const struct op_remote_batch *remote, struct op_parts *ret,
                             struct op_err *err)
 {
-    if (op_batch_is_realtime(batch)) {
-        ret->files = op_mem_alloc(sizeof(*ret->files));
-        enum op_rc made = op_realtime_results(work, batch, first, ret->files, err);
-        ret->count = made ? 0 : 1;
-        return made;
-    }
     OP_CLEANUP(op_mem_freep) char *prefix = op_mem_printf("%lld", (long long)batch->id);
     enum op_rc rc = op_parts_fetch(work->engine, work->lane, remote, prefix, first, ret, err);
     for (size_t i = 0; i < ret->count; i++)
@@ -216,7 +210,7 @@ static enum op_rc fetch_twins(struct op_work *work, const struct op_batch *batch
 static enum op_rc locate(struct op_work *work, struct op_batch *batch,
                          struct op_remote_batch *ret, struct op_err *err)
 {
-    bool known = op_batch_is_realtime(batch) || (batch->results_url[0] && batch->fetches == 0);
+    bool known = batch->results_url[0] && batch->fetches == 0;
     int64_t hint = -1;
     if (work->lane->provider->has_upload && !known) {
         struct op_remote_batch now = {.total = -1};
@@ -284,6 +278,21 @@ static enum op_rc fetch_failed(struct op_work *work, struct op_batch *batch, enu
     return op_batch_later(work, batch, why, err);
 }
 
+/* What was asked one by one is in the spool already. */
+static enum op_rc fetch_realtime(struct op_work *work, struct op_batch *batch, int64_t first,
+                                 struct op_err *err)
+{
+    struct op_parts parts = {.files = op_mem_alloc(sizeof(*parts.files))};
+    struct op_err why = OP_ERR_INIT;
+    enum op_rc rc = op_realtime_results(work, batch, first, parts.files, &why);
+    parts.count = rc ? 0 : 1;
+    OP_FAULT(work->engine, "fetch.renamed");
+    rc = rc ? fetch_failed(work, batch, rc, &why, err)
+            : commit_fetch(work, batch, &parts, first, err);
+    op_parts_release(&parts);
+    return rc;
+}
+
 static enum op_rc fetch_batch(struct op_work *work, struct op_batch *batch, struct op_err *err)
 {
     OP_CLEANUP(op_mem_freep) struct op_remote_batch *twins = NULL;
@@ -291,7 +300,9 @@ static enum op_rc fetch_batch(struct op_work *work, struct op_batch *batch, stru
     bool ready = true;
     int64_t first = 0;
     enum op_rc rc = op_parts_count(work->engine, batch->id, batch->apply_part, &first, err);
-    if (!rc && batch->fetches == 0 && !op_batch_is_realtime(batch))
+    if (!rc && op_batch_is_realtime(batch))
+        return fetch_realtime(work, batch, first, err);
+    if (!rc && batch->fetches == 0)
         rc = op_twins_collect(work, batch, &twins, &twin_count, &ready, err);
     if (rc || !ready)
         return rc;

@@ -165,14 +165,17 @@ static enum op_rc add_price(void *arg, const struct op_request *request, struct 
 {
     struct pricing *p = arg;
     struct op_buf *params = &p->rt->params;
+    struct op_packer packer = {.work = p->rt->work, .amended = true};
     int64_t cost = 0;
+    char model[OP_MODEL_MAX];
     op_buf_clear(params);
     enum op_rc rc = op_spool_read(p->rt->engine->spool, p->file, request->payload.offset,
                                   request->payload.len, params, err);
     if (!rc &&
-        op_request_cost(p->rt->work, request->name,
-                        op_tokens_estimate(params->ptr, params->len), false, &cost, NULL))
+        op_params_cost(&packer, request->name, op_buf_str(params),
+                       op_tokens_estimate(params->ptr, params->len), false, model, &cost))
         p->microusd += cost;
+    op_json_parser_free(packer.parser);
     return rc;
 }
 
@@ -208,7 +211,8 @@ static enum op_rc begin_list(struct op_realtime *rt, bool *ret_begun, struct op_
     if (rt->list_count == OP_REALTIME_LISTS || !op_work_is_realtime(work) ||
         work->job.state == OP_JOB_CANCELING)
         return OP_OK;
-    enum op_rc rc = op_batch_pick(work, OP_STATE_BIT(OP_BATCH_BUILT), &batch, err);
+    enum op_rc rc = op_batch_pick(
+        work, OP_STATE_BIT(OP_BATCH_BUILT) | OP_STATE_BIT(OP_BATCH_UPLOADED), &batch, err);
     if (rc == OP_NOTFOUND && !err->rc)
         return OP_OK;
     bool go = false;
@@ -217,6 +221,7 @@ static enum op_rc begin_list(struct op_realtime *rt, bool *ret_begun, struct op_
     if (rc || !go)
         return rc;
     *ret_begun = true;
+    op_upload_drop(work, &batch); /* of before it fell back */
     return keep_list(rt, &batch, err);
 }
 

@@ -253,7 +253,7 @@ static enum op_rc open_log(struct op_ask_list *list, struct op_err *err)
     OP_CLEANUP(op_mem_freep) char *name = op_asklog_name(list->batch.id, list->batch.nonce);
     struct op_err why = OP_ERR_INIT;
     enum op_rc rc = op_asklog_open(engine->spool, name, see_event, list, &list->log, &why);
-    if (rc == OP_NOTFOUND && list->batch.state == OP_BATCH_BUILT)
+    if (rc == OP_NOTFOUND && list->batch.state != OP_BATCH_ACCEPTED)
         return op_asklog_create(engine->spool, name, &list->log, err);
     if (rc)
         *err = why;
@@ -277,7 +277,7 @@ enum op_rc op_ask_list_open(struct op_work *work, struct op_batch *batch,
     if (rc)
         return rc;
     list->back = op_mem_array(list->count + 1, sizeof(*list->back));
-    bool is_new = list->batch.state == OP_BATCH_BUILT;
+    bool is_new = list->batch.state != OP_BATCH_ACCEPTED;
     rc = open_payload(list, &lost);
     /* Its bytes cannot be had again from here. */
     if (op_is_lost(rc, &lost) && is_new)

@@ -503,7 +503,9 @@ enum op_rc op_step_send(struct op_work *work, bool *ret_worked, struct op_err *e
     if (op_engine_stopped(engine) || work->imported)
         return OP_OK;
     OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
-    enum op_rc rc = op_queue_pick(work, &batch, err);
+    enum op_rc rc = op_work_is_realtime(work)
+                        ? op_batch_pick(work, OP_STATE_BIT(OP_BATCH_BUILT), &batch, err)
+                        : op_queue_pick(work, &batch, err);
     if (rc == OP_NOTFOUND && !err->rc)
         return OP_OK;
     if (rc)

@@ -295,6 +295,10 @@ enum op_rc op_batch_upload(struct op_work *work, struct op_batch *batch, struct 
         return uploaded(work, batch, &file, date, err);
     if (rc == OP_STOPPED)
         return op_fail(err, OP_STOPPED, "%s", why.msg);
+    bool fell_back = false;
+    rc = op_work_fall_back(work, &why, &fell_back, err);
+    if (rc || fell_back)
+        return rc;
     if (why.disp == OP_DISP_REJECT || why.disp == OP_DISP_SPLIT)
         return op_batch_refused(work, batch, OP_BATCH_DROPPED, -1, &why, err);
     if (why.disp == OP_DISP_PAUSE)

@@ -42,7 +42,8 @@ struct calls_curl {
     char *url; /* the latest that was found to be allowed, and where it leads */
     enum op_peer peer;
     CURLM *multi;
-    char *proxy; /* NULL: none */
+    char *proxy;   /* NULL: none */
+    char *ca_file; /* NULL: the system's authorities */
     struct slot **slots;
     size_t slot_count;
     struct slot *idle;
@@ -127,6 +128,11 @@ static CURLcode set_up(struct slot *slot)
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
+    if (slot->owner->ca_file) {
+        /* These and no others: the system's folder would be asked beside the file. */
+        SET(CURLOPT_CAINFO, slot->owner->ca_file);
+        SET(CURLOPT_CAPATH, NULL);
+    }
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SET(CURLOPT_BUFFERSIZE, BUFFER_BYTES);
     SET(CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_BYTES);
@@ -357,6 +363,7 @@ static void curl_close(struct op_calls *base)
     op_mem_free(calls->slots);
     op_mem_free(calls->url);
     op_mem_free(calls->proxy);
+    op_mem_free(calls->ca_file);
     op_mem_free(calls);
     curl_global_cleanup();
 }
@@ -370,7 +377,10 @@ static const struct op_calls_ops curl_ops = {
 
 enum op_rc op_calls_curl_open(size_t most, struct op_calls **ret, struct op_err *err)
 {
+    OP_CLEANUP(op_mem_freep) char *ca_file = NULL;
     enum op_rc rc = op_libcurl_load(err);
+    if (!rc)
+        rc = op_curl_ca_file(&ca_file, err);
     if (!rc)
         rc = op_curl_start(err);
     if (rc)
@@ -378,6 +388,7 @@ enum op_rc op_calls_curl_open(size_t most, struct op_calls **ret, struct op_err 
     struct calls_curl *calls = op_mem_alloc(sizeof(*calls));
     calls->base.ops = &curl_ops;
     calls->proxy = op_curl_proxy();
+    calls->ca_file = OP_TAKE(ca_file);
     calls->multi = curl_multi_init();
     if (!calls->multi)
         abort(); /* out of memory */

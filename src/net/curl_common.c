@@ -8,6 +8,7 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
@@ -32,6 +33,18 @@ char *op_curl_proxy(void)
 {
     const char *proxy = secure_getenv("OFFPEAK_PROXY");
     return proxy && *proxy ? op_mem_strdup(proxy) : NULL;
+}
+
+enum op_rc op_curl_ca_file(char **ret, struct op_err *err)
+{
+    const char *path = secure_getenv("OFFPEAK_CA_FILE");
+    if (!path || !*path)
+        return OP_OK;
+    if (access(path, R_OK) != 0)
+        return op_fail_errno(err, OP_INVAL, "OFFPEAK_CA_FILE names %s, which cannot be read",
+                             path);
+    *ret = op_mem_strdup(path);
+    return OP_OK;
 }
 
 void op_curl_show_url(const char *url, char ret[OP_URL_SHOWN])

@@ -20,6 +20,10 @@ OP_MUST_CHECK enum op_rc op_curl_start(struct op_err *err);
 /* OFFPEAK_PROXY as an op_mem string; NULL: none. */
 char *op_curl_proxy(void);
 
+/* The file that OFFPEAK_CA_FILE names, as an op_mem string; NULL: none. Said at once when it cannot
+ * be read, not at the first handshake hours later. */
+OP_MUST_CHECK enum op_rc op_curl_ca_file(char **ret, struct op_err *err);
+
 #define OP_URL_SHOWN 256
 /* The URL for messages: without its query and without a user name and password, which are nobody's
  * business. */

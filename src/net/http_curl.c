@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "net/address.h"
@@ -439,19 +435,6 @@ static void curl_close(struct op_http *base)
     curl_global_cleanup();
 }
 
-/* *ret NULL: none is named. Said at once, not at the first handshake hours later. */
-static enum op_rc read_ca_file(char **ret, struct op_err *err)
-{
-    const char *path = secure_getenv("OFFPEAK_CA_FILE");
-    if (!path || !*path)
-        return OP_OK;
-    if (access(path, R_OK) != 0)
-        return op_fail_errno(err, OP_INVAL, "OFFPEAK_CA_FILE names %s, which cannot be read",
-                             path);
-    *ret = op_mem_strdup(path);
-    return OP_OK;
-}
-
 static const struct op_http_ops curl_ops = {
     .name = "curl",
     .perform = curl_perform,
@@ -465,7 +448,7 @@ enum op_rc op_http_curl_open(struct op_env *env, bool (*stop)(void *), void *sto
     OP_CLEANUP(op_mem_freep) char *ca_file = NULL;
     enum op_rc rc = op_libcurl_load(err);
     if (!rc)
-        rc = read_ca_file(&ca_file, err);
+        rc = op_curl_ca_file(&ca_file, err);
     if (rc)
         return rc;
     rc = op_curl_start(err);

@@ -454,6 +454,53 @@ def test_invalid_and_refused_answers_go_the_usual_way(lane):
     assert (counts["done"], counts["reasked"], counts["invalid"]) == (5, 1, 1)
 
 
+PROVIDERS = {
+    "anthropic": ("claude-haiku-4-5", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", ""),
+    "openai": ("gpt-5.4-mini", "OPENAI_API_KEY", "OPENAI_BASE_URL", "/v1"),
+    "gemini": ("gemini-3.5-flash", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL", ""),
+    "mistral": ("mistral-small-latest", "MISTRAL_API_KEY", "MISTRAL_BASE_URL", "/mistral"),
+}
+
+
+@pytest.mark.parametrize("throttled", [False, True], ids=["smoothly", "throttled"])
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_every_provider(lane, emulator, name, throttled):
+    """Against the emulator, whose own bill says what each request cost."""
+    model, key, url, path = PROVIDERS[name]
+    faults = [{"on": "messages", "nth": n, "do": "rate_limit", "seconds": 2}
+              for n in (2, 5, 6)] if throttled else None
+    server = emulator(faults=faults)
+    program = lane(records=30)
+    program.env.update({key: "k-test-0123456789", url: server.url + path})
+    program.run(*program.go, "--mode", "realtime", "--model", model, expect=0)
+    bill = server.bill()
+    assert {b["provider"] for b in bill} == {name} and {b["batch"] for b in bill} == {None}
+    bought = collections.Counter(b["hash"] for b in bill if b["state"] == "succeeded")
+    assert len(bought) == 30 and set(bought.values()) == {1}
+    assert len(program.csv("answers.csv")) == 30
+    sold = sum(b["input_tokens"] for b in bill if b["state"] == "succeeded")
+    assert program.ledger("SELECT tokens_input + tokens_read + tokens_write_5m + tokens_write_1h"
+                          " FROM job") == [(sold,)]
+    audit = program.run("doctor", "--audit", "--json")
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_every_provider_without_batches(lane, emulator, name):
+    """Whatever is asked first (an upload, a list, the create) answers 404."""
+    model, key, url, path = PROVIDERS[name]
+    server = emulator(faults=[{"on": "any", "do": "no_batch"}])
+    program = lane(records=4)
+    program.env.update({key: "k-test-0123456789", url: server.url + path})
+    done = program.run(*program.go, "--model", model, expect=0)
+    assert "no batch API here" in done.stderr
+    bought = collections.Counter(b["hash"] for b in server.bill() if b["state"] == "succeeded")
+    assert len(bought) == 4 and set(bought.values()) == {1}
+    assert len(program.csv("answers.csv")) == 4
+    sending, = [m for m in journal(program) if m[2] == "sending"]
+    assert sending[3].startswith("realtime: the batch endpoint answered 404")
+
+
 # --- crashes ----------------------------------------------------------------------------------
 
 POINTS = ["realtime.opened", "realtime.log.before", "realtime.log.after", "realtime.submitted",
