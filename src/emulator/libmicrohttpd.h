@@ -39,7 +39,8 @@ OP_MUST_CHECK enum op_rc op_libmicrohttpd_load(struct op_err *err);
 
 /* clang-format off */
 #define MHD_add_response_header op_libmicrohttpd.add_response_header_
-#define MHD_create_response_from_buffer_with_free_callback op_libmicrohttpd.create_response_from_buffer_with_free_callback_
+#define MHD_create_response_from_buffer_with_free_callback \
+    op_libmicrohttpd.create_response_from_buffer_with_free_callback_
 #define MHD_create_response_from_callback op_libmicrohttpd.create_response_from_callback_
 #define MHD_create_response_from_fd64 op_libmicrohttpd.create_response_from_fd64_
 #define MHD_destroy_response op_libmicrohttpd.destroy_response_

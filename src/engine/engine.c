@@ -169,8 +169,8 @@ static enum op_rc step_work(struct op_work *work, bool *ret_worked, struct op_er
         return OP_OK;
     if (work->job.state == OP_JOB_PLANNING)
         return op_step_plan(work, ret_worked, err);
-    /* With many batches, or slow answers, polling is due again as soon as it is done. The steps behind
-     * it have their turn first, or nothing would ever be sent. */
+    /* With many batches, or slow answers, polling is due again as soon as it is done. The steps
+     * behind it have their turn first, or nothing would ever be sent. */
     bool skip_poll = work->polled;
     work->polled = false;
     for (size_t i = 0; i < OP_COUNT(running_steps); i++) {
@@ -203,8 +203,8 @@ static enum op_rc collect_job(void *arg, const struct op_job *job, struct op_err
     return OP_OK;
 }
 
-/* One job that cannot be loaded (its key is gone, say) must not stop the others, and neither must one
- * that always has something to do: the jobs take turns. */
+/* One job that cannot be loaded (its key is gone, say) must not stop the others, and neither must
+ * one that always has something to do: the jobs take turns. */
 static enum op_rc step_any(struct op_engine *engine, bool *ret_worked, struct op_err *err)
 {
     struct job_ids list = {0};

@@ -137,9 +137,9 @@ void op_parts_release(struct op_parts *parts)
     *parts = (struct op_parts){0};
 }
 
-/* An output and an error file, either of which may be missing, so both are always asked for. One that
- * the provider promises and does not have must not hold up the others: what is missing then is noticed
- * when the batch is complete, and fetched again. */
+/* An output and an error file, either of which may be missing, so both are always asked for. One
+ * that the provider promises and does not have must not hold up the others: what is missing then is
+ * noticed when the batch is complete, and fetched again. */
 enum op_rc op_parts_fetch(struct op_engine *engine, const struct op_lane *lane,
                           const struct op_remote_batch *remote, const char *prefix,
                           int64_t first, struct op_parts *ret, struct op_err *err)

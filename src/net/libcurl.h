@@ -17,32 +17,32 @@
 /* Every function of libcurl that is used, without "curl_". */
 /* clang-format off: a table */
 #define OP_LIBCURL_FUNCTIONS(X) \
-    X(easy_cleanup) \
-    X(easy_getinfo) \
-    X(easy_init) \
-    X(easy_pause) \
-    X(easy_reset) \
-    X(easy_setopt) \
-    X(easy_strerror) \
-    X(free) \
-    X(global_cleanup) \
-    X(global_init) \
-    X(multi_add_handle) \
-    X(multi_cleanup) \
-    X(multi_info_read) \
-    X(multi_init) \
-    X(multi_perform) \
-    X(multi_poll) \
-    X(multi_remove_handle) \
-    X(multi_setopt) \
-    X(multi_strerror) \
-    X(multi_wakeup) \
-    X(slist_append) \
-    X(slist_free_all) \
-    X(url) \
-    X(url_cleanup) \
-    X(url_get) \
-    X(url_set) \
+    X(easy_cleanup)             \
+    X(easy_getinfo)             \
+    X(easy_init)                \
+    X(easy_pause)               \
+    X(easy_reset)               \
+    X(easy_setopt)              \
+    X(easy_strerror)            \
+    X(free)                     \
+    X(global_cleanup)           \
+    X(global_init)              \
+    X(multi_add_handle)         \
+    X(multi_cleanup)            \
+    X(multi_info_read)          \
+    X(multi_init)               \
+    X(multi_perform)            \
+    X(multi_poll)               \
+    X(multi_remove_handle)      \
+    X(multi_setopt)             \
+    X(multi_strerror)           \
+    X(multi_wakeup)             \
+    X(slist_append)             \
+    X(slist_free_all)           \
+    X(url)                      \
+    X(url_cleanup)              \
+    X(url_get)                  \
+    X(url_set)                  \
     X(version_info)
 /* clang-format on */
 

@@ -198,8 +198,8 @@ struct op_provider_ops {
     struct op_provider_limits limits;
     bool has_tags;   /* a batch can carry our tag: reconciliation is exact */
     bool has_upload; /* the batch file is uploaded before the create, which is then small */
-    /* A create whose input file is gone cannot run: removing it is a fence (engine/reconcile.c). Where
-     * that is not known, a lost create is waited for as long as where there are no tags. */
+    /* A create whose input file is gone cannot run: removing it is a fence (engine/reconcile.c).
+     * Where that is not known, a lost create is waited for as long as where there are no tags. */
     bool stops_without_file;
     bool one_model;      /* all requests of a batch have one model and one endpoint */
     bool lane_is_serial; /* one SENDING or AMBIGUOUS batch at a time (no tags) */
