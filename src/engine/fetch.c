@@ -240,6 +240,14 @@ static enum op_rc commit_fetch(struct op_work *work, struct op_batch *batch,
     struct op_job_counts delta = {.spent_microusd = parts->twins_microusd};
     batch->extra_microusd += parts->twins_microusd;
     batch->spent_microusd += parts->twins_microusd;
+    /* No answer of it is one more: money only, paid in vain. */
+    struct op_spend vain = {.batch_id = batch->id,
+                            .model = batch->model,
+                            .class_ = OP_RESULT_SUCCEEDED,
+                            .again = true,
+                            .microusd = parts->twins_microusd};
+    if (!rc && parts->twins_microusd)
+        rc = op_ledger_spend_add(engine->ledger, &vain, err);
     if (!rc && parts->twins_microusd)
         rc = op_ledger_job_count(engine->ledger, work->job.id, &delta, err);
     batch->fetches++;
