@@ -965,7 +965,6 @@ def test_raw_requests_go_as_they_are(world):
 
 
 @pytest.mark.parametrize("lines,message", [
-    ([raw_line("a"), raw_line("b"), raw_line("a", "other")], "requests.jsonl:3"),
     ([raw_line("a"), '{"custom_id": "b"}'], "requests.jsonl:2"),
     ([raw_line("a"), '{"custom_id": "b", "params": 3}'], "requests.jsonl:2"),
     ([raw_line("a"), '{"custom_id": 7, "params": {}}'], "requests.jsonl:2"),
