@@ -555,7 +555,7 @@ def test_a_damaged_log_proves_nothing(lane):
     """A changed byte in the log: what it does not say is not taken for unasked."""
     program = lane(records=12, reask="reask: {failed: 0}", decide=lambda nth, prompt: {"delay": 0.01})
     done = program.run(*program.go, "--mode", "realtime", "--concurrency", 2,
-                       OFFPEAK_FAULT="realtime.log.after:5")
+                       OFFPEAK_FAULT="realtime.answered:5")
     assert done.returncode == -9
     log, = (program.state / "spool" / "realtime").iterdir()
     data = bytearray(log.read_bytes())
