@@ -90,10 +90,11 @@ class Offpeak:
         self.cwd.mkdir(parents=True, exist_ok=True)
         self.env = environment(
             OFFPEAK_STATE=self.state, HOME=folder,
-            ANTHROPIC_API_KEY="sk-ant-test-0123456789", OPENAI_API_KEY="sk-test-0123456789",
-            GEMINI_API_KEY="AIza-test-0123456789", MISTRAL_API_KEY="test-0123456789", **env)
+            ANTHROPIC_API_KEY="sk-ant-test-0123456789", **env)
         if emulator:
             self.env["ANTHROPIC_BASE_URL"] = emulator.url
+            for name in ("OPENAI", "GEMINI", "MISTRAL"):
+                self.env[f"{name}_API_KEY"] = "key-of-the-test"
             self.env["OPENAI_BASE_URL"] = emulator.url + "/openai/v1"
             self.env["GOOGLE_GEMINI_BASE_URL"] = emulator.url + "/gemini"
             self.env["MISTRAL_BASE_URL"] = emulator.url + "/mistral"
