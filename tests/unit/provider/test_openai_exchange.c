@@ -61,20 +61,19 @@ static void test_addresses(void **state)
     static const struct {
         const struct op_provider_ops *ops;
         char base[48];
-        bool emulated;
         const char *url;
     } cases[] = {
-        {&op_provider_openai, "https://api.openai.com/v1", false,
+        {&op_provider_openai, "https://api.openai.com/v1",
          "https://api.openai.com/v1/batches/b"},
-        {&op_provider_openai, "http://127.0.0.1:9", false, "http://127.0.0.1:9/v1/batches/b"},
-        {&op_provider_azure, "https://r.openai.azure.com", false,
+        {&op_provider_openai, "http://127.0.0.1:9", "http://127.0.0.1:9/v1/batches/b"},
+        {&op_provider_azure, "https://r.openai.azure.com",
          "https://r.openai.azure.com/openai/v1/batches/b"},
-        {&op_provider_azure, "https://r.openai.azure.com/openai/v1", false,
+        {&op_provider_azure, "https://r.openai.azure.com/openai/v1",
          "https://r.openai.azure.com/openai/v1/batches/b"},
-        {&op_provider_groq, "https://api.groq.com", false,
-         "https://api.groq.com/openai/v1/batches/b"},
-        {&op_provider_groq, "http://127.0.0.1:9", true, "http://127.0.0.1:9/v1/batches/b"},
-        {&op_provider_zhipu, "https://open.bigmodel.cn", false,
+        {&op_provider_groq, "https://api.groq.com", "https://api.groq.com/openai/v1/batches/b"},
+        {&op_provider_groq, "http://127.0.0.1:9/openai/v1",
+         "http://127.0.0.1:9/openai/v1/batches/b"},
+        {&op_provider_zhipu, "https://open.bigmodel.cn",
          "https://open.bigmodel.cn/api/paas/v4/batches/b"},
     };
     for (size_t i = 0; i < OP_COUNT(cases); i++) {
@@ -83,7 +82,6 @@ static void test_addresses(void **state)
         OP_CLEANUP(op_mem_freep) char *base = op_mem_strdup(cases[i].base);
         struct op_exchange x;
         lane.base_url = base;
-        lane.emulated = cases[i].emulated;
         assert_int_equal(cases[i].ops->get(&lane, "b", &x, &err), OP_OK);
         assert_string_equal(x.url.ptr, cases[i].url);
         op_exchange_release(&x);
