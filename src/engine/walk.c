@@ -10,7 +10,7 @@
 /* A chunk is handed over when it holds so many records or bytes. */
 #define CHUNK_RECORDS 256
 #define CHUNK_BYTES   (1024 * 1024)
-#define CHUNKS        8
+#define CHUNKS        4
 
 /* One record or one of its requests; texts are places in the chunk's bytes. */
 struct item {

@@ -343,9 +343,6 @@ enum op_rc op_schema_migrate(sqlite3 *db, struct op_env *env, const char *dir, c
 {
     int version = 0;
     enum op_rc rc = op_schema_version(db, path, count, &version, err);
-    /* Of a new file only. Twice SQLite's own size: a million requests make half as many writes. */
-    if (!rc && version == 0 && sqlite3_exec(db, "PRAGMA page_size = 8192", NULL, NULL, NULL))
-        rc = op_sq_describe(db, path, "set the page size", err);
     if (!rc && version > 0 && (size_t)version < count)
         rc = backup(db, env, dir, path, version, err);
     while (!rc && (size_t)version < count) {
