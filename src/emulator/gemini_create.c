@@ -125,7 +125,7 @@ static void take_fault(struct creation *c)
 
 static char *make_meta(const struct creation *c)
 {
-    struct op_buf buf;
+    OP_CLEANUP(op_buf_release) struct op_buf buf;
     struct op_json_out out;
     op_buf_init(&buf, (size_t)64 * 1024);
     op_json_out_init(&out, &buf, 0);

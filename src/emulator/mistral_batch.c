@@ -276,7 +276,7 @@ static char *make_meta(const struct creation *c, struct op_json body)
 {
     const struct op_emu_rule *fail = op_emu_fired_rule(&c->call->fired, OP_EMU_FAIL_BATCH);
     const char *message = c->bad ? "Some lines are not valid requests." : "The job failed.";
-    struct op_buf buf;
+    OP_CLEANUP(op_buf_release) struct op_buf buf;
     struct op_json_out out;
     op_buf_init(&buf, (size_t)256 * 1024);
     op_json_out_init(&out, &buf, 0);

@@ -308,7 +308,7 @@ static bool is_refused(struct op_emu_call *call, struct op_json body)
 
 static char *make_meta(const struct checking *c, struct op_json body)
 {
-    struct op_buf buf;
+    OP_CLEANUP(op_buf_release) struct op_buf buf;
     struct op_json_out out;
     struct op_json metadata = op_json_get(body, "metadata");
     int64_t seconds = op_json_int(

@@ -16,7 +16,7 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from harness import OFFPEAK, Emulator, Offpeak, clock  # noqa: E402
+from harness import OFFPEAK, UNDER_STRACE, Emulator, Offpeak, clock  # noqa: E402
 from wire import Proxy, write_pipeline  # noqa: E402
 
 STRACE = shutil.which("strace")
@@ -46,7 +46,7 @@ class Stage:
             [STRACE, "-f", "-qq", "-o", self.log, "-P", self.offpeak.state / "ledger.db-journal",
              "-e", "signal=none", *options, OFFPEAK, "run", self.pipeline, "--path",
              self.pipeline / "items.csv"],
-            cwd=self.offpeak.cwd, env=dict(self.offpeak.env, **env), text=True, capture_output=True,
+            cwd=self.offpeak.cwd, env=dict(self.offpeak.env, **UNDER_STRACE, **env), text=True, capture_output=True,
             timeout=120)
 
     def check(self):

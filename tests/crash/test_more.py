@@ -21,7 +21,7 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from harness import OFFPEAK, Emulator, Offpeak, clock  # noqa: E402
+from harness import OFFPEAK, UNDER_STRACE, Emulator, Offpeak, clock  # noqa: E402
 from wire import write_pipeline  # noqa: E402
 
 SEEDS = int(os.environ.get("OFFPEAK_CRASH_SEEDS", "40"))
@@ -132,7 +132,8 @@ def inject(offpeak, rule, *args):
     return subprocess.run(
         [STRACE, "-f", "-qq", "-o", "/dev/null", "-e", "signal=none", "-e", f"trace={rule.split(':')[0]}",
          "-e", f"inject={rule}", OFFPEAK, *map(str, args)],
-        cwd=offpeak.cwd, env=offpeak.env, text=True, capture_output=True, timeout=120)
+        cwd=offpeak.cwd, env=dict(offpeak.env, **UNDER_STRACE), text=True, capture_output=True,
+        timeout=120)
 
 
 @pytest.mark.skipif(not STRACE, reason="needs strace")

@@ -16,6 +16,8 @@ OTHERS = {"openai": "gpt-6-luna", "gemini": "gemini-3.6-flash", "mistral": "mist
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OFFPEAK = os.environ.get("OFFPEAK", str(ROOT / "build" / "offpeak"))
+# For a program under strace: LeakSanitizer does not work there, and says so by dying.
+UNDER_STRACE = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
 SHARED = ROOT.parent / "shared"
 
 
