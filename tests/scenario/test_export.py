@@ -49,7 +49,7 @@ def test_round_trip_buys_nothing(program, tmp_path):
     planned = {}
     for file, in offpeak.ledger("SELECT file FROM batch WHERE id <= 2"):
         for request in json.loads((offpeak.state / "spool" / file).read_text())["requests"]:
-            planned[request["custom_id"]] = request["params"]
+            planned[int(request["custom_id"].rsplit("-", 1)[1], 36)] = request["params"]
     assert [line["params"] for line in exported] == [planned[k] for k in sorted(planned)]
     assert not (offpeak.cwd / "out.jsonl.map.jsonl").exists()
     assert offpeak.run("export", "job-1").stdout == (offpeak.cwd / "out.jsonl").read_text()
