@@ -8,6 +8,7 @@
 #include "net/http.h"
 #include "provider/anthropic/anthropic.h"
 #include "provider/driver.h"
+#include "provider/reply.h"
 
 /* --- errors --------------------------------------------------------------------------------- */
 
@@ -57,28 +58,11 @@ static void envelope_release(struct envelope *e)
 static void envelope_read(const struct op_http_reply *reply, struct envelope *ret)
 {
     *ret = (struct envelope){.parser = op_json_parser_new()};
-    struct op_json root;
-    struct op_err ignored = OP_ERR_INIT;
-    if (op_json_parse(ret->parser, reply->body.ptr, reply->body.len, true, &root, &ignored))
-        return;
+    struct op_json root = op_reply_json(reply, ret->parser);
     if (!op_str_is(op_json_str(op_json_get(root, "type")), "error"))
         return;
     ret->fault = op_anthropic_fault_read(op_json_get(root, "error"));
     ret->shaped = ret->fault.type.len > 0;
-}
-
-/* Replaces what the transport may have said: an outcome has one disposition, and this is it. */
-static void set_outcome(struct op_err *err, enum op_rc rc, enum op_disp disp, int status,
-                        const char *text)
-{
-    if (err->msg[0])
-        op_err_wrap(err, "%s", text);
-    else
-        op_err_set(err, rc, "%s", text);
-    err->rc = rc;
-    err->disp = disp;
-    if (status)
-        err->native = status;
 }
 
 /* "Anthropic answered 400 invalid_request_error: text (request req_1)" */
@@ -113,29 +97,10 @@ static enum op_disp disposition(const struct op_http_reply *reply, const struct 
     /* Spend caps come as a 429 that no waiting mends, with no Retry-After: never in a loop. */
     if (e->shaped && op_anthropic_fault_pauses(&e->fault))
         return OP_DISP_PAUSE;
-    switch (reply->status) {
-    case 401:
-    case 402:
-    case 403:
-        return OP_DISP_PAUSE;
-    case 413:
-        return OP_DISP_SPLIT;
-    case 400:
-        return op_str_is(e->fault.code, "request_body_timeout") ||
-                       op_str_is(e->fault.type, "request_body_timeout")
-                   ? OP_DISP_RETRY
-                   : OP_DISP_REJECT;
-    case 408:
-    case 409:
-    case 425:
-    case 429:
-        break;
-    default:
-        if (reply->status >= 400 && reply->status < 500)
-            return OP_DISP_REJECT;
-    }
-    *ret_retry_after = op_http_retry_after_ms(reply, 0);
-    return *ret_retry_after >= 0 ? OP_DISP_RETRY_AFTER : OP_DISP_RETRY;
+    if (reply->status == 400 && (op_str_is(e->fault.code, "request_body_timeout") ||
+                                 op_str_is(e->fault.type, "request_body_timeout")))
+        return OP_DISP_RETRY;
+    return op_reply_disposition(reply, ret_retry_after);
 }
 
 enum op_rc op_anthropic_decode_error(const struct op_http_reply *reply, struct op_err *err)
@@ -149,23 +114,14 @@ enum op_rc op_anthropic_decode_error(const struct op_http_reply *reply, struct o
     /* A batch that was there a moment ago answers 404 now and then, and heals (anthropic.md 9). */
     bool gone = reply->status == 404 || reply->status == 410;
     enum op_rc rc = gone ? OP_NOTFOUND : OP_REMOTE;
-    set_outcome(err, rc, gone && disp == OP_DISP_REJECT ? OP_DISP_RETRY : disp, reply->status,
-                text);
+    op_reply_outcome(err, rc, gone && disp == OP_DISP_REJECT ? OP_DISP_RETRY : disp,
+                     reply->status, text);
     if (err->disp == OP_DISP_RETRY_AFTER)
         err->retry_after_ms = retry_after;
     return rc;
 }
 
 /* --- batches -------------------------------------------------------------------------------- */
-
-static void copy_text(char *ret, size_t size, struct op_str s)
-{
-    if (s.len >= size)
-        s.len = 0; /* a cut id or URL would be another one */
-    if (s.len)
-        memcpy(ret, s.ptr, s.len);
-    ret[s.len] = '\0';
-}
 
 static int64_t read_time(struct op_json v)
 {
@@ -216,7 +172,7 @@ static bool read_batch(struct op_json v, struct op_remote_batch *ret)
     if (op_json_ok(type) && !op_str_is(op_json_str(type), "message_batch"))
         return false;
     struct op_remote_batch batch = {0};
-    copy_text(batch.id, sizeof(batch.id), id);
+    op_copy_whole(batch.id, sizeof(batch.id), id);
     struct op_str state = op_json_str(op_json_get(v, "processing_status"));
     batch.state = read_state(state);
     op_remote_text(state, batch.state_name, sizeof(batch.state_name));
@@ -224,65 +180,24 @@ static bool read_batch(struct op_json v, struct op_remote_batch *ret)
     batch.expires_ms = read_time(op_json_get(v, "expires_at"));
     batch.ended_ms = read_time(op_json_get(v, "ended_at"));
     read_counts(op_json_get(v, "request_counts"), &batch);
-    copy_text(batch.results_url, sizeof(batch.results_url),
-              op_json_str(op_json_get(v, "results_url")));
+    op_copy_whole(batch.results_url, sizeof(batch.results_url),
+                  op_json_str(op_json_get(v, "results_url")));
     *ret = batch;
     return true;
-}
-
-static bool is_success(int status)
-{
-    return status >= 200 && status < 300;
-}
-
-/* A success whose body cannot be used: nothing is known, ask again. */
-static enum op_rc fail_body(const struct op_http_reply *reply, const char *what,
-                            struct op_err *err)
-{
-    char body[200];
-    op_remote_text(op_str_trim(op_buf_str(&reply->body)), body, sizeof(body));
-    char text[400];
-    snprintf(text, sizeof(text), "Anthropic answered %d without %s: '%s'", reply->status, what,
-             body);
-    set_outcome(err, OP_REMOTE, OP_DISP_RETRY, reply->status, text);
-    return OP_REMOTE;
 }
 
 enum op_rc op_anthropic_decode_batch(const struct op_http_reply *reply,
                                      struct op_remote_batch *ret, struct op_err *err)
 {
-    if (!is_success(reply->status))
+    if (!op_reply_good(reply))
         return op_anthropic_decode_error(reply, err);
     OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
-    struct op_json root;
-    struct op_err ignored = OP_ERR_INIT;
-    if (op_json_parse(parser, reply->body.ptr, reply->body.len, true, &root, &ignored) ||
-        !read_batch(root, ret))
-        return fail_body(reply, "a batch", err);
+    if (!read_batch(op_reply_json(reply, parser), ret))
+        return op_reply_unusable(reply, "Anthropic", "a batch", err);
     return OP_OK;
 }
 
 /* --- create --------------------------------------------------------------------------------- */
-
-/* The statuses that say "refused", when the API itself says them. Anything else may come from a
- * proxy in front of an API that has already accepted. */
-static bool is_refusal(int status)
-{
-    static const int refusals[] = {400, 401, 402, 403, 404, 405, 413, 415, 422, 429};
-    for (size_t i = 0; i < OP_COUNT(refusals); i++)
-        if (status == refusals[i])
-            return true;
-    return false;
-}
-
-static enum op_create_class ambiguous(const struct op_http_reply *reply, const char *text,
-                                      struct op_err *err)
-{
-    char full[900];
-    snprintf(full, sizeof(full), "%s; the batch may have been accepted", text);
-    set_outcome(err, OP_REMOTE, OP_DISP_AMBIGUOUS, reply->status, full);
-    return OP_CREATE_AMBIGUOUS;
-}
 
 enum op_create_class op_anthropic_decode_create(enum op_rc transport,
                                                 const struct op_http_reply *reply,
@@ -290,22 +205,23 @@ enum op_create_class op_anthropic_decode_create(enum op_rc transport,
 {
     /* A transfer that failed proves nothing, whatever part of a reply had arrived. */
     if (transport)
-        return ambiguous(reply, "the connection to Anthropic failed during the create", err);
-    if (is_success(reply->status)) {
+        return op_reply_ambiguous(reply, "the connection to Anthropic failed during the create",
+                                  err);
+    if (op_reply_good(reply)) {
         struct op_err unread = OP_ERR_INIT;
         if (op_anthropic_decode_batch(reply, ret, &unread) == OP_OK)
             return OP_CREATE_ACCEPTED;
-        return ambiguous(reply, unread.msg, err);
+        return op_reply_ambiguous(reply, unread.msg, err);
     }
     OP_CLEANUP(envelope_release) struct envelope e;
     envelope_read(reply, &e);
     char text[800];
     describe(reply, &e, text, sizeof(text));
-    if (!e.shaped || !is_refusal(reply->status))
-        return ambiguous(reply, text, err);
+    if (!e.shaped || !op_status_refuses(reply->status))
+        return op_reply_ambiguous(reply, text, err);
     int64_t retry_after = -1;
     enum op_disp disp = disposition(reply, &e, &retry_after);
-    set_outcome(err, OP_REMOTE, disp, reply->status, text);
+    op_reply_outcome(err, OP_REMOTE, disp, reply->status, text);
     if (disp == OP_DISP_RETRY_AFTER)
         err->retry_after_ms = retry_after;
     return OP_CREATE_REJECTED;
@@ -343,7 +259,7 @@ static bool next_page(struct op_json root, char next_cursor[256])
             last = op_json_str(op_json_get(it.value, "id"));
     if (!op_provider_id_ok(last) || last.len > 255)
         return false;
-    copy_text(next_cursor, 256, last);
+    op_copy_whole(next_cursor, 256, last);
     return true;
 }
 
@@ -351,19 +267,18 @@ enum op_rc op_anthropic_decode_list(const struct op_http_reply *reply,
                                     void (*fn)(void *arg, const struct op_remote_batch *batch),
                                     void *arg, char next_cursor[256], struct op_err *err)
 {
-    if (!is_success(reply->status))
+    if (!op_reply_good(reply))
         return op_anthropic_decode_error(reply, err);
     OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
-    struct op_json root;
-    struct op_err ignored = OP_ERR_INIT;
-    if (op_json_parse(parser, reply->body.ptr, reply->body.len, true, &root, &ignored))
-        return fail_body(reply, "a list of batches", err);
+    struct op_json root = op_reply_json(reply, parser);
+    if (!op_json_ok(root))
+        return op_reply_unusable(reply, "Anthropic", "a list of batches", err);
     struct op_json data = op_json_get(root, "data");
     char cursor[256];
     if (!page_ok(data))
-        return fail_body(reply, "a readable list of batches", err);
+        return op_reply_unusable(reply, "Anthropic", "a readable list of batches", err);
     if (!next_page(root, cursor))
-        return fail_body(reply, "a way to the next page of the list", err);
+        return op_reply_unusable(reply, "Anthropic", "a way to the next page of the list", err);
     struct op_json_iter it = op_json_iter(data);
     struct op_remote_batch batch;
     while (op_json_next(&it))

@@ -149,12 +149,6 @@ enum op_disp op_openai_disposition(const struct op_http_reply *reply,
 /* "the API answered 400 invalid_request_error: text (request req_1)" */
 void op_openai_describe(const struct op_http_reply *reply, const struct op_openai_envelope *e,
                         char *ret, size_t size);
-/* Replaces what the transport may have said: an outcome has one disposition, and this is it. */
-void op_openai_outcome(struct op_err *err, enum op_rc rc, enum op_disp disp, int status,
-                       const char *text);
-/* A success whose body cannot be used: nothing is known, ask again. Returns OP_REMOTE. */
-enum op_rc op_openai_fail_body(const struct op_http_reply *reply, const char *what,
-                               struct op_err *err);
 enum op_rc op_openai_decode_error(const struct op_http_reply *reply, struct op_err *err);
 
 /* openai_decode.c */
@@ -172,8 +166,6 @@ int64_t op_openai_time(struct op_json v);
 struct op_json op_openai_page_items(struct op_json root);
 /* "" on the last page; false when there is a next one that cannot be named. */
 bool op_openai_next_page(struct op_json root, char next_cursor[256]);
-/* Copies the text, or nothing when it does not fit: a cut id would be another one. */
-void op_openai_copy(char *ret, size_t size, struct op_str s);
 
 /* openai_result.c */
 enum op_rc op_openai_decode_result(struct op_json line, struct op_buf *scratch,

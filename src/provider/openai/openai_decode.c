@@ -8,17 +8,9 @@
 #include "base/time.h"
 #include "provider/driver.h"
 #include "provider/openai/openai.h"
+#include "provider/reply.h"
 
 /* --- values --------------------------------------------------------------------------------- */
-
-void op_openai_copy(char *ret, size_t size, struct op_str s)
-{
-    if (s.len >= size)
-        s.len = 0;
-    if (s.len)
-        memcpy(ret, s.ptr, s.len);
-    ret[s.len] = '\0';
-}
 
 /* Seconds of the year 5138 are milliseconds of 1973: nobody's batch is of either, so the size tells
  * which of the two a number is. */
@@ -208,11 +200,11 @@ static void read_tag(struct op_json v, struct op_remote_batch *batch)
 {
     static const char *const names[] = {"op_tag", "ds_name"};
     for (size_t i = 0; i < OP_COUNT(names) && !batch->tag[0]; i++)
-        op_openai_copy(batch->tag, sizeof(batch->tag),
-                       op_json_str(op_json_get(op_json_get(v, "metadata"), names[i])));
+        op_copy_whole(batch->tag, sizeof(batch->tag),
+                      op_json_str(op_json_get(op_json_get(v, "metadata"), names[i])));
     struct op_str file = op_json_str(op_json_get(v, "input_file_id"));
     if (op_provider_id_ok(file))
-        op_openai_copy(batch->file_id, sizeof(batch->file_id), file);
+        op_copy_whole(batch->file_id, sizeof(batch->file_id), file);
 }
 
 /* False when it is no batch object with a usable id. */
@@ -229,7 +221,7 @@ static bool read_batch(struct op_json v, struct op_remote_batch *ret)
     if (!op_provider_id_ok(id) || (object.ptr && !op_str_is(object, "batch")))
         return false;
     struct op_remote_batch batch = {.failure_limit = -1};
-    op_openai_copy(batch.id, sizeof(batch.id), id);
+    op_copy_whole(batch.id, sizeof(batch.id), id);
     struct op_str state = op_json_str(op_json_get(v, "status"));
     batch.state = read_state(state);
     op_remote_text(state, batch.state_name, sizeof(batch.state_name));
@@ -249,18 +241,13 @@ static bool read_batch(struct op_json v, struct op_remote_batch *ret)
     return true;
 }
 
-static bool is_success(int status)
-{
-    return status >= 200 && status < 300;
-}
-
 /* An old batch id was seen to answer an error object in place of a batch. */
 static enum op_rc fail_batch(const struct op_http_reply *reply, struct op_err *err)
 {
     OP_CLEANUP(op_openai_envelope_release) struct op_openai_envelope e;
     op_openai_envelope_read(reply, &e);
     if (!e.shaped)
-        return op_openai_fail_body(reply, "a batch", err);
+        return op_reply_unusable(reply, "the API", "a batch", err);
     static const char *const phrases[] = {"not found", "no batch", "does not exist"};
     bool gone = false;
     for (size_t i = 0; i < OP_COUNT(phrases); i++)
@@ -268,45 +255,22 @@ static enum op_rc fail_batch(const struct op_http_reply *reply, struct op_err *e
     char text[800];
     op_openai_describe(reply, &e, text, sizeof(text));
     enum op_rc rc = gone ? OP_NOTFOUND : OP_REMOTE;
-    op_openai_outcome(err, rc, OP_DISP_RETRY, reply->status, text);
+    op_reply_outcome(err, rc, OP_DISP_RETRY, reply->status, text);
     return rc;
 }
 
 enum op_rc op_openai_decode_batch(const struct op_http_reply *reply,
                                   struct op_remote_batch *ret, struct op_err *err)
 {
-    if (!is_success(reply->status))
+    if (!op_reply_good(reply))
         return op_openai_decode_error(reply, err);
     OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
-    struct op_json root;
-    struct op_err ignored = OP_ERR_INIT;
-    if (op_json_parse(parser, reply->body.ptr, reply->body.len, true, &root, &ignored) ||
-        !read_batch(root, ret))
+    if (!read_batch(op_reply_json(reply, parser), ret))
         return fail_batch(reply, err);
     return OP_OK;
 }
 
 /* --- create --------------------------------------------------------------------------------- */
-
-/* The statuses that say "refused", when the API itself says them. Anything else may come from a
- * proxy in front of an API that has already accepted. */
-static bool is_refusal(int status)
-{
-    static const int refusals[] = {400, 401, 402, 403, 404, 405, 413, 415, 422, 429};
-    for (size_t i = 0; i < OP_COUNT(refusals); i++)
-        if (status == refusals[i])
-            return true;
-    return false;
-}
-
-static enum op_create_class ambiguous(const struct op_http_reply *reply, const char *text,
-                                      struct op_err *err)
-{
-    char full[900];
-    snprintf(full, sizeof(full), "%s; the batch may have been accepted", text);
-    op_openai_outcome(err, OP_REMOTE, OP_DISP_AMBIGUOUS, reply->status, full);
-    return OP_CREATE_AMBIGUOUS;
-}
 
 enum op_create_class op_openai_decode_create(enum op_rc transport,
                                              const struct op_http_reply *reply,
@@ -314,22 +278,23 @@ enum op_create_class op_openai_decode_create(enum op_rc transport,
 {
     /* A transfer that failed proves nothing, whatever part of a reply had arrived. */
     if (transport)
-        return ambiguous(reply, "the connection to the API failed during the create", err);
-    if (is_success(reply->status)) {
+        return op_reply_ambiguous(reply, "the connection to the API failed during the create",
+                                  err);
+    if (op_reply_good(reply)) {
         struct op_err unread = OP_ERR_INIT;
         if (op_openai_decode_batch(reply, ret, &unread) == OP_OK)
             return OP_CREATE_ACCEPTED;
-        return ambiguous(reply, unread.msg, err);
+        return op_reply_ambiguous(reply, unread.msg, err);
     }
     OP_CLEANUP(op_openai_envelope_release) struct op_openai_envelope e;
     op_openai_envelope_read(reply, &e);
     char text[800];
     op_openai_describe(reply, &e, text, sizeof(text));
-    if (!e.shaped || !is_refusal(reply->status))
-        return ambiguous(reply, text, err);
+    if (!e.shaped || !op_status_refuses(reply->status))
+        return op_reply_ambiguous(reply, text, err);
     int64_t wait = -1;
     enum op_disp disp = op_openai_disposition(reply, &e, &wait);
-    op_openai_outcome(err, OP_REMOTE, disp, reply->status, text);
+    op_reply_outcome(err, OP_REMOTE, disp, reply->status, text);
     if (disp == OP_DISP_RETRY_AFTER)
         err->retry_after_ms = wait;
     return OP_CREATE_REJECTED;
@@ -354,7 +319,7 @@ bool op_openai_next_page(struct op_json root, char next_cursor[256])
     struct op_str next = op_json_str(op_json_get(paging, "next_cursor"));
     next_cursor[0] = '\0';
     if (next.len > 0) {
-        op_openai_copy(next_cursor, 256, next);
+        op_copy_whole(next_cursor, 256, next);
         return next_cursor[0] != '\0';
     }
     /* A bare list has no pages, and an empty one no successor. */
@@ -370,7 +335,7 @@ bool op_openai_next_page(struct op_json root, char next_cursor[256])
             last = op_json_str(op_json_get(it.value, "id"));
     if (!op_provider_id_ok(last) || last.len > 255)
         return false;
-    op_openai_copy(next_cursor, 256, last);
+    op_copy_whole(next_cursor, 256, last);
     return true;
 }
 
@@ -392,19 +357,18 @@ enum op_rc op_openai_decode_list(const struct op_http_reply *reply,
                                  void (*fn)(void *arg, const struct op_remote_batch *batch),
                                  void *arg, char next_cursor[256], struct op_err *err)
 {
-    if (!is_success(reply->status))
+    if (!op_reply_good(reply))
         return op_openai_decode_error(reply, err);
     OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
-    struct op_json root;
-    struct op_err ignored = OP_ERR_INIT;
-    if (op_json_parse(parser, reply->body.ptr, reply->body.len, true, &root, &ignored))
-        return op_openai_fail_body(reply, "a list of batches", err);
+    struct op_json root = op_reply_json(reply, parser);
+    if (!op_json_ok(root))
+        return op_reply_unusable(reply, "the API", "a list of batches", err);
     struct op_json items = op_openai_page_items(root);
     char cursor[256];
     if (!page_ok(items))
-        return op_openai_fail_body(reply, "a readable list of batches", err);
+        return op_reply_unusable(reply, "the API", "a readable list of batches", err);
     if (!op_openai_next_page(root, cursor))
-        return op_openai_fail_body(reply, "a way to the next page of the list", err);
+        return op_reply_unusable(reply, "the API", "a way to the next page of the list", err);
     struct op_json_iter it = op_json_iter(items);
     struct op_remote_batch batch;
     while (op_json_next(&it))

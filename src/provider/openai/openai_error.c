@@ -9,6 +9,7 @@
 #include "net/http.h"
 #include "provider/driver.h"
 #include "provider/openai/openai.h"
+#include "provider/reply.h"
 
 /* --- faults --------------------------------------------------------------------------------- */
 
@@ -104,10 +105,7 @@ int64_t op_openai_limit(struct op_str message)
 void op_openai_envelope_read(const struct op_http_reply *reply, struct op_openai_envelope *ret)
 {
     *ret = (struct op_openai_envelope){.parser = op_json_parser_new()};
-    struct op_json root;
-    struct op_err ignored = OP_ERR_INIT;
-    if (op_json_parse(ret->parser, reply->body.ptr, reply->body.len, true, &root, &ignored))
-        return;
+    struct op_json root = op_reply_json(reply, ret->parser);
     struct op_json error = op_json_get(root, "error");
     if (!op_json_is(root, OP_JSON_OBJECT) || !op_json_is(error, OP_JSON_OBJECT))
         return;
@@ -120,19 +118,6 @@ void op_openai_envelope_read(const struct op_http_reply *reply, struct op_openai
 void op_openai_envelope_release(struct op_openai_envelope *e)
 {
     op_json_parser_free(e->parser);
-}
-
-void op_openai_outcome(struct op_err *err, enum op_rc rc, enum op_disp disp, int status,
-                       const char *text)
-{
-    if (err->msg[0])
-        op_err_wrap(err, "%s", text);
-    else
-        op_err_set(err, rc, "%s", text);
-    err->rc = rc;
-    err->disp = disp;
-    if (status)
-        err->native = status;
 }
 
 void op_openai_describe(const struct op_http_reply *reply, const struct op_openai_envelope *e,
@@ -213,24 +198,9 @@ enum op_disp op_openai_disposition(const struct op_http_reply *reply,
     enum op_disp disp;
     int64_t wait = read_wait(reply);
     *ret_retry_after_ms = wait;
-    if (!e->shaped || !op_openai_fault_known(&e->fault, &disp)) {
-        switch (reply->status) {
-        case 401:
-        case 402:
-        case 403:
-            return OP_DISP_PAUSE;
-        case 413:
-            return OP_DISP_SPLIT;
-        case 408:
-        case 409:
-        case 425:
-        case 429:
-            disp = OP_DISP_RETRY;
-            break;
-        default:
-            disp = reply->status >= 400 && reply->status < 500 ? OP_DISP_REJECT : OP_DISP_RETRY;
-        }
-    }
+    int64_t plain; /* read_wait knows this header and more */
+    if (!e->shaped || !op_openai_fault_known(&e->fault, &disp))
+        disp = op_reply_disposition(reply, &plain);
     if (disp == OP_DISP_RETRY || disp == OP_DISP_RETRY_AFTER)
         return wait >= 0 ? OP_DISP_RETRY_AFTER : OP_DISP_RETRY;
     return disp;
@@ -246,21 +216,9 @@ enum op_rc op_openai_decode_error(const struct op_http_reply *reply, struct op_e
     enum op_disp disp = op_openai_disposition(reply, &e, &wait);
     bool gone = reply->status == 404 || reply->status == 410;
     enum op_rc rc = gone ? OP_NOTFOUND : OP_REMOTE;
-    op_openai_outcome(err, rc, gone && disp == OP_DISP_REJECT ? OP_DISP_RETRY : disp,
-                      reply->status, text);
+    op_reply_outcome(err, rc, gone && disp == OP_DISP_REJECT ? OP_DISP_RETRY : disp,
+                     reply->status, text);
     if (err->disp == OP_DISP_RETRY_AFTER)
         err->retry_after_ms = wait;
     return rc;
-}
-
-enum op_rc op_openai_fail_body(const struct op_http_reply *reply, const char *what,
-                               struct op_err *err)
-{
-    char body[200];
-    op_remote_text(op_str_trim(op_buf_str(&reply->body)), body, sizeof(body));
-    char text[400];
-    snprintf(text, sizeof(text), "the API answered %d without %s: '%s'", reply->status, what,
-             body);
-    op_openai_outcome(err, OP_REMOTE, OP_DISP_RETRY, reply->status, text);
-    return OP_REMOTE;
 }

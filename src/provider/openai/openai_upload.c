@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "provider/driver.h"
 #include "provider/openai/openai.h"
+#include "provider/reply.h"
 
 #define NAME_END ".jsonl" /* a file of any other name is refused at upload */
 
@@ -131,11 +132,11 @@ static bool read_file(struct op_json v, struct op_remote_file *ret)
         .bytes = op_json_int(op_json_get(v, "bytes"), -1),
         .created_ms = op_openai_time(op_json_get(v, "created_at")),
     };
-    op_openai_copy(file.id, sizeof(file.id), id);
+    op_copy_whole(file.id, sizeof(file.id), id);
     struct op_str name = op_json_str(op_json_get(v, "filename"));
     if (op_str_ends(name, NAME_END))
         name.len -= strlen(NAME_END);
-    op_openai_copy(file.name, sizeof(file.name), name);
+    op_copy_whole(file.name, sizeof(file.name), name);
     *ret = file;
     return true;
 }
@@ -152,7 +153,7 @@ enum op_rc op_openai_decode_upload(const struct op_http_reply *reply,
     /* A PUT to a signed place answers nothing: the file is found in the list, by its name. */
     if (op_json_parse(parser, reply->body.ptr, reply->body.len, true, &root, &ignored) ||
         !read_file(root, &file))
-        return op_openai_fail_body(reply, "a file", err);
+        return op_reply_unusable(reply, "the API", "a file", err);
     if (op_str_is(op_json_str(op_json_get(root, "status")), "error")) {
         char why[300];
         op_remote_text(op_json_str(op_json_get(root, "status_details")), why, sizeof(why));
@@ -186,10 +187,10 @@ enum op_rc op_openai_decode_files(const struct op_http_reply *reply,
     struct op_err ignored = OP_ERR_INIT;
     if (op_json_parse(parser, reply->body.ptr, reply->body.len, true, &root, &ignored) ||
         !op_json_is(op_openai_page_items(root), OP_JSON_ARRAY))
-        return op_openai_fail_body(reply, "a list of files", err);
+        return op_reply_unusable(reply, "the API", "a list of files", err);
     char cursor[256];
     if (!op_openai_next_page(root, cursor))
-        return op_openai_fail_body(reply, "a way to the next page of the list", err);
+        return op_reply_unusable(reply, "the API", "a way to the next page of the list", err);
     struct op_json_iter it = op_json_iter(op_openai_page_items(root));
     struct op_remote_file file;
     /* A stranger's file that cannot be read is passed over: at worst ours is uploaded again. */
