@@ -7,13 +7,10 @@
 #include "base/str.h"
 #include "provider/anthropic/anthropic.h"
 #include "provider/driver.h"
-
-static const char *const efforts[] = {"low", "medium", "high", "xhigh", "max"};
+#include "provider/settings.h"
 
 /* Members that extra must not bring, and what to do instead. */
-static const struct {
-    const char *name, *mend;
-} reserved[] = {
+static const struct op_reserved reserved[] = {
     {"model", "set 'model' instead"},
     {"max_tokens", "set 'max_tokens' instead"},
     {"messages", "set 'user' instead"},
@@ -31,14 +28,6 @@ struct ask {
     struct op_json extra;
 };
 
-static bool is_one_of(const char *word, const char *const *words, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(word, words[i]) == 0)
-            return true;
-    return false;
-}
-
 static enum op_rc fail_trap(const struct ask *ask, const char *what, const char *mend,
                             struct op_err *err)
 {
@@ -47,31 +36,6 @@ static enum op_rc fail_trap(const struct ask *ask, const char *what, const char 
 }
 
 /* --- checks --------------------------------------------------------------------------------- */
-
-static enum op_rc check_basics(const struct ask *ask, struct op_err *err)
-{
-    const struct op_request_settings *s = ask->settings;
-    if (!s->model || !*s->model)
-        return op_fail(err, OP_INVAL, "%s: 'model' is missing; name one, such as %s",
-                       ask->place, op_provider_anthropic.default_model);
-    if (s->max_tokens < 1)
-        return op_fail(err, OP_INVAL, "%s: 'max_tokens' must be at least 1, not %lld",
-                       ask->place, (long long)s->max_tokens);
-    if (s->effort && !is_one_of(s->effort, efforts, OP_COUNT(efforts)))
-        return op_fail(err, OP_INVAL,
-                       "%s: 'effort' must be low, medium, high, xhigh or max, not '%s'",
-                       ask->place, s->effort);
-    if (s->cache && strcmp(s->cache, "5m") != 0 && strcmp(s->cache, "1h") != 0)
-        return op_fail(err, OP_INVAL, "%s: 'cache' must be 5m or 1h, not '%s'", ask->place,
-                       s->cache);
-    if (s->cache && !s->has_system)
-        return op_fail(
-            err, OP_INVAL,
-            "%s: 'cache' marks the system prompt, and there is none; add 'system' or "
-            "remove 'cache'",
-            ask->place);
-    return OP_OK;
-}
 
 /* value: NAN when the setting is there but no number. fixed: the default, which models that refuse
  * the setting still take; NAN when there is none. */
@@ -166,47 +130,21 @@ static enum op_rc check_tools(const struct ask *ask, struct op_err *err)
 
 static enum op_rc check_extra(const struct ask *ask, struct op_err *err)
 {
-    for (size_t i = 0; i < OP_COUNT(reserved); i++)
-        if (op_json_ok(op_json_get(ask->extra, reserved[i].name)))
-            return op_fail(err, OP_INVAL, "%s: 'extra' must not hold '%s'; %s", ask->place,
-                           reserved[i].name, reserved[i].mend);
     if (op_json_ok(op_json_get(ask->extra, "output_config")) &&
         (ask->settings->effort || op_json_ok(ask->settings->schema)))
         return op_fail(err, OP_INVAL,
                        "%s: 'extra' must not hold 'output_config' beside 'effort' or 'answer', "
                        "which write it; say it in one place",
                        ask->place);
-    struct op_json_iter it = op_json_iter(ask->extra);
-    while (op_json_next(&it)) {
-        struct op_json_iter other = op_json_iter(ask->extra);
-        while (op_json_next(&other) && other.index < it.index)
-            if (op_str_eq(other.name, it.name))
-                return op_fail(err, OP_INVAL, "%s: 'extra' holds '" OP_STR_FMT "' twice",
-                               ask->place, OP_STR_ARG(it.name));
-    }
     return OP_OK;
 }
 
-static enum op_rc parse_extra(struct ask *ask, struct op_json_parser *parser,
-                              struct op_err *err)
+static enum op_rc check_all(struct ask *ask, struct op_json_parser *parser, struct op_err *err)
 {
-    struct op_str text = ask->settings->extra;
-    if (!text.ptr)
-        return OP_OK;
-    enum op_rc rc = op_json_parse(parser, text.ptr, text.len, false, &ask->extra, err);
-    if (rc) {
-        op_err_wrap(err, "%s: 'extra' is no JSON", ask->place);
-        return rc;
-    }
-    if (!op_json_is(ask->extra, OP_JSON_OBJECT))
-        return op_fail(err, OP_INVAL, "%s: 'extra' must be a JSON object, not %s", ask->place,
-                       op_json_type_name(op_json_type(ask->extra)));
-    return OP_OK;
-}
-
-static enum op_rc check_all(const struct ask *ask, struct op_err *err)
-{
-    enum op_rc rc = check_basics(ask, err);
+    enum op_rc rc = op_settings_basics(ask->settings, op_provider_anthropic.default_model, err);
+    if (!rc)
+        rc = op_settings_extra(ask->settings, reserved, OP_COUNT(reserved), parser, &ask->extra,
+                               err);
     if (!rc)
         rc = check_extra(ask, err);
     if (!rc)
@@ -314,13 +252,10 @@ enum op_rc op_anthropic_params(const struct op_lane *lane,
                                struct op_params_form *ret, struct op_err *err)
 {
     OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
-    struct ask ask = {.settings = settings,
-                      .place = settings->file ? settings->file : "settings"};
+    struct ask ask = {.settings = settings, .place = op_settings_place(settings)};
     enum op_rc rc = op_anthropic_version(lane, &ask.version, err);
     if (!rc)
-        rc = parse_extra(&ask, parser, err);
-    if (!rc)
-        rc = check_all(&ask, err);
+        rc = check_all(&ask, parser, err);
     if (rc)
         return rc;
     OP_CLEANUP(op_params_form_release) struct op_params_form form;

@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "provider/driver.h"
 #include "provider/openai/openai.h"
+#include "provider/settings.h"
 
 /* The API's own floor: "Expected a value >= 16". */
 #define RESPONSES_FLOOR 16
@@ -23,21 +24,21 @@ static const char *const efforts[] = {"none", "minimal", "low", "medium",
 #define IN_EMBEDDINGS (1 << OP_OPENAI_EMBEDDINGS)
 #define IN_ALL        (IN_RESPONSES | IN_CHAT | IN_EMBEDDINGS)
 static const struct {
-    const char *name, *mend;
+    struct op_reserved member;
     int where;
 } reserved[] = {
-    {"model", "set 'model' instead", IN_ALL},
-    {"messages", "set 'user' instead", IN_ALL},
-    {"input", "set 'user' instead", IN_ALL},
-    {"instructions", "set 'system' instead", IN_ALL},
-    {"max_tokens", "set 'max_tokens' instead", IN_ALL},
-    {"max_output_tokens", "set 'max_tokens' instead", IN_ALL},
-    {"max_completion_tokens", "set 'max_tokens' instead", IN_ALL},
-    {"stream", "a batch does not stream; remove it", IN_ALL},
-    {"stream_options", "a batch does not stream; remove it", IN_ALL},
-    {"service_tier", "a batch has one tier; remove it", IN_ALL},
-    {"background", "a batch waits by itself; remove it", IN_RESPONSES},
-    {"n", "a request has one answer; ask with several requests", IN_CHAT},
+    {{"model", "set 'model' instead"}, IN_ALL},
+    {{"messages", "set 'user' instead"}, IN_ALL},
+    {{"input", "set 'user' instead"}, IN_ALL},
+    {{"instructions", "set 'system' instead"}, IN_ALL},
+    {{"max_tokens", "set 'max_tokens' instead"}, IN_ALL},
+    {{"max_output_tokens", "set 'max_tokens' instead"}, IN_ALL},
+    {{"max_completion_tokens", "set 'max_tokens' instead"}, IN_ALL},
+    {{"stream", "a batch does not stream; remove it"}, IN_ALL},
+    {{"stream_options", "a batch does not stream; remove it"}, IN_ALL},
+    {{"service_tier", "a batch has one tier; remove it"}, IN_ALL},
+    {{"background", "a batch waits by itself; remove it"}, IN_RESPONSES},
+    {{"n", "a request has one answer; ask with several requests"}, IN_CHAT},
 };
 
 /* What is being checked: the settings, and extra parsed (no value when there is none). */
@@ -144,13 +145,19 @@ static enum op_rc fail_twice(const struct ask *ask, const char *member, const ch
                    ask->place, member, setting);
 }
 
+/* Parses extra, without the members that this endpoint reserves. */
+static enum op_rc read_extra(struct ask *ask, struct op_json_parser *parser, struct op_err *err)
+{
+    struct op_reserved here[OP_COUNT(reserved)];
+    size_t count = 0;
+    for (size_t i = 0; i < OP_COUNT(reserved); i++)
+        if (reserved[i].where & (1 << ask->endpoint))
+            here[count++] = reserved[i].member;
+    return op_settings_extra(ask->settings, here, count, parser, &ask->extra, err);
+}
+
 static enum op_rc check_extra(const struct ask *ask, struct op_err *err)
 {
-    for (size_t i = 0; i < OP_COUNT(reserved); i++)
-        if ((reserved[i].where & (1 << ask->endpoint)) &&
-            op_json_ok(op_json_get(ask->extra, reserved[i].name)))
-            return op_fail(err, OP_INVAL, "%s: 'extra' must not hold '%s'; %s", ask->place,
-                           reserved[i].name, reserved[i].mend);
     bool effort = ask->settings->effort != NULL;
     bool schema = op_json_ok(ask->settings->schema);
     struct op_json reasoning = op_json_get(ask->extra, "reasoning");
@@ -163,31 +170,6 @@ static enum op_rc check_extra(const struct ask *ask, struct op_err *err)
         return fail_twice(ask, "response_format", "answer", err);
     if (schema && op_json_ok(op_json_get(text, "format")))
         return fail_twice(ask, "text.format", "answer", err);
-    struct op_json_iter it = op_json_iter(ask->extra);
-    while (op_json_next(&it)) {
-        struct op_json_iter other = op_json_iter(ask->extra);
-        while (op_json_next(&other) && other.index < it.index)
-            if (op_str_eq(other.name, it.name))
-                return op_fail(err, OP_INVAL, "%s: 'extra' holds '" OP_STR_FMT "' twice",
-                               ask->place, OP_STR_ARG(it.name));
-    }
-    return OP_OK;
-}
-
-static enum op_rc parse_extra(struct ask *ask, struct op_json_parser *parser,
-                              struct op_err *err)
-{
-    struct op_str text = ask->settings->extra;
-    if (!text.ptr)
-        return OP_OK;
-    enum op_rc rc = op_json_parse(parser, text.ptr, text.len, false, &ask->extra, err);
-    if (rc) {
-        op_err_wrap(err, "%s: 'extra' is no JSON", ask->place);
-        return rc;
-    }
-    if (!op_json_is(ask->extra, OP_JSON_OBJECT))
-        return op_fail(err, OP_INVAL, "%s: 'extra' must be a JSON object, not %s", ask->place,
-                       op_json_type_name(op_json_type(ask->extra)));
     return OP_OK;
 }
 
@@ -383,18 +365,17 @@ enum op_rc op_openai_params(const struct op_lane *lane,
                             struct op_params_form *ret, struct op_err *err)
 {
     OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
-    struct ask ask = {.ops = lane->provider,
-                      .settings = settings,
-                      .place = settings->file ? settings->file : "settings"};
+    struct ask ask = {
+        .ops = lane->provider, .settings = settings, .place = op_settings_place(settings)};
     enum op_rc rc =
         op_openai_endpoint_find(lane->provider, settings->endpoint, &ask.endpoint, err);
     if (rc)
         return op_err_wrap(err, "%s", ask.place);
-    rc = parse_extra(&ask, parser, err);
-    if (!rc)
-        rc = check_basics(&ask, err);
+    rc = check_basics(&ask, err);
     if (!rc)
         rc = check_embeddings(&ask, err);
+    if (!rc)
+        rc = read_extra(&ask, parser, err);
     if (!rc)
         rc = check_extra(&ask, err);
     if (!rc)
