@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/json_out.h"
 #include "provider/anthropic/anthropic.h"
+#include "provider/settings.h"
 
 static void write_message(struct op_json_out *o, const char *role, struct op_str text)
 {
@@ -32,9 +33,7 @@ enum op_rc op_anthropic_amend(struct op_json params, const struct op_amend *amen
         return op_fail(err, OP_INVAL, "the params are not a JSON object");
     struct op_buf complaint;
     op_buf_init(&complaint, amend->violations.len + 1024);
-    op_buf_addz(&complaint, "Your answer breaks these rules:\n");
-    op_buf_add_str(&complaint, amend->violations);
-    op_buf_addz(&complaint, "\nAnswer again, complete, with every one of them mended.");
+    op_amend_complaint(amend->violations, &complaint);
     struct op_json_out o;
     op_json_out_init(&o, ret, 0);
     op_json_out_object(&o);

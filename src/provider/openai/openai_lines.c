@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "provider/driver.h"
 #include "provider/openai/openai.h"
+#include "provider/settings.h"
 
 /* The API takes no smaller room for an answer: "Expected a value >= 16". */
 #define ROOM_FLOOR 16
@@ -184,9 +185,7 @@ enum op_rc op_openai_amend(struct op_json params, const struct op_amend *amend,
     bool chat = op_json_ok(op_json_get(params, "messages"));
     struct op_buf complaint;
     op_buf_init(&complaint, amend->violations.len + 1024);
-    op_buf_addz(&complaint, "Your answer breaks these rules:\n");
-    op_buf_add_str(&complaint, amend->violations);
-    op_buf_addz(&complaint, "\nAnswer again, complete, with every one of them mended.");
+    op_amend_complaint(amend->violations, &complaint);
     struct op_json_out o;
     op_json_out_init(&o, ret, 0);
     op_json_out_object(&o);
