@@ -32,7 +32,9 @@ enum op_disp {
     OP_DISP_RETRY,       /* the same thing may be tried again, nothing happened */
     OP_DISP_RETRY_AFTER, /* as RETRY, not before retry_after_ms */
     OP_DISP_SPLIT,       /* too large: halve it */
-    OP_DISP_PAUSE,       /* quota, billing or credentials: pause the lane until a person acts */
+    OP_DISP_PAUSE,       /* credentials, a blocked account: pause the lane until a person acts */
+    OP_DISP_QUOTA,       /* as PAUSE, because nothing is left to spend (quota, credit, spend cap):
+                            another provider may be asked instead */
     OP_DISP_AMBIGUOUS,   /* it may or may not have taken effect: reconcile, never repeat */
 };
 
@@ -70,6 +72,12 @@ enum op_rc op_err_wrap(struct op_err *err, const char *fmt, ...)
 
 /* Forgets the error, so that the object can serve another attempt. */
 void op_err_clear(struct op_err *err);
+
+/* The lane has to rest until a person acts. */
+static inline bool op_disp_pauses(enum op_disp disp)
+{
+    return disp == OP_DISP_PAUSE || disp == OP_DISP_QUOTA;
+}
 
 /* The name of a class or disposition, for logs; never NULL. */
 const char *op_rc_name(enum op_rc rc);

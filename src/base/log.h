@@ -49,6 +49,7 @@
     X(REQUEST_REASKED, "asked again", OP_LOG_INFO)                \
     X(REQUEST_FAILED, "request failed", OP_LOG_WARN)              \
     X(LANE_PAUSED, "lane paused", OP_LOG_WARN)                    \
+    X(MOVED_ON, "asked of the next provider", OP_LOG_WARN)        \
     X(LANE_OPENED, "lane open", OP_LOG_INFO)                      \
     X(NET_RETRY, "network problem, will try again", OP_LOG_WARN)  \
     X(OUTPUT_WRITTEN, "output written", OP_LOG_INFO)              \

@@ -6,6 +6,7 @@
 #include "cli/say.h"
 #include "cli/session.h"
 #include "cli/text.h"
+#include "pipeline/chain.h"
 #include "pipeline/plan.h"
 #include "pipeline/select.h"
 #include "pipeline/sqlenv.h"
@@ -56,32 +57,41 @@ static enum op_rc check_inputs(struct check *check, struct op_plan *plan, struct
     return rc;
 }
 
-static enum op_rc check_plan(struct check *check, const struct op_params *params,
-                             const char *cwd, struct op_err *err)
+static enum op_rc check_provider(struct check *check, const struct op_params *params,
+                                 const char *cwd, const struct op_chain *chain, size_t at,
+                                 struct op_err *err)
 {
     struct op_subject *subject = &check->args->subject;
-    const struct op_provider_ops *provider = NULL;
-    enum op_rc rc =
-        check->args->provider
-            ? (provider = op_provider_find(check->args->provider))
-                  ? OP_OK
-                  : op_fail(err, OP_INVAL, "there is no provider '%s'", check->args->provider)
-            : op_plan_provider(&subject->def, params, check->args->model, &provider, err);
-    if (rc)
-        return rc;
     /* Nothing is sent over this lane: it only says whose form the requests have. */
     char url[] = "http://127.0.0.1:9", none[] = "";
     struct op_lane lane = {
-        .provider = provider, .base_url = url, .key = none, .emulated = true};
+        .provider = chain->providers[at], .base_url = url, .key = none, .emulated = true};
     struct op_plan_options options = {.model = check->args->model,
+                                      .is_chained = chain->count > 1,
                                       .limit = check->args->limit,
                                       .no_cache = check->args->no_cache,
                                       .cwd = cwd,
                                       .work_dir = "/tmp"};
     OP_CLEANUP(op_plan_freep) struct op_plan *plan = NULL;
-    rc = op_plan_compile(op_env_default(), &subject->def, params, &lane, &subject->bundle,
-                         &options, &plan, err);
-    return rc ? rc : check_inputs(check, plan, err);
+    enum op_rc rc = op_plan_compile(op_env_default(), &subject->def, params, &lane,
+                                    &subject->bundle, &options, &plan, err);
+    /* Once read, the inputs are what they are for everybody. */
+    return rc || at ? rc : check_inputs(check, plan, err);
+}
+
+/* What one provider takes and has a model for, the next may not. */
+static enum op_rc check_plan(struct check *check, const struct op_params *params,
+                             const char *cwd, struct op_err *err)
+{
+    const struct op_definition *def = &check->args->subject.def;
+    struct op_chain chain;
+    enum op_rc rc = op_chain_read(def, params, check->args->provider, check->args->model,
+                                  &chain, err);
+    if (!rc)
+        rc = op_chain_check(def, &chain, err);
+    for (size_t i = 0; !rc && i < chain.count; i++)
+        rc = check_provider(check, params, cwd, &chain, i, err);
+    return rc;
 }
 
 /* Without its params a pipeline can only be checked for form. */

@@ -132,6 +132,7 @@ void op_engine_close(struct op_engine *engine)
         engine->works = next;
     }
     op_engine_lanes_free(engine);
+    op_mem_free(engine->owners);
     if (engine->own_http)
         op_http_close(engine->http);
     op_prices_free(engine->prices);
@@ -156,19 +157,52 @@ enum op_rc op_engine_work(struct op_engine *engine, int64_t job, struct op_work 
 /* Doubtful sends first, because they hold the lane; what was paid for before anything new is
  * bought; sending last. */
 static const op_step_fn running_steps[] = {
-    op_step_reconcile, op_step_apply, op_step_reuse, op_step_fetch,    op_step_poll,
-    op_step_deliver,   op_step_pack,  op_step_send,  op_step_realtime, op_step_finish,
+    op_step_reconcile, op_step_apply, op_step_reuse, op_step_fetch,    op_step_poll,   op_step_deliver,
+    op_step_move_on,   op_step_pack,  op_step_send,  op_step_realtime, op_step_finish,
 };
+
+/* Of these there is one for all providers of the job. */
+static bool is_for_head(op_step_fn step)
+{
+    return step == op_step_deliver || step == op_step_finish;
+}
+
+static enum op_rc step_legs(struct op_work *work, op_step_fn step, bool *ret_worked,
+                            struct op_err *err)
+{
+    enum op_rc rc = OP_OK;
+    for (struct op_work *leg = work; !rc && leg && !*ret_worked; leg = leg->next_leg) {
+        rc = step(leg, ret_worked, err);
+        if (is_for_head(step))
+            break;
+    }
+    return rc;
+}
+
+static enum op_rc refresh_legs(struct op_work *work, struct op_err *err)
+{
+    enum op_rc rc = OP_OK;
+    for (struct op_work *leg = work; !rc && leg; leg = leg->next_leg)
+        rc = op_work_refresh(leg, err);
+    return rc;
+}
+
+static enum op_rc plan(struct op_work *work, bool *ret_worked, struct op_err *err)
+{
+    struct op_work *planner = NULL;
+    enum op_rc rc = op_work_planner(work, &planner, err);
+    return rc ? rc : op_step_plan(planner, ret_worked, err);
+}
 
 static enum op_rc step_work(struct op_work *work, bool *ret_worked, struct op_err *err)
 {
-    enum op_rc rc = op_work_refresh(work, err);
+    enum op_rc rc = refresh_legs(work, err);
     if (rc)
         return rc;
     if (op_job_is_final(work->job.state))
         return OP_OK;
     if (work->job.state == OP_JOB_PLANNING)
-        return op_step_plan(work, ret_worked, err);
+        return plan(work, ret_worked, err);
     /* With many batches, or slow answers, polling is due again as soon as it is done. The steps
      * behind it have their turn first, or nothing would ever be sent. */
     bool skip_poll = work->polled;
@@ -177,14 +211,14 @@ static enum op_rc step_work(struct op_work *work, bool *ret_worked, struct op_er
         bool poll = running_steps[i] == op_step_poll;
         if (poll && skip_poll)
             continue;
-        rc = running_steps[i](work, ret_worked, err);
+        rc = step_legs(work, running_steps[i], ret_worked, err);
         work->polled = poll && *ret_worked;
         if (rc || *ret_worked)
             return rc;
     }
     if (!skip_poll)
         return OP_OK;
-    rc = op_step_poll(work, ret_worked, err);
+    rc = step_legs(work, op_step_poll, ret_worked, err);
     work->polled = *ret_worked;
     return rc;
 }
@@ -231,6 +265,14 @@ static enum op_rc step_any(struct op_engine *engine, bool *ret_worked, struct op
     return rc;
 }
 
+static int64_t waits_for(const struct op_work *work)
+{
+    for (; work; work = work->next_leg)
+        if (work->waits_for_job)
+            return work->waits_for_job;
+    return 0;
+}
+
 enum op_rc op_engine_step(struct op_engine *engine, int64_t job, bool *ret_worked,
                           int64_t *ret_due_ms, struct op_err *err)
 {
@@ -242,8 +284,9 @@ enum op_rc op_engine_step(struct op_engine *engine, int64_t job, bool *ret_worke
         rc = op_work_get(engine, job, &work, err);
         if (!rc)
             rc = step_work(work, &worked, err);
-        if (!rc && !worked && work->waits_for_job) {
-            rc = op_work_get(engine, work->waits_for_job, &work, err);
+        int64_t other = rc ? 0 : waits_for(work);
+        if (!rc && !worked && other) {
+            rc = op_work_get(engine, other, &work, err);
             if (!rc)
                 rc = step_work(work, &worked, err);
         }

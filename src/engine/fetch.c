@@ -281,7 +281,7 @@ static enum op_rc fetch_failed(struct op_work *work, struct op_batch *batch, enu
     /* Results are often there only a while after the batch has ended. */
     if (rc == OP_NOTFOUND)
         return op_batch_missing(work, batch, why, err);
-    if (why->disp == OP_DISP_PAUSE)
+    if (op_disp_pauses(why->disp))
         op_lane_pause(work->engine, work->lane, why);
     return op_batch_later(work, batch, why, err);
 }

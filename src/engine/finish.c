@@ -37,6 +37,20 @@ static void drop_inputs(struct op_work *work)
         op_log(OP_EVENT_NOTE, OP_T("problem", ignored.msg));
 }
 
+/* Every leg reads the inputs of the new round. */
+static void enter_round(struct op_work *leg, int64_t round)
+{
+    leg->plan->options.no_cache = false;
+    if (!leg->inputs_db)
+        return;
+    op_sqlenv_close(OP_TAKE(leg->sql));
+    OP_CLEANUP(op_mem_freep)
+    char *name =
+        op_mem_printf("input/%lld-%lld.db", (long long)leg->job.id, (long long)round);
+    op_mem_free(leg->inputs_db);
+    leg->inputs_db = op_spool_path(leg->engine->spool, name);
+}
+
 static enum op_rc next_round(struct op_work *work, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
@@ -55,15 +69,10 @@ static enum op_rc next_round(struct op_work *work, struct op_err *err)
         op_ledger_rollback(engine->ledger);
         return rc;
     }
-    work->plan->options.no_cache = false;
-    if (work->inputs_db) {
+    if (work->inputs_db)
         drop_inputs(work);
-        OP_CLEANUP(op_mem_freep)
-        char *name =
-            op_mem_printf("input/%lld-%lld.db", (long long)work->job.id, (long long)round);
-        op_mem_free(work->inputs_db);
-        work->inputs_db = op_spool_path(engine->spool, name);
-    }
+    for (struct op_work *leg = work; leg; leg = leg->next_leg)
+        enter_round(leg, round);
     return OP_OK;
 }
 

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "core/retry.h"
 #include "engine/fetch.h"
+#include "pipeline/chain.h"
 
 #define OPTIONS_MAX (1024 * 1024)
 #define COPY_BLOCK  (256 * 1024)
@@ -43,20 +44,19 @@ static enum op_rc choose_lane(struct importing *in, struct op_err *err)
     const struct op_job_request *request = &in->import->request;
     OP_CLEANUP(op_definition_release) struct op_definition def = {0};
     OP_CLEANUP(op_params_release) struct op_params params = {0};
-    const struct op_provider_ops *provider = NULL;
+    struct op_chain chain;
     enum op_rc rc = op_definition_parse(in->engine->env, request->bundle, &def, err);
     if (!rc)
         rc = op_params_resolve(&def, request->given, request->cwd, &params, err);
-    if (rc)
-        return rc;
-    provider = request->provider ? op_provider_find(request->provider) : NULL;
-    if (request->provider && !provider)
-        rc = op_fail(err, OP_INVAL, "unknown provider '%s'", request->provider);
-    else if (!provider)
-        rc = op_plan_provider(&def, &params, request->model, &provider, err);
+    if (!rc)
+        rc = op_chain_read(&def, &params, request->provider, request->model, &chain, err);
+    if (!rc && chain.count > 1)
+        rc = op_fail(err, OP_INVAL,
+                     "what is imported was bought at one provider: name it with --provider");
     return rc ? rc
-              : op_engine_lane(in->engine, provider, in->engine->options.emulator_url != NULL,
-                               has_ids(in->import), &in->lane, err);
+              : op_engine_lane(in->engine, chain.providers[0],
+                               in->engine->options.emulator_url != NULL, has_ids(in->import),
+                               &in->lane, err);
 }
 
 /* --- what is known already ------------------------------------------------------------------ */

@@ -159,18 +159,34 @@ enum op_rc op_lane_exchange(struct op_engine *engine, const struct op_lane *lane
     return OP_OK;
 }
 
+/* How the reason of a pause begins that is there for want of quota. */
+static const char quota_word[] = "no quota: ";
+
 struct lane_state {
     int64_t id;
     int64_t until_ms;
+    bool quota;
 };
 
 static enum op_rc find_lane(void *arg, const struct op_lane_row *row, struct op_err *err)
 {
     (void)err;
     struct lane_state *state = arg;
-    if (row->id == state->id)
-        state->until_ms = row->paused_until_ms;
+    if (row->id != state->id)
+        return OP_OK;
+    state->until_ms = row->paused_until_ms;
+    state->quota = op_str_starts(op_str_from(row->reason), quota_word);
     return OP_OK;
+}
+
+enum op_rc op_lane_is_exhausted(struct op_engine *engine, const struct op_lane *lane, bool *ret,
+                                struct op_err *err)
+{
+    struct lane_state state = {.id = lane->id};
+    enum op_rc rc = op_ledger_lanes(engine->ledger, find_lane, &state, err);
+    *ret = !rc && state.quota &&
+           !op_engine_is_due(engine, state.until_ms, op_engine_now(engine));
+    return rc;
 }
 
 enum op_rc op_lane_is_paused(struct op_engine *engine, const struct op_lane *lane, bool *ret,
@@ -200,10 +216,13 @@ void op_lane_pause(struct op_engine *engine, const struct op_lane *lane,
         wait = OP_RETRY_MIN_MS;
     struct op_err err = OP_ERR_INIT;
     int64_t until = op_engine_now(engine) + wait;
-    if (op_ledger_lane_pause(engine->ledger, lane->id, until, why->msg, &err))
+    OP_CLEANUP(op_mem_freep)
+    char *reason =
+        op_mem_printf("%s%s", why->disp == OP_DISP_QUOTA ? quota_word : "", why->msg);
+    if (op_ledger_lane_pause(engine->ledger, lane->id, until, reason, &err))
         op_log(OP_EVENT_NOTE, OP_T("problem", err.msg));
     char text[OP_TIME_TEXT];
     op_duration_format(wait, text);
     op_log(OP_EVENT_LANE_PAUSED, OP_T("provider", lane->provider->name), OP_T("for", text),
-           OP_T("why", why->msg));
+           OP_T("why", reason));
 }

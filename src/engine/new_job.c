@@ -30,6 +30,8 @@ static void write_options(const struct op_work *work, const struct op_job_reques
         op_json_out_name(&o, "import");
         op_json_out_raw(&o, op_str_from(request->import));
     }
+    if (work->plan->options.is_chained)
+        op_json_out_kv_bool(&o, "chained", true);
     if (work->mode != OP_MODE_UNSAID)
         op_json_out_kv_text(&o, "mode", op_mode_name(work->mode));
     if (work->tier)
@@ -58,13 +60,23 @@ static void identity(struct op_engine *engine, const struct op_job_request *requ
     op_buf_release(&text);
 }
 
-bool op_job_is_imported(const struct op_job *job)
+static bool has_option(const struct op_job *job, const char *name, enum op_json_type type)
 {
     OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     struct op_json root;
     struct op_err ignored = OP_ERR_INIT;
     return !op_json_parse(parser, job->options, strlen(job->options), false, &root, &ignored) &&
-           op_json_is(op_json_get(root, "import"), OP_JSON_OBJECT);
+           op_json_is(op_json_get(root, name), type);
+}
+
+bool op_job_is_imported(const struct op_job *job)
+{
+    return has_option(job, "import", OP_JSON_OBJECT);
+}
+
+bool op_job_is_chained(const struct op_job *job)
+{
+    return has_option(job, "chained", OP_JSON_TRUE);
 }
 
 struct same_job {
@@ -96,15 +108,38 @@ static enum op_rc find_job(struct op_engine *engine, const struct op_job_request
 }
 
 static struct op_plan_options plan_options(const struct op_job_request *request,
-                                           const char *work_dir)
+                                           bool is_chained, const char *work_dir)
 {
     return (struct op_plan_options){
         .model = request->model,
+        .is_chained = is_chained,
         .limit = request->limit,
         .no_cache = request->no_cache,
         .cwd = request->cwd,
         .work_dir = work_dir,
     };
+}
+
+/* The lane and the plan for one provider of the chain. */
+static enum op_rc compile(struct op_work *work, const struct op_job_request *request,
+                          const struct op_chain *chain, size_t at, bool need_key,
+                          struct op_lane **ret_lane, struct op_plan **ret_plan,
+                          struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    enum op_rc rc = op_engine_lane(engine, chain->providers[at],
+                                   engine->options.emulator_url != NULL, need_key, ret_lane,
+                                   err);
+    if (!rc)
+        rc = op_mode_choose(*ret_lane, request, &work->mode, err);
+    if (rc)
+        return rc;
+    OP_CLEANUP(op_mem_freep)
+    char *work_dir =
+        engine->spool ? op_spool_path(engine->spool, "work") : op_mem_strdup("/tmp");
+    struct op_plan_options options = plan_options(request, chain->count > 1, work_dir);
+    return op_plan_compile(engine->env, &work->def, &work->params, *ret_lane, &work->bundle,
+                           &options, ret_plan, err);
 }
 
 /* Parses, resolves and compiles into work: everything that can be known before a row is read. */
@@ -117,29 +152,22 @@ static enum op_rc prepare(struct op_work *work, const struct op_job_request *req
     enum op_rc rc = op_definition_parse(engine->env, &work->bundle, &work->def, err);
     if (!rc)
         rc = op_params_resolve(&work->def, request->given, request->cwd, &work->params, err);
-    const struct op_provider_ops *provider = NULL;
-    if (!rc && request->provider) {
-        provider = op_provider_find(request->provider);
-        if (!provider)
-            rc = op_fail(err, OP_INVAL, "unknown provider '%s'", request->provider);
-    } else if (!rc) {
-        rc = op_plan_provider(&work->def, &work->params, request->model, &provider, err);
-    }
-    if (!rc)
-        rc = op_engine_lane(engine, provider, engine->options.emulator_url != NULL, need_key,
-                            &work->lane, err);
-    if (!rc)
-        rc = op_mode_choose(work->lane, request, &work->mode, err);
-    if (rc)
-        return rc;
     work->tier = request->tier ? op_mem_strdup(request->tier) : NULL;
     work->realtime_below = request->realtime_below;
-    OP_CLEANUP(op_mem_freep)
-    char *work_dir =
-        engine->spool ? op_spool_path(engine->spool, "work") : op_mem_strdup("/tmp");
-    struct op_plan_options options = plan_options(request, work_dir);
-    return op_plan_compile(engine->env, &work->def, &work->params, work->lane, &work->bundle,
-                           &options, &work->plan, err);
+    struct op_chain chain;
+    if (!rc)
+        rc = op_chain_read(&work->def, &work->params, request->provider, request->model, &chain,
+                           err);
+    if (!rc)
+        rc = op_chain_check(&work->def, &chain, err);
+    /* What is wrong with the last provider is said before anything is bought at the first. */
+    for (size_t at = rc ? 0 : chain.count - 1; !rc && at > 0; at--) {
+        OP_CLEANUP(op_plan_freep) struct op_plan *plan = NULL;
+        struct op_lane *lane = NULL;
+        rc = compile(work, request, &chain, at, need_key, &lane, &plan, err);
+    }
+    return rc ? rc
+              : compile(work, request, &chain, 0, need_key, &work->lane, &work->plan, err);
 }
 
 static enum op_rc add_job(struct op_work *work, const struct op_job_request *request,
@@ -243,6 +271,7 @@ static struct op_work *work_new(struct op_engine *engine)
 {
     struct op_work *work = op_mem_alloc(sizeof(*work));
     work->engine = engine;
+    work->head = work;
     return work;
 }
 

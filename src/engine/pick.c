@@ -4,6 +4,7 @@
 #include "engine/work.h"
 
 struct pick {
+    struct op_work *work;
     struct op_engine *engine;
     int64_t now_ms;
     int64_t id;
@@ -23,8 +24,11 @@ bool op_engine_is_due(const struct op_engine *engine, int64_t due_ms, int64_t no
 /* The walk goes on after the first hit only to learn the earliest due time of the others. */
 static enum op_rc look(void *arg, const struct op_batch *batch, struct op_err *err)
 {
-    (void)err;
     struct pick *pick = arg;
+    bool mine = false;
+    enum op_rc rc = op_work_owns(pick->work, batch, &mine, err);
+    if (rc || !mine)
+        return rc;
     /* Nobody can be asked about it but the lane itself. */
     if (batch->state == OP_BATCH_ACCEPTED && op_batch_is_realtime(batch))
         return OP_OK;
@@ -41,7 +45,7 @@ enum op_rc op_batch_pick(struct op_work *work, uint32_t states, struct op_batch 
 {
     struct op_engine *engine = work->engine;
     struct op_batch_filter filter = {.job_id = work->job.id, .states = states};
-    struct pick pick = {.engine = engine, .now_ms = op_engine_now(engine)};
+    struct pick pick = {.work = work, .engine = engine, .now_ms = op_engine_now(engine)};
     enum op_rc rc = op_ledger_batches(engine->ledger, &filter, look, &pick, err);
     if (rc)
         return rc;

@@ -29,8 +29,8 @@ struct planning {
     int64_t round_first_record; /* keys of earlier rounds may come again */
     int64_t round_first_request;
     struct op_job_counts counts;
-    int64_t looked_job; /* and whether its requests may be waited for */
-    bool looked_firm;
+    int64_t looked_job; /* and whether its requests may be waited for, or only its answers taken */
+    bool looked_firm, looked_chained;
     bool primed[64];
     struct op_map raw_counts; /* ids of ready lines that came more than once */
 };
@@ -150,9 +150,11 @@ static enum op_rc plan_record(void *arg, const struct op_walk_record *record,
 
 /* Requests of a plan that was never finished are wiped when it is made again: nobody may wait for
  * one. Answers come from few jobs, so the last one looked at is remembered. */
-static enum op_rc is_firm(struct planning *p, int64_t job_id, bool *ret, struct op_err *err)
+static enum op_rc is_firm(struct planning *p, const struct op_request *found, bool *ret,
+                          struct op_err *err)
 {
     enum op_rc rc = OP_OK;
+    int64_t job_id = found->job_id;
     if (job_id == p->work->job.id) {
         *ret = true;
         return OP_OK;
@@ -162,8 +164,10 @@ static enum op_rc is_firm(struct planning *p, int64_t job_id, bool *ret, struct 
         rc = op_ledger_job_get(p->work->engine->ledger, job_id, &job, err);
         p->looked_job = rc ? 0 : job_id;
         p->looked_firm = !rc && job.state != OP_JOB_PLANNING;
+        p->looked_chained = op_work_is_chained(p->work) || (!rc && op_job_is_chained(&job));
     }
-    *ret = p->looked_firm;
+    /* What moves on is bought somewhere else, and is then no answer to this. */
+    *ret = p->looked_firm && (!p->looked_chained || found->state == OP_REQUEST_DONE);
     return rc;
 }
 
@@ -195,7 +199,7 @@ static enum op_rc find_same(struct planning *p, const uint8_t hash[OP_HASH_LEN],
     if (p->work->job.round > 1 && same < p->round_first_request)
         return OP_OK;
     bool firm = false;
-    rc = is_firm(p, found.job_id, &firm, err);
+    rc = is_firm(p, &found, &firm, err);
     if (!rc && firm)
         *ret_same = same;
     return rc;

@@ -83,7 +83,7 @@ static enum op_rc poll_failed(struct op_work *work, struct op_batch *batch,
         return op_fail(err, OP_STOPPED, "%s", why->msg);
     if (why->rc == OP_NOTFOUND)
         return op_batch_missing(work, batch, why, err);
-    if (why->disp == OP_DISP_PAUSE)
+    if (op_disp_pauses(why->disp))
         op_lane_pause(work->engine, work->lane, why);
     return op_batch_later(work, batch, why, err);
 }
@@ -158,13 +158,17 @@ static enum op_rc polled(struct op_work *work, struct op_batch *batch,
 }
 
 struct cancel_pick {
+    struct op_work *work;
     int64_t id;
 };
 
 static enum op_rc find_cancel(void *arg, const struct op_batch *batch, struct op_err *err)
 {
-    (void)err;
     struct cancel_pick *pick = arg;
+    bool mine = false;
+    enum op_rc rc = op_work_owns(pick->work, batch, &mine, err);
+    if (rc || !mine)
+        return rc;
     /* One adopted without proof may be somebody else's: it is left to end by itself. */
     if (batch->cancel_wanted && !batch->cancel_sent && !batch->provisional && !pick->id &&
         !op_batch_is_realtime(batch))
@@ -177,7 +181,7 @@ static enum op_rc send_cancel(struct op_work *work, bool *ret_worked, struct op_
 {
     struct op_batch_filter filter = {.job_id = work->job.id,
                                      .states = OP_STATE_BIT(OP_BATCH_ACCEPTED)};
-    struct cancel_pick pick = {0};
+    struct cancel_pick pick = {.work = work};
     enum op_rc rc = op_ledger_batches(work->engine->ledger, &filter, find_cancel, &pick, err);
     if (rc || !pick.id)
         return rc;

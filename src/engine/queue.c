@@ -160,6 +160,10 @@ static enum op_rc consider(void *arg, const struct op_batch *batch, struct op_er
 {
     struct pick *pick = arg;
     struct op_work *work = pick->work;
+    bool mine = false;
+    enum op_rc rc = op_work_owns(work, batch, &mine, err);
+    if (rc || !mine)
+        return rc;
     bool due = op_engine_is_due(work->engine, batch->due_ms, pick->now_ms);
     if (!due)
         op_engine_due(work->engine, batch->due_ms);
@@ -169,7 +173,7 @@ static enum op_rc consider(void *arg, const struct op_batch *batch, struct op_er
     struct op_room room = {.fits = withdrawn};
     if (!withdrawn && is_known_full(pick, batch))
         return OP_OK;
-    enum op_rc rc = withdrawn ? OP_OK : op_queue_room(work, batch, &room, err);
+    rc = withdrawn ? OP_OK : op_queue_room(work, batch, &room, err);
     if (rc)
         return rc;
     if (room.fits || room.never) {

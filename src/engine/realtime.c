@@ -121,7 +121,10 @@ struct resuming {
 static enum op_rc find_resumable(void *arg, const struct op_batch *batch, struct op_err *err)
 {
     struct resuming *r = arg;
-    (void)err;
+    bool mine = false;
+    enum op_rc rc = op_work_owns(r->rt->work, batch, &mine, err);
+    if (rc || !mine)
+        return rc;
     bool is_open = !op_batch_is_realtime(batch) || r->id != 0;
     for (size_t i = 0; i < r->rt->list_count; i++)
         is_open = is_open || r->rt->lists[i]->batch.id == batch->id;
@@ -236,21 +239,34 @@ static bool find_open(struct op_realtime *rt, struct op_ask_list **ret_list, siz
     return false;
 }
 
-/* A withdrawn batch asks for nothing more; what is under way still counts. */
-static void cancel_open(struct op_realtime *rt)
+static void withdraw_all(struct op_realtime *rt, struct op_ask_list *list, const char *type,
+                         const char *why, enum op_disp disp)
 {
+    size_t at = 0;
+    while (op_ask_list_next(list, &at)) {
+        char id[OP_CUSTOM_ID_MAX + 1];
+        op_ask_custom_id(list, at, id);
+        op_buf_clear(&rt->line);
+        op_own_line_write(op_str_from(id), OP_RESULT_CANCELED, type, why, disp, &rt->line);
+        op_ask_list_withdraw(list, at, op_buf_str(&rt->line));
+    }
+}
+
+/* A withdrawn batch asks for nothing more, and neither does one at a provider without quota while
+ * another has some; what is under way still counts. What was refused for want of quota is open
+ * again by then, so that its last word is that it was not bought (R1). */
+static void withdraw_open(struct op_realtime *rt)
+{
+    OP_CLEANUP(op_mem_freep)
+    char *moved = rt->moves_to ? op_mem_printf("%s has no quota left: asked of %s",
+                                               rt->work->lane->provider->name, rt->moves_to)
+                               : NULL;
     for (size_t i = 0; i < rt->list_count; i++) {
         struct op_ask_list *list = rt->lists[i];
-        size_t at = 0;
-        bool withdrawn = rt->work->job.state == OP_JOB_CANCELING || list->batch.cancel_wanted;
-        while (withdrawn && op_ask_list_next(list, &at)) {
-            char id[OP_CUSTOM_ID_MAX + 1];
-            op_ask_custom_id(list, at, id);
-            op_buf_clear(&rt->line);
-            op_own_line_write(op_str_from(id), OP_RESULT_CANCELED, "canceled",
-                              "canceled before it was asked", OP_DISP_REJECT, &rt->line);
-            op_ask_list_withdraw(list, at, op_buf_str(&rt->line));
-        }
+        if (rt->work->job.state == OP_JOB_CANCELING || list->batch.cancel_wanted)
+            withdraw_all(rt, list, "canceled", "canceled before it was asked", OP_DISP_REJECT);
+        else if (moved)
+            withdraw_all(rt, list, "no quota", moved, OP_DISP_QUOTA);
     }
 }
 
@@ -430,7 +446,7 @@ static int64_t wait_until(const struct op_realtime *rt, int64_t when)
 static enum op_rc turn(struct op_realtime *rt, int64_t *ret_when, struct op_err *err)
 {
     enum op_rc rc = collect(rt, wait_until(rt, *ret_when), err);
-    cancel_open(rt);
+    withdraw_open(rt);
     *ret_when = INT64_MAX;
     if (!rc && !rt->is_paused && !op_engine_stopped(rt->engine))
         rc = choose(rt, ret_when, err);
@@ -443,11 +459,31 @@ static enum op_rc turn(struct op_realtime *rt, int64_t *ret_when, struct op_err 
     return rc;
 }
 
+/* Whether the lane may be asked now, and who is if not. */
+static enum op_rc look_at_lane(struct op_realtime *rt, struct op_err *err)
+{
+    struct op_work *asker = NULL;
+    const char *before = rt->moves_to;
+    rt->moves_to = NULL;
+    enum op_rc rc = op_lane_is_paused(rt->engine, rt->work->lane, &rt->is_paused, err);
+    if (rc || !rt->is_paused)
+        return rc;
+    rc = op_work_asker(rt->work, &asker, err);
+    if (rc || asker == rt->work)
+        return rc;
+    if (rt->list_count && !before)
+        op_log(OP_EVENT_MOVED_ON, OP_F("job", rt->work->job.id),
+               OP_T("from", rt->work->lane->provider->name),
+               OP_T("to", asker->lane->provider->name));
+    rt->moves_to = asker->lane->provider->name;
+    return OP_OK;
+}
+
 static enum op_rc slice(struct op_realtime *rt, bool *ret_worked, struct op_err *err)
 {
     int64_t until = mono(rt) + SLICE_MS, when = 0;
     bool ended = false;
-    enum op_rc rc = op_lane_is_paused(rt->engine, rt->work->lane, &rt->is_paused, err);
+    enum op_rc rc = look_at_lane(rt, err);
     do {
         if (!rc)
             rc = turn(rt, &when, err);
@@ -461,6 +497,19 @@ static enum op_rc slice(struct op_realtime *rt, bool *ret_worked, struct op_err 
     return rc;
 }
 
+/* The lane is taken by a leg of a chain only while it has something to ask. */
+static enum op_rc is_idle(struct op_work *work, bool *ret, struct op_err *err)
+{
+    OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
+    *ret = false;
+    if (!op_work_is_chained(work) || !work->is_resumed)
+        return OP_OK;
+    enum op_rc rc = op_batch_pick(
+        work, OP_STATE_BIT(OP_BATCH_BUILT) | OP_STATE_BIT(OP_BATCH_UPLOADED), &batch, err);
+    *ret = rc == OP_NOTFOUND && !err->rc;
+    return *ret ? OP_OK : rc;
+}
+
 enum op_rc op_step_realtime(struct op_work *work, bool *ret_worked, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
@@ -472,7 +521,11 @@ enum op_rc op_step_realtime(struct op_work *work, bool *ret_worked, struct op_er
         return OP_OK;
     if (op_engine_stopped(engine) || op_ledger_is_suspect(engine->ledger, NULL))
         return OP_OK;
-    enum op_rc rc = open_lane(engine, &rt, err);
+    bool idle = false;
+    enum op_rc rc = has_lists ? OP_OK : is_idle(work, &idle, err);
+    if (rc || idle)
+        return rc;
+    rc = open_lane(engine, &rt, err);
     if (rc)
         return rc;
     if (!has_lists)

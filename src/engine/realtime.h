@@ -75,6 +75,7 @@ struct op_realtime {
     int64_t tokens_under_way;
     bool is_broken;   /* a log could not be written: nothing may be said or sent any more */
     bool is_paused;   /* the lane is; asked anew in every slice */
+    const char *moves_to; /* the provider that is asked instead meanwhile; NULL: none */
     int64_t answered; /* since the lane was opened */
     int64_t rate_from_ms, rate_from, rate; /* answers a second, lately */
     struct op_buf params, line;

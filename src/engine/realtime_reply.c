@@ -54,6 +54,7 @@ static enum fate fate_of_refusal(const struct op_http_reply *reply, const struct
 {
     switch (why->disp) {
     case OP_DISP_PAUSE:
+    case OP_DISP_QUOTA:
         return FATE_PAUSED;
     case OP_DISP_RETRY:
     case OP_DISP_RETRY_AFTER:
@@ -77,7 +78,7 @@ static enum fate fate_of(struct op_ask_call *call, enum op_rc rc,
     if (rc) {
         if (why->disp == OP_DISP_AMBIGUOUS)
             return FATE_UNKNOWN;
-        return why->disp == OP_DISP_PAUSE ? FATE_PAUSED : FATE_UNSENT;
+        return op_disp_pauses(why->disp) ? FATE_PAUSED : FATE_UNSENT;
     }
     char id[OP_CUSTOM_ID_MAX + 1];
     op_ask_custom_id(call->list, call->at, id);

@@ -21,6 +21,10 @@ struct repack {
     int64_t count;
     int64_t sound_batch; /* its payload file was hashed and is as it was built */
     int64_t failed;      /* requests whose text is lost */
+    /* of the payload looked at last: whose it is, and who asks what is in it now */
+    int64_t home_batch;
+    struct op_work *home, *asker;
+    struct op_compose_scratch *compose;
 };
 
 static enum op_rc commit_packed(struct repack *r, struct op_err *err)
@@ -103,6 +107,26 @@ static enum op_rc keep_last(void *arg, const struct op_result_row *row, struct o
     return OP_OK;
 }
 
+/* Who asks this request, and whether it has to be written anew for that: true when it is not us. */
+static enum op_rc is_of_another(struct repack *r, const struct op_request *request,
+                                bool *ret_other, bool *ret_moved, struct op_err *err)
+{
+    struct op_payload_ref ref = {0};
+    *ret_other = *ret_moved = false;
+    if (!op_work_is_chained(r->work))
+        return OP_OK;
+    enum op_rc rc = find_payload(r, request, &ref, err);
+    if (!rc && (!r->home || r->home_batch != ref.batch_id)) {
+        rc = op_work_leg_of_batch(r->work, ref.batch_id, &r->home, err);
+        if (!rc)
+            rc = op_work_asker(r->home, &r->asker, err);
+        r->home_batch = ref.batch_id;
+    }
+    *ret_other = r->asker != r->work;
+    *ret_moved = r->home != r->work;
+    return rc;
+}
+
 /* The answer text of the request's last result. */
 static enum op_rc last_answer(struct repack *r, int64_t request_id, struct op_str *ret,
                               struct op_err *err)
@@ -124,8 +148,11 @@ static enum op_rc last_answer(struct repack *r, int64_t request_id, struct op_st
     struct op_result result = {0};
     if (!rc)
         rc = op_json_parse(r->line_parser, r->line.ptr, r->line.len, true, &root, err);
+    struct op_work *leg = NULL;
     if (!rc)
-        rc = op_result_read(r->work->lane->provider, root, &r->scratch, &result, err);
+        rc = op_work_leg_of_batch(r->work, row.batch_id, &leg, err);
+    if (!rc)
+        rc = op_result_read(leg->lane->provider, root, &r->scratch, &result, err);
     if (!rc && result.text.ptr && result.text.len < REASK_TEXT_MAX)
         *ret = result.text;
     return rc;
@@ -175,9 +202,29 @@ static enum op_rc amend(struct repack *r, const struct op_request *request, stru
     return rc;
 }
 
-/* The request that is about to buy the same; *ret stays 0 when there is none. */
-static enum op_rc find_buyer(struct repack *r, const struct op_request *request, int64_t *ret,
-                             struct op_err *err)
+/* Whether this one's answer will do: it is about to be bought, or, for a request that has just come to
+ * be the same, was. What another job's chain has not bought yet may be bought somewhere else. */
+static enum op_rc is_buyer(struct repack *r, const struct op_request *request,
+                           const struct op_request *found, bool moved, bool *ret,
+                           struct op_err *err)
+{
+    bool open = found->state == OP_REQUEST_NEW || found->state == OP_REQUEST_PACKED;
+    bool done = moved && found->state == OP_REQUEST_DONE && r->work->job.round == 1;
+    *ret = memcmp(found->hash, request->hash, OP_HASH_LEN) == 0 && !found->same_as &&
+           (open || done);
+    if (!*ret || done || found->job_id == request->job_id)
+        return OP_OK;
+    /* A plan that is not finished may be wiped yet. */
+    OP_CLEANUP(op_job_release) struct op_job job = {0};
+    enum op_rc rc = op_ledger_job_get(r->work->engine->ledger, found->job_id, &job, err);
+    *ret = !rc && job.state != OP_JOB_PLANNING && !op_work_is_chained(r->work) &&
+           !op_job_is_chained(&job);
+    return rc;
+}
+
+/* The request whose answer will do; *ret stays 0 when there is none. */
+static enum op_rc find_buyer(struct repack *r, const struct op_request *request, bool moved,
+                             int64_t *ret, struct op_err *err)
 {
     struct op_ledger *ledger = r->work->engine->ledger;
     int64_t id = 0;
@@ -192,16 +239,11 @@ static enum op_rc find_buyer(struct repack *r, const struct op_request *request,
         op_err_clear(err);
         return OP_OK;
     }
-    if (!rc && memcmp(found.hash, request->hash, OP_HASH_LEN) == 0 && !found.same_as &&
-        (found.state == OP_REQUEST_NEW || found.state == OP_REQUEST_PACKED))
+    bool will_do = false;
+    if (!rc)
+        rc = is_buyer(r, request, &found, moved, &will_do, err);
+    if (will_do)
         *ret = found.id;
-    if (rc || !*ret || found.job_id == request->job_id)
-        return rc;
-    /* A plan that is not finished may be wiped yet. */
-    OP_CLEANUP(op_job_release) struct op_job job = {0};
-    rc = op_ledger_job_get(ledger, found.job_id, &job, err);
-    if (!rc && job.state == OP_JOB_PLANNING)
-        *ret = 0;
     return rc;
 }
 
@@ -261,56 +303,108 @@ static enum op_rc is_of_kind(struct repack *r, const struct op_request *found,
     return OP_OK;
 }
 
-static enum op_rc repack_one(void *arg, const struct op_request *found, struct op_err *err)
+/* Its params as they were asked, in r->params. *ret_lost: they cannot be had, and it has failed. */
+static enum op_rc same_params(struct repack *r, const struct op_request *found, bool *ret_lost,
+                              struct op_err *err)
 {
-    struct repack *r = arg;
-    struct op_ledger *ledger = r->work->engine->ledger;
     struct op_payload_ref ref;
-    struct op_str params;
-    int64_t buyer = 0;
-    bool mine = true;
-    enum op_rc rc = is_of_kind(r, found, OP_STR_NULL, &mine, err);
-    if (rc || !mine)
-        return rc;
-    rc = find_buyer(r, found, &buyer, err);
-    if (rc || buyer)
-        return rc ? rc : wait_for(r, found, buyer, err);
     struct op_err lost = OP_ERR_INIT;
-    rc = find_payload(r, found, &ref, err);
-    if (!rc) {
-        rc = read_params(r, &ref, &lost);
-        if (op_is_lost(rc, &lost))
-            return fail_one(r, found, &lost, err);
-        if (rc)
-            *err = lost;
-    }
-    if (!rc)
-        rc = is_of_kind(r, found, op_buf_str(&r->params), &mine, err);
-    if (!rc && !mine)
-        return OP_OK;
-    if (!rc)
-        rc = amend(r, found, &params, err);
+    enum op_rc rc = find_payload(r, found, &ref, err);
+    if (rc)
+        return rc;
+    rc = read_params(r, &ref, &lost);
+    *ret_lost = op_is_lost(rc, &lost);
+    if (*ret_lost)
+        return fail_one(r, found, &lost, err);
+    if (rc)
+        *err = lost;
+    return rc;
+}
+
+/* Its params for this provider, in r->params, and the hash they make it known by. A record that
+ * cannot be written so fails. */
+static enum op_rc new_params(struct repack *r, struct op_request *request, bool *ret_lost,
+                             struct op_err *err)
+{
+    struct op_ledger *ledger = r->work->engine->ledger;
+    struct op_err why = OP_ERR_INIT;
+    op_buf_clear(&r->line);
+    enum op_rc rc = op_ledger_record_data(ledger, request->record_id, NULL, &r->line, err);
+    if (rc)
+        return rc;
+    rc = op_work_compose(r->work, request->name, op_buf_str(&r->line), r->parser,
+                         r->compose, &r->params, request->hash, &why);
+    *ret_lost = rc == OP_INVAL;
+    if (*ret_lost)
+        return fail_one(r, request, &why, err);
+    if (rc)
+        *err = why;
+    return rc ? rc
+              : op_ledger_request_rehash(ledger, request->job_id, request->id, request->hash,
+                                         err);
+}
+
+static enum op_rc pack_one(struct repack *r, struct op_request *request, struct op_err *err)
+{
+    struct op_ledger *ledger = r->work->engine->ledger;
+    struct op_str params;
+    enum op_rc rc = amend(r, request, &params, err);
     int64_t tokens = rc ? 0 : op_tokens_estimate(params.ptr, params.len);
-    if (!rc && op_packer_is_full(&r->packer, found->id, params.len, tokens)) {
+    if (!rc && op_packer_is_full(&r->packer, request->id, params.len, tokens)) {
         rc = commit_packed(r, err);
         if (!rc)
             rc = op_ledger_begin(ledger, err);
     }
     if (rc)
-        return op_err_wrap(err, "packing request %lld again", (long long)found->id);
-    struct op_request request = *found;
-    rc = op_packer_add(&r->packer, request.id, request.name, params, tokens, &request.payload,
-                       err);
-    request.batch_id = request.payload.batch_id;
-    request.same_as = 0;
+        return op_err_wrap(err, "packing request %lld again", (long long)request->id);
+    rc = op_packer_add(&r->packer, request->id, request->name, params, tokens,
+                       &request->payload, err);
+    request->batch_id = request->payload.batch_id;
+    request->same_as = 0;
     if (!rc)
-        rc = op_ledger_request_go(ledger, &request, 0, OP_REQUEST_PACKED, err);
+        rc = op_ledger_request_go(ledger, request, 0, OP_REQUEST_PACKED, err);
     if (!rc)
-        rc = op_ledger_request_payload(ledger, request.id, &request.payload, err);
-    if (!rc && found->record_id)
-        rc = op_ledger_asked_put(ledger, found->hash, request.id, err);
+        rc = op_ledger_request_payload(ledger, request->id, &request->payload, err);
+    if (!rc && request->record_id)
+        rc = op_ledger_asked_put(ledger, request->hash, request->id, err);
     r->count++;
     return rc;
+}
+
+/* A stub that was to warm the cache of a provider that is asked no more. */
+static enum op_rc forget_stub(struct repack *r, const struct op_request *found,
+                              struct op_err *err)
+{
+    r->count++;
+    return op_ledger_request_go(r->work->engine->ledger, found, 0, OP_REQUEST_CANCELED, err);
+}
+
+static enum op_rc repack_one(void *arg, const struct op_request *found, struct op_err *err)
+{
+    struct repack *r = arg;
+    struct op_request request = *found;
+    int64_t buyer = 0;
+    bool mine = true, other = false, moved = false, lost = false;
+    enum op_rc rc = is_of_another(r, found, &other, &moved, err);
+    if (rc || other)
+        return rc;
+    if (moved && !found->record_id)
+        return forget_stub(r, found, err);
+    rc = is_of_kind(r, found, OP_STR_NULL, &mine, err);
+    if (rc || !mine)
+        return rc;
+    if (moved)
+        rc = new_params(r, &request, &lost, err);
+    if (!rc && !lost)
+        rc = find_buyer(r, &request, moved, &buyer, err);
+    if (rc || lost || buyer)
+        return rc || lost ? rc : wait_for(r, &request, buyer, err);
+    if (!moved)
+        rc = same_params(r, found, &lost, err);
+    if (rc || lost)
+        return rc;
+    rc = is_of_kind(r, found, op_buf_str(&r->params), &mine, err);
+    return rc || !mine ? rc : pack_one(r, &request, err);
 }
 
 /* One walk for each kind: a batch is closed before another is begun, so that what is committed
@@ -396,7 +490,8 @@ enum op_rc op_step_pack(struct op_work *work, bool *ret_worked, struct op_err *e
     if (rc || !any)
         return rc;
     struct repack r = {
-        .work = work, .parser = op_json_parser_new(), .line_parser = op_json_parser_new()};
+        .work = work, .parser = op_json_parser_new(), .line_parser = op_json_parser_new(),
+        .compose = op_compose_scratch_new()};
     op_buf_init(&r.params, PARAMS_MAX);
     op_buf_init(&r.amended, PARAMS_MAX);
     op_buf_init(&r.text, REASK_TEXT_MAX);
@@ -405,12 +500,13 @@ enum op_rc op_step_pack(struct op_work *work, bool *ret_worked, struct op_err *e
     rc = repack_all(&r, err);
     op_json_parser_free(r.parser);
     op_json_parser_free(r.line_parser);
+    op_compose_scratch_free(r.compose);
     op_buf_release(&r.params);
     op_buf_release(&r.amended);
     op_buf_release(&r.text);
     op_buf_release(&r.line);
     op_buf_release(&r.scratch);
-    if (!rc)
+    if (!rc && r.count)
         *ret_worked = true;
     return rc;
 }

@@ -132,6 +132,17 @@ static enum op_rc primary_failed(struct reuse *r, const struct op_request *reque
     return rc ? rc : final_rows(r, request, primary, reason, err);
 }
 
+/* An answer is read by the leg whose provider gave it. */
+static enum op_rc is_mine(struct reuse *r, const struct op_request *primary, bool *ret,
+                          struct op_err *err)
+{
+    struct op_work *leg = NULL;
+    int64_t batch = op_request_is_final(primary->state) ? primary->batch_id : 0;
+    enum op_rc rc = op_work_leg_of_batch(r->work, batch, &leg, err);
+    *ret = leg == r->work;
+    return rc;
+}
+
 static enum op_rc settle_follower(void *arg, const struct op_request *request,
                                   struct op_err *err)
 {
@@ -143,6 +154,10 @@ static enum op_rc settle_follower(void *arg, const struct op_request *request,
     if (gone)
         op_err_clear(err);
     else if (rc)
+        return rc;
+    bool mine = true;
+    rc = is_mine(r, &primary, &mine, err);
+    if (rc || !mine)
         return rc;
     if (gone || memcmp(primary.hash, request->hash, OP_HASH_LEN) != 0) {
         struct op_request moved = *request;

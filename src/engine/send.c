@@ -209,7 +209,7 @@ enum op_rc op_batch_refused(struct op_work *work, struct op_batch *batch,
     enum op_rc rc = op_work_fall_back(work, why, &fell_back, err);
     if (rc || fell_back)
         return rc ? rc : op_work_move_unpack(work, batch, to, work->no_batches, false, err);
-    if (why->disp == OP_DISP_PAUSE || why->disp == OP_DISP_RETRY_AFTER ||
+    if (op_disp_pauses(why->disp) || why->disp == OP_DISP_RETRY_AFTER ||
         why->disp == OP_DISP_RETRY) {
         op_lane_pause(work->engine, work->lane, why);
         return op_work_move_unpack(work, batch, to, why->msg, false, err);
@@ -254,7 +254,7 @@ static enum op_rc settle_create(struct op_work *work, struct op_batch *batch,
             (void)provider->decode_error(reply, sent_err);
             if (sent_err->disp == OP_DISP_SPLIT || sent_err->disp == OP_DISP_REJECT)
                 return op_batch_refused(work, batch, OP_BATCH_DROPPED, -1, sent_err, err);
-            if (sent_err->disp == OP_DISP_PAUSE)
+            if (op_disp_pauses(sent_err->disp))
                 op_lane_pause(work->engine, work->lane, sent_err);
         }
         return op_batch_later(work, batch, sent_err, err);
@@ -307,7 +307,7 @@ static enum op_rc send_batch(struct op_work *work, struct op_batch *batch, struc
 }
 
 struct lane_use {
-    const struct op_work *work;
+    struct op_work *work;
     int64_t in_doubt; /* the job whose create is; 0 none */
     bool priming;
     int64_t prime; /* the first of the job's stubs that is not sent yet; 0 none */
@@ -315,13 +315,16 @@ struct lane_use {
 
 static enum op_rc see_use(void *arg, const struct op_batch *batch, struct op_err *err)
 {
-    (void)err;
     struct lane_use *use = arg;
     if ((batch->state == OP_BATCH_SENDING || batch->state == OP_BATCH_AMBIGUOUS) &&
         op_batch_sender(batch) == use->work->lane->id)
         use->in_doubt = batch->job_id;
+    bool mine = false;
     if (batch->job_id != use->work->job.id || !batch->prime)
         return OP_OK;
+    enum op_rc rc = op_work_owns(use->work, batch, &mine, err);
+    if (rc || !mine)
+        return rc;
     use->priming = true;
     bool unsent = batch->state == OP_BATCH_BUILT || batch->state == OP_BATCH_UPLOADED;
     if (unsent && !use->prime)
@@ -492,7 +495,7 @@ static enum op_rc send_or_upload(struct op_work *work, struct op_batch *batch,
     if (rc || fell_back)
         return rc;
     /* No list, no send: without a baseline a doubtful create could not be told apart. */
-    if (why.disp == OP_DISP_PAUSE)
+    if (op_disp_pauses(why.disp))
         op_lane_pause(work->engine, work->lane, &why);
     return op_batch_later(work, batch, &why, err);
 }

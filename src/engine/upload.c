@@ -301,7 +301,7 @@ enum op_rc op_batch_upload(struct op_work *work, struct op_batch *batch, struct 
         return rc;
     if (why.disp == OP_DISP_REJECT || why.disp == OP_DISP_SPLIT)
         return op_batch_refused(work, batch, OP_BATCH_DROPPED, -1, &why, err);
-    if (why.disp == OP_DISP_PAUSE)
+    if (op_disp_pauses(why.disp))
         op_lane_pause(engine, work->lane, &why);
     return op_batch_later(work, batch, &why, err);
 }

@@ -5,6 +5,7 @@
 
 /* How often this request has already failed in this way; the evidence is its stored results. */
 struct history {
+    struct op_work *work; /* each provider of a chain has its own count */
     enum op_reask kind;
     int64_t count;
 };
@@ -30,11 +31,13 @@ static enum op_reask reask_kind(enum op_result_class class_, bool valid)
 
 static enum op_rc count_result(void *arg, const struct op_result_row *row, struct op_err *err)
 {
-    (void)err;
     struct history *h = arg;
-    if (reask_kind(row->class_, row->valid) == h->kind)
-        h->count++;
-    return OP_OK;
+    struct op_work *leg = NULL;
+    if (reask_kind(row->class_, row->valid) != h->kind)
+        return OP_OK;
+    enum op_rc rc = op_work_leg_of_batch(h->work, row->batch_id, &leg, err);
+    h->count += leg == h->work;
+    return rc;
 }
 
 static int64_t allowed(const struct op_work *work, enum op_reask kind)
@@ -56,13 +59,15 @@ static int64_t allowed(const struct op_work *work, enum op_reask kind)
 static enum op_rc may_reask(struct op_verdicts *v, const struct op_entry *entry, bool *ret,
                             struct op_err *err)
 {
-    struct history h = {.kind = reask_kind(entry->class_, entry->valid)};
+    struct history h = {.work = v->work, .kind = reask_kind(entry->class_, entry->valid)};
     *ret = false;
     if (h.kind == OP_REASK_NONE ||
         (entry->class_ == OP_RESULT_ERRORED && entry->disp == OP_DISP_REJECT))
         return OP_OK;
-    if (entry->class_ == OP_RESULT_ERRORED && entry->disp == OP_DISP_PAUSE) {
-        /* Not this request's fault: it is asked again as often as the account needs. */
+    if (op_disp_pauses(entry->disp) &&
+        (entry->class_ == OP_RESULT_ERRORED || entry->class_ == OP_RESULT_CANCELED)) {
+        /* Not this request's fault: it is asked again as often as the account needs. Canceled is
+         * what was not asked at all, because another provider is. */
         *ret = true;
         return OP_OK;
     }
@@ -75,10 +80,10 @@ static enum op_rc may_reask(struct op_verdicts *v, const struct op_entry *entry,
 static void note_pause(struct op_verdicts *v, const struct op_entry *entry,
                        struct op_str problem)
 {
-    if (entry->class_ != OP_RESULT_ERRORED || entry->disp != OP_DISP_PAUSE || v->pause)
+    if (entry->class_ != OP_RESULT_ERRORED || !op_disp_pauses(entry->disp) || v->pause)
         return;
     v->pause = true;
-    op_err_set_as(&v->pause_why, OP_REMOTE, OP_DISP_PAUSE, OP_STR_FMT, OP_STR_ARG(problem));
+    op_err_set_as(&v->pause_why, OP_REMOTE, entry->disp, OP_STR_FMT, OP_STR_ARG(problem));
 }
 
 static enum op_rc ask_again(struct op_verdicts *v, struct op_request *request,

@@ -74,21 +74,24 @@ static enum op_rc load_definition(struct op_work *work, struct op_err *err)
     return rc;
 }
 
-static enum op_rc compile(struct op_work *work, const struct job_options *o, struct op_err *err)
+/* For the provider at this place of the chain. */
+static enum op_rc compile(struct op_work *work, const struct job_options *o, size_t at,
+                          size_t *ret_legs, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
-    const struct op_provider_ops *provider = o->provider ? op_provider_find(o->provider) : NULL;
-    enum op_rc rc = OP_OK;
-    if (!provider)
-        rc = op_plan_provider(&work->def, &work->params, o->model, &provider, err);
+    struct op_chain chain;
+    enum op_rc rc =
+        op_chain_read(&work->def, &work->params, o->provider, o->model, &chain, err);
     if (!rc)
-        rc = op_engine_lane(engine, provider, o->emulate,
+        rc = op_engine_lane(engine, chain.providers[at], o->emulate,
                             !engine->options.read_only && !work->imported, &work->lane, err);
     if (rc)
         return rc;
+    *ret_legs = chain.count;
     OP_CLEANUP(op_mem_freep) char *work_dir = op_spool_path(engine->spool, "work");
     struct op_plan_options options = {
         .model = o->model,
+        .is_chained = chain.count > 1,
         .limit = o->limit,
         .no_cache = o->no_cache && work->job.round <= 1, /* else it would ask all again */
         .cwd = o->cwd,
@@ -98,7 +101,8 @@ static enum op_rc compile(struct op_work *work, const struct job_options *o, str
                            &options, &work->plan, err);
 }
 
-static enum op_rc load(struct op_work *work, int64_t id, struct op_err *err)
+static enum op_rc load(struct op_work *work, int64_t id, size_t at, size_t *ret_legs,
+                       struct op_err *err)
 {
     struct op_engine *engine = work->engine;
     enum op_rc rc = op_ledger_job_get(engine->ledger, id, &work->job, err);
@@ -112,7 +116,7 @@ static enum op_rc load(struct op_work *work, int64_t id, struct op_err *err)
         work->mode = options.mode;
         work->tier = OP_TAKE(options.tier);
         work->realtime_below = options.realtime_below;
-        rc = compile(work, &options, err);
+        rc = compile(work, &options, at, ret_legs, err);
     }
     job_options_release(&options);
     if (rc)
@@ -126,6 +130,21 @@ static enum op_rc load(struct op_work *work, int64_t id, struct op_err *err)
     return OP_OK;
 }
 
+static enum op_rc load_chain(struct op_work *head, int64_t id, struct op_err *err)
+{
+    size_t legs = 0;
+    enum op_rc rc = load(head, id, 0, &legs, err);
+    struct op_work *last = head;
+    for (size_t at = 1; !rc && at < legs; at++) {
+        last->next_leg = op_mem_alloc(sizeof(*last));
+        last = last->next_leg;
+        last->engine = head->engine;
+        last->head = head;
+        rc = load(last, id, at, &legs, err);
+    }
+    return rc;
+}
+
 enum op_rc op_work_get(struct op_engine *engine, int64_t job, struct op_work **ret,
                        struct op_err *err)
 {
@@ -137,7 +156,8 @@ enum op_rc op_work_get(struct op_engine *engine, int64_t job, struct op_work **r
     }
     struct op_work *work = op_mem_alloc(sizeof(*work));
     work->engine = engine;
-    enum op_rc rc = load(work, job, err);
+    work->head = work;
+    enum op_rc rc = load_chain(work, job, err);
     if (rc) {
         op_work_free(work);
         return rc;
@@ -152,6 +172,7 @@ void op_work_free(struct op_work *work)
 {
     if (!work)
         return;
+    op_work_free(work->next_leg);
     op_sqlenv_close(work->sql);
     op_plan_free(work->plan);
     op_params_release(&work->params);

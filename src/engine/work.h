@@ -6,11 +6,14 @@
  * Model:     what the engine's files share: the engine itself and struct op_work, one loaded job
  *            with its frozen definition compiled. One file per step of the way: plan_job.c pack.c
  *            send.c reconcile.c poll.c fetch.c apply.c reuse.c deliver.c finish.c. Internal to engine/.
+ *            A job with a chain of providers has a work for each of them, which take the steps of
+ *            the batches at their provider; the first stands for the job (chain.c).
  * Threads:   the engine's thread only, but for digest.h.
  */
 
 #include "engine/engine.h"
 #include "pipeline/bundle.h"
+#include "pipeline/chain.h"
 #include "pipeline/select.h"
 #include "pipeline/sqlenv.h"
 #include "provider/own_line.h"
@@ -25,9 +28,13 @@ struct op_cost_row {
 enum op_mode { OP_MODE_UNSAID, OP_MODE_BATCH, OP_MODE_REALTIME, OP_MODE_AUTO };
 
 struct op_realtime;
+struct op_lane_owner;
+struct op_json_parser;
 
 struct op_work {
     struct op_engine *engine;
+    struct op_work *head; /* the chain's first, which the engine knows; itself where there is none */
+    struct op_work *next_leg; /* the chain's next; NULL: the last */
     struct op_job job; /* as last read; the ledger is the truth */
     struct op_bundle bundle;
     struct op_definition def;
@@ -67,6 +74,8 @@ struct op_engine {
     int64_t due_ms;               /* earliest due time met during this step */
     int64_t last_turn;            /* the job that stepped last, where jobs take turns */
     struct op_realtime *realtime; /* NULL until it is needed */
+    struct op_lane_owner *owners; /* chain.c: whose lanes the ledger's are */
+    size_t owner_count;
     int64_t fetched_batch; /* its result files were written by this process, last; 0 none */
 };
 
@@ -112,11 +121,15 @@ OP_MUST_CHECK enum op_rc op_lane_exchange_file(struct op_engine *engine,
 /* Pauses the lane after a PAUSE disposition, or until retry_after. */
 void op_lane_pause(struct op_engine *engine, const struct op_lane *lane,
                    const struct op_err *why);
+/* The lane rests because of a QUOTA disposition. */
+OP_MUST_CHECK enum op_rc op_lane_is_exhausted(struct op_engine *engine,
+                                              const struct op_lane *lane, bool *ret,
+                                              struct op_err *err);
 /* True while paused; sets the due time. */
 OP_MUST_CHECK enum op_rc op_lane_is_paused(struct op_engine *engine, const struct op_lane *lane,
                                            bool *ret, struct op_err *err);
 
-/* work.c */
+/* work.c. The head of the job's chain. */
 OP_MUST_CHECK enum op_rc op_work_get(struct op_engine *engine, int64_t job,
                                      struct op_work **ret, struct op_err *err);
 void op_work_free(struct op_work *work);
@@ -127,6 +140,36 @@ OP_MUST_CHECK enum op_rc op_work_sql(struct op_work *work, struct op_sqlenv **re
                                      struct op_err *err);
 /* plan_job.c: reads the inputs of the present round and checks `require`. */
 OP_MUST_CHECK enum op_rc op_work_stage(struct op_work *work, struct op_err *err);
+/* chain.c: from one provider of a job to the next. */
+/* Several providers may be asked. */
+static inline bool op_work_is_chained(const struct op_work *work)
+{
+    return work->head->next_leg != NULL;
+}
+/* The job's work for what is at this lane; the head where there is no chain. */
+OP_MUST_CHECK enum op_rc op_work_leg(struct op_work *work, int64_t lane_id,
+                                     struct op_work **ret, struct op_err *err);
+/* The same for a batch, 0 being none: the head then. */
+OP_MUST_CHECK enum op_rc op_work_leg_of_batch(struct op_work *work, int64_t batch_id,
+                                              struct op_work **ret, struct op_err *err);
+/* Whether the work takes the steps of this batch of its job. */
+OP_MUST_CHECK enum op_rc op_work_owns(struct op_work *work, const struct op_batch *batch,
+                                      bool *ret, struct op_err *err);
+/* Who asks what this one would ask: itself, unless its account has no quota left and the next one
+ * round the chain has. */
+OP_MUST_CHECK enum op_rc op_work_asker(struct op_work *work, struct op_work **ret,
+                                       struct op_err *err);
+/* Who plans: the asker of the head. All legs forget what they know of the inputs. */
+OP_MUST_CHECK enum op_rc op_work_planner(struct op_work *head, struct op_work **ret,
+                                         struct op_err *err);
+struct op_compose_scratch;
+/* Request number name of a record (its columns as JSON) as this leg's provider takes it, and its
+ * hash; params are cleared before. */
+OP_MUST_CHECK enum op_rc op_work_compose(struct op_work *leg, int name, struct op_str data,
+                                         struct op_json_parser *parser,
+                                         struct op_compose_scratch *scratch,
+                                         struct op_buf *params, uint8_t ret_hash[OP_HASH_LEN],
+                                         struct op_err *err);
 /* Name of the outbox file of an output, relative to the spool (op_mem). */
 char *op_work_outbox(const struct op_work *work, int output);
 
@@ -227,6 +270,8 @@ OP_MUST_CHECK enum op_rc op_work_job_go(struct op_work *work, enum op_job_state 
 
 /* new_job.c: it was made by an import. */
 bool op_job_is_imported(const struct op_job *job);
+/* It may ask several providers: what waits for its requests could get another one's answer. */
+bool op_job_is_chained(const struct op_job *job);
 
 /* finish.c: the request failed, and a later round has asked the same of its record with success. */
 OP_MUST_CHECK enum op_rc op_request_is_superseded(struct op_ledger *ledger,
@@ -302,6 +347,9 @@ OP_MUST_CHECK enum op_rc op_step_plan(struct op_work *work, bool *ret_worked,
                                       struct op_err *err);
 OP_MUST_CHECK enum op_rc op_step_pack(struct op_work *work, bool *ret_worked,
                                       struct op_err *err);
+/* What is packed and not sent leaves a provider without quota. */
+OP_MUST_CHECK enum op_rc op_step_move_on(struct op_work *work, bool *ret_worked,
+                                         struct op_err *err);
 OP_MUST_CHECK enum op_rc op_step_send(struct op_work *work, bool *ret_worked,
                                       struct op_err *err);
 OP_MUST_CHECK enum op_rc op_step_reconcile(struct op_work *work, bool *ret_worked,

@@ -288,6 +288,12 @@ OP_MUST_CHECK enum op_rc op_ledger_request_go(struct op_ledger *ledger,
 OP_MUST_CHECK enum op_rc op_ledger_request_payload(struct op_ledger *ledger, int64_t request_id,
                                                    const struct op_payload_ref *payload,
                                                    struct op_err *err);
+/* A NEW request will be asked in other words (another provider's): it, and those of its job that wait
+ * for its answer, are known by this hash from now on. */
+OP_MUST_CHECK enum op_rc op_ledger_request_rehash(struct op_ledger *ledger, int64_t job_id,
+                                                  int64_t request_id,
+                                                  const uint8_t hash[OP_HASH_LEN],
+                                                  struct op_err *err);
 typedef enum op_rc (*op_request_fn)(void *arg, const struct op_request *request,
                                     struct op_err *err);
 /* Requests of a job in a state, by id, from after_id on; fn may call request_go on the row it was

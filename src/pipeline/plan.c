@@ -7,6 +7,7 @@
 
 #include "base/json_out.h"
 #include "base/mem.h"
+#include "pipeline/chain.h"
 #include "pipeline/plan_internal.h"
 
 /* The text of a setting with the params in it, in the arena; NULL when not given or empty. */
@@ -22,70 +23,6 @@ static enum op_rc setting(struct op_arena *arena, const struct op_params *params
         return err->rc;
     if (rendered[0])
         *ret = op_arena_strdup(arena, op_str_from(rendered));
-    return OP_OK;
-}
-
-/* --- the provider ----------------------------------------------------------------------------- */
-
-static void list_providers(struct op_buf *list)
-{
-    const struct op_provider_ops *const *all = op_providers();
-    for (size_t i = 0; all[i]; i++) {
-        op_buf_addf(list, "%s%s", i ? ", " : "", all[i]->name);
-        if (all[i]->model_prefixes[0])
-            op_buf_addf(list, " (%s...)", all[i]->model_prefixes[0]);
-    }
-}
-
-static enum op_rc provider_of(const struct op_request_def *request, const char *name,
-                              const char *model, const struct op_provider_ops **ret,
-                              struct op_err *err)
-{
-    *ret = name ? op_provider_find(name) : model ? op_provider_for_model(model) : NULL;
-    if (*ret)
-        return OP_OK;
-    OP_CLEANUP(op_buf_release) struct op_buf list;
-    op_buf_init(&list, 1000);
-    list_providers(&list);
-    if (name)
-        return op_fail(err, OP_INVAL, "%s: there is no provider '%.80s'; there are: %s",
-                       request->place, name, list.ptr);
-    if (model)
-        return op_fail(
-            err, OP_INVAL,
-            "%s: the model '%.80s' does not tell its provider: add 'provider'; there "
-            "are: %s",
-            request->place, model, list.ptr);
-    return op_fail(
-        err, OP_INVAL,
-        "%s: request '%s' names no model: add 'model' or give --model; the providers "
-        "are: %s",
-        request->place, request->name, list.ptr);
-}
-
-enum op_rc op_plan_provider(const struct op_definition *def, const struct op_params *params,
-                            const char *model, const struct op_provider_ops **ret,
-                            struct op_err *err)
-{
-    OP_CLEANUP(op_arena_release) struct op_arena arena = {0};
-    const struct op_provider_ops *found = NULL;
-    for (size_t i = 0; i < def->request_count; i++) {
-        const struct op_request_def *request = &def->requests[i];
-        const struct op_provider_ops *one = NULL;
-        const char *name = NULL, *own = NULL;
-        if (setting(&arena, params, request->provider, request->place, &name, err) ||
-            setting(&arena, params, request->model, request->place, &own, err) ||
-            provider_of(request, name, model ? model : own, &one, err))
-            return err->rc;
-        if (found && one != found)
-            return op_fail(
-                err, OP_INVAL,
-                "%s: request '%s' goes to %s and request '%s' to %s: all requests of a "
-                "pipeline go to one provider, so make two pipelines of it",
-                request->place, def->requests[0].name, found->name, request->name, one->name);
-        found = one;
-    }
-    *ret = found;
     return OP_OK;
 }
 
@@ -230,9 +167,12 @@ static enum op_rc compile_request(struct op_plan *plan, const struct op_request_
         count_setting(plan, def->max_tokens, "max_tokens", def->place, &ret->max_tokens, err) ||
         render_extra(plan, &def->extra, &settings.extra, err))
         return err->rc;
-    if (plan->options.model)
-        ret->model = plan->options.model;
-    else if (!ret->model)
+    const char *said = plan->options.model ? plan->options.model : ret->model;
+    if (op_chain_model(said, plan->lane->provider, plan->options.is_chained,
+                       plan->options.model ? "--model" : def->place, &plan->arena, &ret->model,
+                       err))
+        return err->rc;
+    if (!ret->model)
         ret->model = def->raw ? "" : plan->lane->provider->default_model;
     if (op_plan_check_model(plan->lane, ret->model, def->place, err))
         return err->rc;
@@ -341,7 +281,7 @@ enum op_rc op_plan_compile(struct op_env *env, const struct op_definition *def,
     plan->requests = op_mem_array(def->request_count + 1, sizeof(*plan->requests));
     plan->outputs = op_mem_array(def->output_count + 1, sizeof(*plan->outputs));
     copy_options(plan, options);
-    plan->keeps_data = reads_records(def);
+    plan->keeps_data = options->is_chained || reads_records(def);
     for (size_t i = 0; i < def->request_count; i++)
         if (compile_request(plan, &def->requests[i], bundle, &plan->requests[i], err))
             return err->rc;

@@ -22,7 +22,8 @@
 #include "provider/provider.h"
 
 struct op_plan_options {
-    const char *model;    /* --model: for every request; NULL: as defined */
+    const char *model;    /* --model: for every request; NULL: as defined; chain.h reads it */
+    bool is_chained;      /* of several providers: what a prompt is made of must be kept */
     int64_t limit;        /* --limit: at most so many records; 0 all */
     bool no_cache;        /* done is not asked */
     const char *cwd;      /* relative targets of outputs are relative to it; NULL: "." */
@@ -65,20 +66,14 @@ struct op_plan {
     size_t record_column_count;
     const char *const *prompt_columns; /* those, then the params: what prompts are bound to */
     size_t prompt_column_count;
-    bool keeps_data; /* an output, check or warning reads columns of `records` beyond key */
+    bool keeps_data; /* an output, check or warning reads columns of `records` beyond key, or a
+                        request may have to be written for another provider */
     int64_t batch_requests, batch_bytes; /* per batch, within the provider's limits */
     struct op_template *display;         /* NULL: none */
 };
 
 /* The model's output limit where a request does not say max_tokens. */
 #define OP_PLAN_MAX_TOKENS 4096
-
-/* Which provider a definition wants: the request's provider key, else the model's prefix; all
- * requests of a job go to one provider. model: --model or NULL. */
-OP_MUST_CHECK enum op_rc op_plan_provider(const struct op_definition *def,
-                                          const struct op_params *params, const char *model,
-                                          const struct op_provider_ops **ret,
-                                          struct op_err *err);
 
 OP_MUST_CHECK enum op_rc op_plan_compile(struct op_env *env, const struct op_definition *def,
                                          const struct op_params *params,

@@ -24,7 +24,8 @@ void op_own_line_write(struct op_str custom_id, enum op_result_class class_, con
 static enum op_rc read_own(struct op_json line, struct op_json own, struct op_result *ret,
                            struct op_err *err)
 {
-    static const enum op_disp disps[] = {OP_DISP_RETRY, OP_DISP_REJECT, OP_DISP_PAUSE};
+    static const enum op_disp disps[] = {OP_DISP_RETRY, OP_DISP_REJECT, OP_DISP_PAUSE,
+                                         OP_DISP_QUOTA};
     struct op_result result = {
         .custom_id = op_json_str(op_json_get(line, "custom_id")),
         .class_ = OP_RESULT_CLASS_COUNT,

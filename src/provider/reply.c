@@ -27,9 +27,10 @@ enum op_disp op_reply_disposition(const struct op_http_reply *reply, int64_t *re
 {
     switch (reply->status) {
     case 401:
-    case 402:
     case 403:
         return OP_DISP_PAUSE;
+    case 402:
+        return OP_DISP_QUOTA;
     case 413:
         return OP_DISP_SPLIT;
     case 408:

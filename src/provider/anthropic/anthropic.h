@@ -81,6 +81,6 @@ struct op_anthropic_fault {
 /* Reads the inner error object {type, message, details{error_code}}. */
 struct op_anthropic_fault op_anthropic_fault_read(struct op_json error);
 /* True when only a person can mend it: credit, spend limits, an organization on hold. */
-bool op_anthropic_fault_pauses(const struct op_anthropic_fault *fault);
+bool op_anthropic_fault_pauses(const struct op_anthropic_fault *fault, enum op_disp *ret);
 
 #endif

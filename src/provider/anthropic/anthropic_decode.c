@@ -21,22 +21,28 @@ struct op_anthropic_fault op_anthropic_fault_read(struct op_json error)
     };
 }
 
-bool op_anthropic_fault_pauses(const struct op_anthropic_fault *fault)
+bool op_anthropic_fault_pauses(const struct op_anthropic_fault *fault, enum op_disp *ret)
 {
-    static const char *const codes[] = {
-        "enforced_spend_limit_reached",
-        "contract_spend_limit_reached",
-        "organization_on_hold",
-        "cmek_key_disabled",
-        "billing_error",
-        "claude_code_key_creator_not_member",
+    static const struct {
+        const char *code;
+        enum op_disp disp;
+    } codes[] = {
+        {"enforced_spend_limit_reached", OP_DISP_QUOTA},
+        {"contract_spend_limit_reached", OP_DISP_QUOTA},
+        {"billing_error", OP_DISP_QUOTA},
+        {"organization_on_hold", OP_DISP_PAUSE},
+        {"cmek_key_disabled", OP_DISP_PAUSE},
+        {"claude_code_key_creator_not_member", OP_DISP_PAUSE},
     };
     /* Some of these come as invalid_request_error, told apart by their text alone. */
     static const char *const phrases[] = {"credit balance", "spend limit", "usage limits"};
-    for (size_t i = 0; i < OP_COUNT(codes); i++)
-        if (op_str_is(fault->code, codes[i]) || op_str_is(fault->type, codes[i]) ||
-            op_str_mentions(fault->message, codes[i]))
+    for (size_t i = 0; i < OP_COUNT(codes); i++) {
+        *ret = codes[i].disp;
+        if (op_str_is(fault->code, codes[i].code) || op_str_is(fault->type, codes[i].code) ||
+            op_str_mentions(fault->message, codes[i].code))
             return true;
+    }
+    *ret = OP_DISP_QUOTA;
     for (size_t i = 0; i < OP_COUNT(phrases); i++)
         if (op_str_mentions(fault->message, phrases[i]))
             return true;
@@ -95,8 +101,9 @@ static enum op_disp disposition(const struct op_http_reply *reply, const struct 
                                 int64_t *ret_retry_after)
 {
     /* Spend caps come as a 429 that no waiting mends, with no Retry-After: never in a loop. */
-    if (e->shaped && op_anthropic_fault_pauses(&e->fault))
-        return OP_DISP_PAUSE;
+    enum op_disp pause;
+    if (e->shaped && op_anthropic_fault_pauses(&e->fault, &pause))
+        return pause;
     if (reply->status == 400 && (op_str_is(e->fault.code, "request_body_timeout") ||
                                  op_str_is(e->fault.type, "request_body_timeout")))
         return OP_DISP_RETRY;

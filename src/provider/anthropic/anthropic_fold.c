@@ -25,7 +25,8 @@ enum op_rc op_anthropic_fold(struct op_str custom_id, const struct op_http_reply
     }
     /* Credit and spend limits come as 400 too. */
     struct op_anthropic_fault fault = op_anthropic_fault_read(op_json_get(body, "error"));
-    if (!good && (!fault.type.ptr || op_anthropic_fault_pauses(&fault)))
+    enum op_disp pause;
+    if (!good && (!fault.type.ptr || op_anthropic_fault_pauses(&fault, &pause)))
         return op_anthropic_decode_error(reply, err);
     struct op_json_out o;
     op_json_out_init(&o, ret_line, 0);

@@ -119,8 +119,9 @@ static enum op_disp error_disposition(const struct op_anthropic_fault *fault)
         {"permission_error", OP_DISP_REJECT},      {"request_too_large", OP_DISP_REJECT},
         {"authentication_error", OP_DISP_PAUSE},
     };
-    if (op_anthropic_fault_pauses(fault))
-        return OP_DISP_PAUSE;
+    enum op_disp pause;
+    if (op_anthropic_fault_pauses(fault, &pause))
+        return pause;
     for (size_t i = 0; i < OP_COUNT(types); i++)
         if (op_str_is(fault->type, types[i].type))
             return types[i].disp;

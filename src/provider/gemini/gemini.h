@@ -65,7 +65,7 @@ struct op_gemini_fault {
 };
 struct op_gemini_fault op_gemini_fault_read(struct op_json error);
 /* True when only a person can mend it: a bad key, billing, a region, a spend cap. */
-bool op_gemini_fault_pauses(const struct op_gemini_fault *fault);
+bool op_gemini_fault_pauses(const struct op_gemini_fault *fault, enum op_disp *ret);
 /* "INVALID_ARGUMENT" of 3; "UNKNOWN" of a number that is none. */
 const char *op_gemini_code_name(int64_t code);
 /* 3 of "INVALID_ARGUMENT"; 2 (UNKNOWN) of a name that is none. */

@@ -137,8 +137,8 @@ static void read_failure(struct op_json error, struct op_remote_batch *batch)
     struct op_gemini_fault fault = op_gemini_fault_read(error);
     char message[400];
     batch->failure_limit = fault.token_limit;
-    batch->failure_disp =
-        op_gemini_fault_pauses(&fault) ? OP_DISP_PAUSE : failure_disposition(&fault);
+    if (!op_gemini_fault_pauses(&fault, &batch->failure_disp))
+        batch->failure_disp = failure_disposition(&fault);
     if (!op_json_is(error, OP_JSON_OBJECT)) {
         if (batch->state == OP_REMOTE_FAILED)
             snprintf(batch->failure, sizeof(batch->failure), "Gemini gave no reason");

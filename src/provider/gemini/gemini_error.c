@@ -9,10 +9,6 @@
 #include "provider/gemini/gemini.h"
 #include "provider/reply.h"
 
-/* A quota of requests per day comes back at midnight; the delay that is told with it may be eight
- * seconds (gemini.md 7). Looked at once an hour. */
-#define DAILY_MS OP_HOUR_MS
-
 /* google.rpc.Code, by its numbers. */
 static const char *const code_names[] = {
     "OK",
@@ -107,26 +103,40 @@ struct op_gemini_fault op_gemini_fault_read(struct op_json error)
     return fault;
 }
 
-bool op_gemini_fault_pauses(const struct op_gemini_fault *fault)
+bool op_gemini_fault_pauses(const struct op_gemini_fault *fault, enum op_disp *ret)
 {
     /* Told apart by their text alone. A plain 429 also says "check your plan and billing details",
      * so that the word billing counts only where the state of the account is meant. */
-    static const char *const phrases[] = {
-        "api key not valid", "api key expired", "api_key_invalid",      "spending cap",
-        "spend cap",         "spend limit",     "credits are depleted",
+    static const struct {
+        const char *phrase;
+        bool precondition; /* only with the status FAILED_PRECONDITION */
+        enum op_disp disp;
+    } known[] = {
+        {"api key not valid", false, OP_DISP_PAUSE},
+        {"api key expired", false, OP_DISP_PAUSE},
+        {"api_key_invalid", false, OP_DISP_PAUSE},
+        {"spending cap", false, OP_DISP_QUOTA},
+        {"spend cap", false, OP_DISP_QUOTA},
+        {"spend limit", false, OP_DISP_QUOTA},
+        {"credits are depleted", false, OP_DISP_QUOTA},
+        {"billing", true, OP_DISP_QUOTA},
+        {"location", true, OP_DISP_PAUSE},
+        {"region", true, OP_DISP_PAUSE},
     };
-    static const char *const account[] = {"billing", "location", "region"};
+    *ret = OP_DISP_PAUSE;
     if (op_str_starts(fault->reason, "API_KEY_") || op_str_is(fault->status, "UNAUTHENTICATED"))
         return true;
-    for (size_t i = 0; i < OP_COUNT(phrases); i++)
-        if (op_str_mentions(fault->message, phrases[i]))
+    bool precondition = op_str_is(fault->status, "FAILED_PRECONDITION");
+    for (size_t i = 0; i < OP_COUNT(known); i++) {
+        *ret = known[i].disp;
+        if ((precondition || !known[i].precondition) &&
+            op_str_mentions(fault->message, known[i].phrase))
             return true;
-    if (!op_str_is(fault->status, "FAILED_PRECONDITION"))
-        return false;
-    for (size_t i = 0; i < OP_COUNT(account); i++)
-        if (op_str_mentions(fault->message, account[i]))
-            return true;
-    return false;
+    }
+    /* The day's quota is used up until midnight, though the delay that is told with it may be eight
+     * seconds (gemini.md 7). */
+    *ret = OP_DISP_QUOTA;
+    return fault->daily;
 }
 
 struct op_json op_gemini_error_of(struct op_json root)
@@ -206,8 +216,6 @@ static enum op_disp throttled(const struct envelope *e, int64_t *ret_retry_after
     int64_t wait = *ret_retry_after;
     if (e->shaped && e->fault.retry_ms > wait)
         wait = e->fault.retry_ms;
-    if (e->shaped && e->fault.daily && wait < DAILY_MS)
-        wait = DAILY_MS;
     *ret_retry_after = wait;
     return wait >= 0 ? OP_DISP_RETRY_AFTER : OP_DISP_RETRY;
 }
@@ -215,8 +223,9 @@ static enum op_disp throttled(const struct envelope *e, int64_t *ret_retry_after
 static enum op_disp disposition(const struct op_http_reply *reply, const struct envelope *e,
                                 int64_t *ret_retry_after)
 {
-    if (e->shaped && op_gemini_fault_pauses(&e->fault))
-        return OP_DISP_PAUSE;
+    enum op_disp pause;
+    if (e->shaped && op_gemini_fault_pauses(&e->fault, &pause))
+        return pause;
     if (e->status == 403 && is_missing(e))
         return OP_DISP_RETRY;
     /* Names of JSON Lines that were taken a day before have been refused (gemini.md 3). */

@@ -186,8 +186,9 @@ static void read_error(struct op_json error, struct op_result *result)
         result->disp = OP_DISP_RETRY;
         break;
     }
-    if (op_gemini_fault_pauses(&fault))
-        result->disp = OP_DISP_PAUSE;
+    enum op_disp pause;
+    if (op_gemini_fault_pauses(&fault, &pause))
+        result->disp = pause;
 }
 
 /* --- lines ---------------------------------------------------------------------------------- */
@@ -308,8 +309,9 @@ enum op_rc op_gemini_fold(struct op_str custom_id, const struct op_http_reply *r
         return op_fail_as(err, OP_REMOTE, OP_DISP_AMBIGUOUS, "the answer is no JSON object");
     struct op_json error = op_gemini_error_of(body);
     struct op_gemini_fault fault = op_gemini_fault_read(error);
+    enum op_disp pause;
     if (!good && (!op_json_ok(error) || !is_about_request(reply->status) ||
-                  op_gemini_fault_pauses(&fault))) {
+                  op_gemini_fault_pauses(&fault, &pause))) {
         (void)op_gemini_decode_error(reply, err);
         err->rc = OP_REMOTE; /* nothing was named that could be missing */
         return OP_REMOTE;

@@ -42,7 +42,7 @@ enum op_rc op_mistral_amend(struct op_json params, const struct op_amend *amend,
 /* The API's explanation in an error body, in any of its forms; ptr NULL when it is none. */
 struct op_str op_mistral_message(struct op_json body);
 /* True when only a person can mend it: credit, a plan. */
-bool op_mistral_pauses(struct op_str message);
+bool op_mistral_is_quota(struct op_str message);
 enum op_rc op_mistral_decode_error(const struct op_http_reply *reply, struct op_err *err);
 enum op_create_class op_mistral_decode_create(enum op_rc transport,
                                               const struct op_http_reply *reply,

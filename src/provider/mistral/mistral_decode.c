@@ -27,7 +27,7 @@ struct op_str op_mistral_message(struct op_json body)
     return OP_STR_NULL;
 }
 
-bool op_mistral_pauses(struct op_str message)
+bool op_mistral_is_quota(struct op_str message)
 {
     return op_str_mentions(message, "billing") || op_str_mentions(message, "payment") ||
            op_str_mentions(message, "credits") || op_str_mentions(message, "subscription");
@@ -48,8 +48,8 @@ static void read_fault(const struct op_http_reply *reply, struct fault *ret)
     char said[500];
     *ret = (struct fault){.shaped = message.ptr != NULL, .retry_after_ms = -1};
     ret->disp = op_reply_disposition(reply, &ret->retry_after_ms);
-    if (ret->shaped && op_mistral_pauses(message))
-        ret->disp = OP_DISP_PAUSE;
+    if (ret->shaped && op_mistral_is_quota(message))
+        ret->disp = OP_DISP_QUOTA;
     op_remote_text(ret->shaped ? message : op_str_trim(op_buf_str(&reply->body)), said,
                    ret->shaped ? sizeof(said) : sizeof(said) / 2);
     if (reply->status == 0)
@@ -145,8 +145,8 @@ static void read_failure(struct op_json errors, struct op_remote_batch *batch)
     for (size_t i = 0; i < OP_COUNT(troubles); i++)
         if (op_str_mentions(op_str_from(message), troubles[i]))
             batch->failure_disp = OP_DISP_RETRY;
-    if (op_mistral_pauses(op_str_from(message)))
-        batch->failure_disp = OP_DISP_PAUSE;
+    if (op_mistral_is_quota(op_str_from(message)))
+        batch->failure_disp = OP_DISP_QUOTA;
 }
 
 static bool read_batch(struct op_json v, struct op_remote_batch *ret)

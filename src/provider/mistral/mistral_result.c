@@ -95,8 +95,8 @@ static enum op_rc read_embedding(struct op_json body, struct op_buf *scratch,
 
 static enum op_disp error_disposition(int64_t status, struct op_str message)
 {
-    if (op_mistral_pauses(message))
-        return OP_DISP_PAUSE;
+    if (op_mistral_is_quota(message))
+        return OP_DISP_QUOTA;
     switch (status) {
     case 400:
     case 404:
@@ -104,9 +104,10 @@ static enum op_disp error_disposition(int64_t status, struct op_str message)
     case 422:
         return OP_DISP_REJECT;
     case 401:
-    case 402:
     case 403:
         return OP_DISP_PAUSE;
+    case 402:
+        return OP_DISP_QUOTA;
     default: /* an errored line is not billed, so asking again costs nothing */
         return OP_DISP_RETRY;
     }
@@ -178,7 +179,7 @@ enum op_rc op_mistral_fold(struct op_str custom_id, const struct op_http_reply *
         return op_fail_as(err, OP_REMOTE, OP_DISP_AMBIGUOUS, "the answer is no JSON object");
     struct op_str message = op_mistral_message(body);
     if (!good &&
-        (!message.ptr || !is_about_request(reply->status) || op_mistral_pauses(message))) {
+        (!message.ptr || !is_about_request(reply->status) || op_mistral_is_quota(message))) {
         (void)op_mistral_decode_error(reply, err);
         err->rc = OP_REMOTE; /* nothing was named that could be missing */
         return OP_REMOTE;

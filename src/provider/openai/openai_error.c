@@ -40,17 +40,17 @@ bool op_openai_fault_known(const struct op_openai_fault *fault, enum op_disp *re
         const char *text; /* ... what the message says */
         enum op_disp disp;
     } known[] = {
-        {"insufficient_quota", NULL, OP_DISP_PAUSE},
-        {"billing_hard_limit_reached", NULL, OP_DISP_PAUSE},
-        {"billing_not_active", NULL, OP_DISP_PAUSE},
+        {"insufficient_quota", NULL, OP_DISP_QUOTA},
+        {"billing_hard_limit_reached", NULL, OP_DISP_QUOTA},
+        {"billing_not_active", NULL, OP_DISP_QUOTA},
         {"account_deactivated", NULL, OP_DISP_PAUSE},
         {"access_terminated", NULL, OP_DISP_PAUSE},
         {"invalid_api_key", NULL, OP_DISP_PAUSE},
         {"authentication_error", NULL, OP_DISP_PAUSE},
         {"input_no_permissions", NULL, OP_DISP_PAUSE},
-        {NULL, "exceeded your current quota", OP_DISP_PAUSE},
-        {NULL, "billing", OP_DISP_PAUSE},
-        {NULL, "insufficient balance", OP_DISP_PAUSE},
+        {NULL, "exceeded your current quota", OP_DISP_QUOTA},
+        {NULL, "billing", OP_DISP_QUOTA},
+        {NULL, "insufficient balance", OP_DISP_QUOTA},
         /* A full queue empties by itself; it comes from the create as well as from a poll. */
         {"token_limit_exceeded", NULL, OP_DISP_RETRY_AFTER},
         {NULL, "enqueued token", OP_DISP_RETRY_AFTER},

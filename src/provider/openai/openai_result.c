@@ -115,8 +115,10 @@ static void set_error(struct op_result *result, const struct op_openai_fault *fa
     for (size_t i = 0; i < OP_COUNT(final); i++)
         reject = reject || op_str_is(fault->code, final[i]);
     result->disp = reject ? OP_DISP_REJECT : OP_DISP_RETRY;
-    if (status == 401 || status == 402 || status == 403)
+    if (status == 401 || status == 403)
         result->disp = OP_DISP_PAUSE;
+    if (status == 402)
+        result->disp = OP_DISP_QUOTA;
 }
 
 /* --- /v1/responses -------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
  *            with their messages.
  */
 #include "base/json.h"
+#include "pipeline/chain.h"
 #include "pipeline/plan.h"
 #include "support.h"
 
@@ -408,14 +409,15 @@ static void test_provider(void **state)
         struct op_definition def;
         struct op_params params;
         struct op_err err = OP_ERR_INIT;
-        const struct op_provider_ops *provider = NULL;
+        struct op_chain chain;
         char text[400];
         snprintf(text, sizeof(text), HEAD "%s", table[i].yaml);
         test_bundle(&bundle, text, NULL, 0);
         test_define(&bundle, &def);
         assert_int_equal(op_params_resolve(&def, none, "/", &params, &err), OP_OK);
-        enum op_rc rc = op_plan_provider(&def, &params, table[i].model, &provider, &err);
-        const char *got = rc ? err.msg : provider->name;
+        enum op_rc rc = op_chain_read(&def, &params, NULL, table[i].model, &chain, &err);
+        const char *got = rc ? err.msg : chain.providers[0]->name;
+        assert_true(rc || chain.count == 1);
         if (!op_str_starts(op_str_from(got), table[i].provider))
             fail_msg("case %zu: %s", i, got);
         op_params_release(&params);
@@ -423,6 +425,78 @@ static void test_provider(void **state)
         op_bundle_release(&bundle);
     }
     assert_int_equal(op_mem_live(), 0);
+}
+
+/* Whom a job asks, in which order, and with which model each. */
+static void test_chain(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *yaml, *names, *model, *chain; /* "provider model provider model", or how the
+                                                     message begins */
+    } table[] = {
+        {"requests: {r: {user: hi, provider: \"gemini, mistral\", model: \"gemini=g, mistral=m\"}}\n",
+         NULL, NULL, "gemini g mistral m "},
+        {"requests: {r: {user: hi, provider: \"mistral,gemini\"}}\n", NULL, NULL,
+         "mistral - gemini - "},
+        {"requests: {r: {user: hi, model: gemini-3-pro}}\n", "gemini,mistral",
+         "mistral-large-latest,gemini=own", "gemini own mistral mistral-large-latest "},
+        {"requests: {r: {user: hi, model: \"mistral=m,gemini-3-pro\"}}\n", NULL, NULL,
+         "mistral m gemini gemini-3-pro "},
+        {"params: {first: {default: openai}, rest: {default: \"\"}}\n"
+         "requests: {r: {user: hi, provider: \"{{first}},{{rest}}\"}}\n",
+         NULL, NULL, "openai - "},
+        {"requests: {r: {user: hi, provider: gemini, model: \"gemini=g,mistral=m\"}}\n", NULL, NULL,
+         "gemini g "},
+        {"requests: {r: {user: hi, provider: \"gemini,mistral\", model: gemini-3-pro}}\n", NULL, NULL,
+         "p/pipeline.yaml:3: 'gemini-3-pro' names no model of mistral, which may be asked too: add "
+         "mistral=MODEL"},
+        {"requests: {r: {user: hi, provider: \"gemini,mistral\", model: llama}}\n", NULL, NULL,
+         "p/pipeline.yaml:3: the model 'llama' does not tell its provider: write PROVIDER=llama"},
+        {"requests: {r: {user: hi}}\n", "gemini,gemini", "g",
+         "--provider: the provider gemini is named twice"},
+        {"requests: {r: {user: hi}}\n", "gemini,mistrall", "g",
+         "--provider: there is no provider 'mistrall'; there are: "},
+        {"requests:\n  r: {user: hi, provider: \"gemini,mistral\"}\n  s: {user: hi, provider: gemini}\n",
+         NULL, NULL,
+         "p/pipeline.yaml:5: request 'r' goes to gemini, mistral and request 's' to gemini: all"},
+        {"requests: {r: {raw: true, provider: \"gemini,mistral\"}}\n", NULL, NULL,
+         "p/pipeline.yaml:3: request 'r' is raw: ready lines are in the form of one provider"},
+    };
+    for (size_t i = 0; i < OP_COUNT(table); i++) {
+        struct op_bundle bundle;
+        struct op_definition def;
+        struct op_params params;
+        struct op_err err = OP_ERR_INIT;
+        struct op_chain chain;
+        char text[400], got[500] = "";
+        snprintf(text, sizeof(text), HEAD "%s", table[i].yaml);
+        test_bundle(&bundle, text, NULL, 0);
+        test_define(&bundle, &def);
+        assert_int_equal(op_params_resolve(&def, none, "/", &params, &err), OP_OK);
+        enum op_rc rc =
+            op_chain_read(&def, &params, table[i].names, table[i].model, &chain, &err);
+        if (!rc)
+            rc = op_chain_check(&def, &chain, &err);
+        OP_CLEANUP(op_arena_release) struct op_arena arena = {0};
+        for (size_t at = 0; !rc && at < chain.count; at++) {
+            const char *said = table[i].model ? table[i].model : def.requests[0].model;
+            const char *model = NULL;
+            rc = op_chain_model(said, chain.providers[at], chain.count > 1,
+                                def.requests[0].place, &arena, &model, &err);
+            size_t len = strlen(got);
+            snprintf(got + len, sizeof(got) - len, "%s %s ", chain.providers[at]->name,
+                     model ? model : "-");
+        }
+        if (!op_str_starts(op_str_from(rc ? err.msg : got), table[i].chain))
+            fail_msg("case %zu: %s", i, rc ? err.msg : got);
+        op_params_release(&params);
+        op_definition_release(&def);
+        op_bundle_release(&bundle);
+        op_arena_release(&arena);
+        arena = (struct op_arena){0};
+        assert_int_equal(op_mem_live(), 0);
+    }
 }
 
 int main(void)
@@ -437,6 +511,7 @@ int main(void)
         cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_column_mistakes),
         cmocka_unit_test(test_provider),
+        cmocka_unit_test(test_chain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

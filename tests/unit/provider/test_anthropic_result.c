@@ -193,11 +193,11 @@ static void test_errored(void **state)
              "{\"type\":\"invalid_request_error\",\"message\":\"Your credit balance is too low "
              "to access the API.\"}"),
          "invalid_request_error", "Your credit balance is too low to access the API.",
-         OP_DISP_PAUSE},
+         OP_DISP_QUOTA},
         {ENVELOPE(
              "{\"type\":\"rate_limit_error\",\"message\":\"m\",\"details\":{\"error_code\":"
              "\"enforced_spend_limit_reached\"}}"),
-         "rate_limit_error", "m", OP_DISP_PAUSE},
+         "rate_limit_error", "m", OP_DISP_QUOTA},
         {ENVELOPE("{\"type\":\"permission_error\",\"message\":\"m\"}"), "permission_error", "m",
          OP_DISP_REJECT},
         {ENVELOPE("{\"type\":\"request_too_large\",\"message\":\"m\"}"), "request_too_large",
@@ -205,7 +205,7 @@ static void test_errored(void **state)
         {ENVELOPE("{\"type\":\"authentication_error\",\"message\":\"m\"}"),
          "authentication_error", "m", OP_DISP_PAUSE},
         {ENVELOPE("{\"type\":\"billing_error\",\"message\":\"m\"}"), "billing_error", "m",
-         OP_DISP_PAUSE},
+         OP_DISP_QUOTA},
         {ENVELOPE("{\"type\":\"overloaded_error\",\"message\":\"m\"}"), "overloaded_error", "m",
          OP_DISP_RETRY},
         {ENVELOPE("{\"type\":\"api_error\",\"message\":\"m\"}"), "api_error", "m",

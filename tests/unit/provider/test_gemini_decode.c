@@ -172,10 +172,10 @@ static void test_create_dispositions(void **state)
                       "QuotaFailure",
                       "\"violations\":[{\"quotaId\":"
                       "\"GenerateRequestsPerDayPerProjectPerModel\",\"quotaValue\":\"250\"}]")),
-         OP_DISP_RETRY_AFTER, 3600000},
+         OP_DISP_QUOTA, 0},
         {429, "",
          ERROR("429", "RESOURCE_EXHAUSTED", "Your project has exceeded its spending cap."),
-         OP_DISP_PAUSE, 0},
+         OP_DISP_QUOTA, 0},
     };
     for (size_t i = 0; i < OP_COUNT(cases); i++) {
         struct op_err err = OP_ERR_INIT;

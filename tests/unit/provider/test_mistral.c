@@ -391,12 +391,12 @@ static void test_errors(void **state)
         enum op_disp disp;
     } cases[] = {
         {401, "", "{\"detail\":\"Unauthorized\"}", OP_REMOTE, OP_DISP_PAUSE},
-        {402, "", "", OP_REMOTE, OP_DISP_PAUSE},
+        {402, "", "", OP_REMOTE, OP_DISP_QUOTA},
         {404, "", "{\"message\":\"no\"}", OP_NOTFOUND, OP_DISP_RETRY},
         {422, "", "{\"detail\":[{\"msg\":\"x\"}]}", OP_REMOTE, OP_DISP_REJECT},
         {429, "", "{\"message\":\"Requests rate limit exceeded\"}", OP_REMOTE, OP_DISP_RETRY},
         {429, "retry-after: 3\r\n", "{\"message\":\"slow\"}", OP_REMOTE, OP_DISP_RETRY_AFTER},
-        {429, "", "{\"message\":\"no active subscription\"}", OP_REMOTE, OP_DISP_PAUSE},
+        {429, "", "{\"message\":\"no active subscription\"}", OP_REMOTE, OP_DISP_QUOTA},
         {500, "", "", OP_REMOTE, OP_DISP_RETRY},
         {0, "", "", OP_REMOTE, OP_DISP_RETRY},
     };
@@ -558,7 +558,7 @@ static void test_bad_lines(void **state)
         {BAD("422", "{\"detail\":[{\"msg\":\"m\"}]}", "null"), "m", OP_DISP_REJECT},
         {BAD("429", "null", "{\"message\":\"m\"}"), "m", OP_DISP_RETRY},
         {BAD("500", "null", "\"m\""), "m", OP_DISP_RETRY},
-        {BAD("402", "null", "null"), NULL, OP_DISP_PAUSE},
+        {BAD("402", "null", "null"), NULL, OP_DISP_QUOTA},
         {"{\"custom_id\":\"a\",\"error\":\"m\"}", "m", OP_DISP_RETRY},
     };
     for (size_t i = 0; i < OP_COUNT(cases); i++) {

@@ -41,7 +41,8 @@ static void test_own_lines(void **state)
     struct op_json_parser *parser = op_json_parser_new();
     static const enum op_result_class classes[] = {OP_RESULT_ERRORED, OP_RESULT_CANCELED,
                                                    OP_RESULT_EXPIRED};
-    static const enum op_disp disps[] = {OP_DISP_RETRY, OP_DISP_REJECT, OP_DISP_PAUSE};
+    static const enum op_disp disps[] = {OP_DISP_RETRY, OP_DISP_REJECT, OP_DISP_PAUSE,
+                                         OP_DISP_QUOTA};
     for (size_t c = 0; c < OP_COUNT(classes); c++) {
         for (size_t d = 0; d < OP_COUNT(disps); d++) {
             struct op_buf line;

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/walk.h"
+
+/*
+ * The chain of providers (docs/design/chain.md). Nothing is written down about who asks a request next:
+ * it goes to the provider its params were last written for, or, as long as that one's lane rests for want
+ * of quota, to the next one round the chain whose lane does not. So a crash at any point changes
+ * nothing, and a quota that comes back is used again.
+ */
+
+/* --- who owns what -------------------------------------------------------------------------- */
+
+struct op_lane_owner {
+    int64_t lane_id;
+    const struct op_provider_ops *provider;
+};
+
+static enum op_rc add_owner(void *arg, const struct op_lane_row *row, struct op_err *err)
+{
+    struct op_engine *engine = arg;
+    (void)err;
+    engine->owners[engine->owner_count++] =
+        (struct op_lane_owner){row->id, op_provider_find(row->provider)};
+    return OP_OK;
+}
+
+static enum op_rc count_owner(void *arg, const struct op_lane_row *row, struct op_err *err)
+{
+    (void)row;
+    (void)err;
+    ++*(size_t *)arg;
+    return OP_OK;
+}
+
+static const struct op_provider_ops *known_owner(const struct op_engine *engine,
+                                                 int64_t lane_id)
+{
+    for (size_t i = 0; i < engine->owner_count; i++)
+        if (engine->owners[i].lane_id == lane_id)
+            return engine->owners[i].provider;
+    return NULL;
+}
+
+/* A lane never changes hands, so its owner is read once. Its key may have changed since a batch was
+ * sent: a provider may have several. */
+static enum op_rc find_owner(struct op_engine *engine, int64_t lane_id,
+                             const struct op_provider_ops **ret, struct op_err *err)
+{
+    *ret = known_owner(engine, lane_id);
+    if (*ret)
+        return OP_OK;
+    size_t count = 0;
+    enum op_rc rc = op_ledger_lanes(engine->ledger, count_owner, &count, err);
+    if (rc)
+        return rc;
+    engine->owners =
+        op_mem_realloc(engine->owners, (count + 1) * sizeof(struct op_lane_owner));
+    engine->owner_count = 0;
+    rc = op_ledger_lanes(engine->ledger, add_owner, engine, err);
+    *ret = known_owner(engine, lane_id);
+    return rc;
+}
+
+enum op_rc op_work_leg(struct op_work *work, int64_t lane_id, struct op_work **ret,
+                       struct op_err *err)
+{
+    const struct op_provider_ops *owner = NULL;
+    *ret = work->head;
+    if (!op_work_is_chained(work) || !lane_id)
+        return OP_OK;
+    enum op_rc rc = find_owner(work->engine, lane_id, &owner, err);
+    for (struct op_work *leg = work->head; !rc && leg; leg = leg->next_leg)
+        if (leg->lane->provider == owner)
+            *ret = leg;
+    return rc;
+}
+
+enum op_rc op_work_leg_of_batch(struct op_work *work, int64_t batch_id, struct op_work **ret,
+                                struct op_err *err)
+{
+    *ret = work->head;
+    if (!op_work_is_chained(work) || !batch_id)
+        return OP_OK;
+    OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
+    enum op_rc rc = op_ledger_batch_get(work->engine->ledger, batch_id, &batch, err);
+    return rc ? rc : op_work_leg(work, batch.lane_id, ret, err);
+}
+
+enum op_rc op_work_owns(struct op_work *work, const struct op_batch *batch, bool *ret,
+                        struct op_err *err)
+{
+    struct op_work *leg = NULL;
+    enum op_rc rc = op_work_leg(work, batch->lane_id, &leg, err);
+    *ret = leg == work;
+    return rc;
+}
+
+/* --- who asks ------------------------------------------------------------------------------- */
+
+enum op_rc op_work_asker(struct op_work *work, struct op_work **ret, struct op_err *err)
+{
+    struct op_work *leg = work;
+    *ret = work;
+    if (!op_work_is_chained(work))
+        return OP_OK;
+    do {
+        bool exhausted = false;
+        enum op_rc rc = op_lane_is_exhausted(work->engine, leg->lane, &exhausted, err);
+        if (rc)
+            return rc;
+        if (!exhausted) {
+            *ret = leg;
+            return OP_OK;
+        }
+        leg = leg->next_leg ? leg->next_leg : work->head;
+    } while (leg != work);
+    return OP_OK;
+}
+
+enum op_rc op_work_planner(struct op_work *head, struct op_work **ret, struct op_err *err)
+{
+    for (struct op_work *leg = head; leg; leg = leg->next_leg) {
+        op_sqlenv_close(OP_TAKE(leg->sql));
+        leg->columns_known = false;
+    }
+    return op_work_asker(head, ret, err);
+}
+
+struct moving {
+    struct op_work *work;
+    int64_t id;
+};
+
+static enum op_rc find_unsent(void *arg, const struct op_batch *batch, struct op_err *err)
+{
+    struct moving *m = arg;
+    bool mine = false;
+    if (m->id || batch->cancel_wanted)
+        return OP_OK;
+    enum op_rc rc = op_work_owns(m->work, batch, &mine, err);
+    if (mine)
+        m->id = batch->id;
+    return rc;
+}
+
+/* R1 holds: a batch in one of these states has not been bought, and dropped it never is. */
+static enum op_rc drop_unsent(struct op_work *work, int64_t batch_id,
+                              const struct op_work *asker, struct op_err *err)
+{
+    OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
+    enum op_rc rc = op_ledger_batch_get(work->engine->ledger, batch_id, &batch, err);
+    if (rc)
+        return rc;
+    OP_CLEANUP(op_mem_freep)
+    char *why = op_mem_printf("%s has no quota left: asked of %s", work->lane->provider->name,
+                              asker->lane->provider->name);
+    op_upload_drop(work, &batch);
+    rc = op_work_move_unpack(work, &batch, OP_BATCH_DROPPED, why, false, err);
+    if (!rc)
+        op_log(OP_EVENT_MOVED_ON, OP_F("batch", batch.id), OP_F("requests", batch.count),
+               OP_T("from", work->lane->provider->name),
+               OP_T("to", asker->lane->provider->name));
+    return rc;
+}
+
+enum op_rc op_step_move_on(struct op_work *work, bool *ret_worked, struct op_err *err)
+{
+    struct op_work *asker = NULL;
+    if (!op_work_is_chained(work) || work->job.state == OP_JOB_CANCELING ||
+        op_engine_stopped(work->engine))
+        return OP_OK;
+    enum op_rc rc = op_work_asker(work, &asker, err);
+    if (rc || asker == work)
+        return rc;
+    struct moving m = {.work = work};
+    struct op_batch_filter filter = {.job_id = work->job.id,
+                                     .states = OP_STATE_BIT(OP_BATCH_BUILT) |
+                                               OP_STATE_BIT(OP_BATCH_UPLOADED)};
+    rc = op_ledger_batches(work->engine->ledger, &filter, find_unsent, &m, err);
+    if (rc || !m.id)
+        return rc;
+    *ret_worked = true;
+    return drop_unsent(work, m.id, asker, err);
+}
+
+/* --- the same for another provider ------------------------------------------------------------ */
+
+static struct op_value cell_of(struct op_json v)
+{
+    switch (op_json_type(v)) {
+    case OP_JSON_INT:
+        return op_value_int(op_json_int(v, 0));
+    case OP_JSON_DOUBLE:
+        return op_value_double(op_json_double(v, 0));
+    case OP_JSON_STRING:
+        return op_value_text(op_json_str(v));
+    case OP_JSON_NULL:
+    case OP_JSON_FALSE:
+    case OP_JSON_TRUE:
+    case OP_JSON_ARRAY:
+    case OP_JSON_OBJECT:
+        break; /* not what a cell is stored as */
+    }
+    return op_value_null();
+}
+
+/* In the order of the columns, which is that of the stored object. */
+static enum op_rc read_cells(const struct op_plan *plan, struct op_json record,
+                             struct op_value *cells, struct op_err *err)
+{
+    struct op_json_iter it = op_json_iter(record);
+    for (size_t i = 0; i < plan->record_column_count; i++) {
+        if (!op_json_next(&it) || !op_str_is(it.name, plan->record_columns[i]))
+            return op_fail(err, OP_IO, "the ledger's record has no column '%s'",
+                           plan->record_columns[i]);
+        cells[i] = cell_of(it.value);
+    }
+    return OP_OK;
+}
+
+enum op_rc op_work_compose(struct op_work *leg, int name, struct op_str data,
+                           struct op_json_parser *parser, struct op_compose_scratch *scratch,
+                           struct op_buf *params, uint8_t ret_hash[OP_HASH_LEN],
+                           struct op_err *err)
+{
+    struct op_json root;
+    enum op_rc rc = op_work_columns(leg, err);
+    if (!rc)
+        rc = op_json_parse(parser, data.ptr, data.len, true, &root, err);
+    if (rc)
+        return rc;
+    const struct op_plan *plan = leg->plan;
+    OP_CLEANUP(op_mem_freep)
+    struct op_value *cells = op_mem_array(plan->record_column_count + 1, sizeof(*cells));
+    op_buf_clear(params);
+    rc = read_cells(plan, root, cells, err);
+    if (!rc)
+        rc = op_plan_compose(plan, (size_t)name, cells, scratch, params, err);
+    if (rc)
+        return rc;
+    const struct op_plan_request *request = &plan->requests[name];
+    struct op_sha256 *sha = op_sha256_new();
+    op_request_hash(leg->lane, sha, request->model, request->endpoint, op_buf_str(params),
+                    ret_hash);
+    op_sha256_free(sha);
+    return OP_OK;
+}
