@@ -249,7 +249,7 @@ static const char *const fault_points[] = {
     "send.accepted.after", "poll.committed",    "fetch.part",          "fetch.renamed",
     "fetch.committed",     "apply.outbox",      "apply.commit.before", "apply.commit.after",
     "apply.done",          "deliver.before",    "deliver.after",       "seal.after",
-    "reconcile.before",    "reconcile.after",   "repack.committed",    "send.upload.before",
+    "reconcile.before",    "reconcile.after",   "repack.committed", "chain.dropped",    "send.upload.before",
     "send.upload.done",    "send.upload.after", "reconcile.fenced",    "reconcile.twins",
     "fetch.document",      "realtime.opened",   "realtime.log.before", "realtime.log.after",
     "realtime.submitted",  "realtime.answered", "realtime.ended",      NULL,

@@ -85,9 +85,16 @@ static void rate_limit(struct op_emu_call *call, int64_t seconds)
                                 (long long)seconds));
 }
 
+/* The day's quota is used up, and the delay told with it is as short as the real one is. */
 static void spend_cap(struct op_emu_call *call)
 {
-    write_error(call, 429, NULL, NULL, "[" HELP "]");
+    write_error(call, 429, NULL, NULL,
+                "[" HELP ",{\"@type\":\"type.googleapis.com/google.rpc.QuotaFailure\","
+                "\"violations\":[{\"quotaMetric\":\"generativelanguage.googleapis.com/"
+                "generate_requests_per_model_per_day\",\"quotaId\":"
+                "\"GenerateRequestsPerDayPerProjectPerModel\",\"quotaValue\":\"250\"}]},"
+                "{\"@type\":\"type.googleapis.com/google.rpc.RetryInfo\","
+                "\"retryDelay\":\"8s\"}]");
 }
 
 void op_emu_gemini_no_model(struct op_emu_call *call, struct op_str model, const char *what)

@@ -6,10 +6,10 @@
 #include "engine/walk.h"
 
 /*
- * The chain of providers (docs/design/chain.md). Nothing is written down about who asks a request next:
- * it goes to the provider its params were last written for, or, as long as that one's lane rests for want
- * of quota, to the next one round the chain whose lane does not. So a crash at any point changes
- * nothing, and a quota that comes back is used again.
+ * The chain of providers (docs/design/chain.md). Who asks a request next follows from what is there
+ * anyway: the provider its params were last written for; or, when that one has refused it for want of
+ * quota (its reason says so) or rests for it, the next one round the chain that does not rest. So a
+ * crash at any point changes nothing, and a quota that comes back is used again.
  */
 
 /* --- who owns what -------------------------------------------------------------------------- */
@@ -101,9 +101,15 @@ enum op_rc op_work_owns(struct op_work *work, const struct op_batch *batch, bool
 
 /* --- who asks ------------------------------------------------------------------------------- */
 
-enum op_rc op_work_asker(struct op_work *work, struct op_work **ret, struct op_err *err)
+static struct op_work *next_round(struct op_work *leg)
 {
-    struct op_work *leg = work;
+    return leg->next_leg ? leg->next_leg : leg->head;
+}
+
+enum op_rc op_work_asker(struct op_work *work, bool refused, struct op_work **ret,
+                         struct op_err *err)
+{
+    struct op_work *first = refused ? next_round(work) : work, *leg = first;
     *ret = work;
     if (!op_work_is_chained(work))
         return OP_OK;
@@ -116,8 +122,8 @@ enum op_rc op_work_asker(struct op_work *work, struct op_work **ret, struct op_e
             *ret = leg;
             return OP_OK;
         }
-        leg = leg->next_leg ? leg->next_leg : work->head;
-    } while (leg != work);
+        leg = next_round(leg);
+    } while (leg != first);
     return OP_OK;
 }
 
@@ -127,7 +133,7 @@ enum op_rc op_work_planner(struct op_work *head, struct op_work **ret, struct op
         op_sqlenv_close(OP_TAKE(leg->sql));
         leg->columns_known = false;
     }
-    return op_work_asker(head, ret, err);
+    return op_work_asker(head, false, ret, err);
 }
 
 struct moving {
@@ -156,10 +162,11 @@ static enum op_rc drop_unsent(struct op_work *work, int64_t batch_id,
     if (rc)
         return rc;
     OP_CLEANUP(op_mem_freep)
-    char *why = op_mem_printf("%s has no quota left: asked of %s", work->lane->provider->name,
-                              asker->lane->provider->name);
+    char *why = op_mem_printf("%s%s has none left, asked of %s", op_no_quota,
+                              work->lane->provider->name, asker->lane->provider->name);
     op_upload_drop(work, &batch);
     rc = op_work_move_unpack(work, &batch, OP_BATCH_DROPPED, why, false, err);
+    OP_FAULT(work->engine, "chain.dropped");
     if (!rc)
         op_log(OP_EVENT_MOVED_ON, OP_F("batch", batch.id), OP_F("requests", batch.count),
                OP_T("from", work->lane->provider->name),
@@ -173,7 +180,7 @@ enum op_rc op_step_move_on(struct op_work *work, bool *ret_worked, struct op_err
     if (!op_work_is_chained(work) || work->job.state == OP_JOB_CANCELING ||
         op_engine_stopped(work->engine))
         return OP_OK;
-    enum op_rc rc = op_work_asker(work, &asker, err);
+    enum op_rc rc = op_work_asker(work, false, &asker, err);
     if (rc || asker == work)
         return rc;
     struct moving m = {.work = work};
@@ -189,25 +196,6 @@ enum op_rc op_step_move_on(struct op_work *work, bool *ret_worked, struct op_err
 
 /* --- the same for another provider ------------------------------------------------------------ */
 
-static struct op_value cell_of(struct op_json v)
-{
-    switch (op_json_type(v)) {
-    case OP_JSON_INT:
-        return op_value_int(op_json_int(v, 0));
-    case OP_JSON_DOUBLE:
-        return op_value_double(op_json_double(v, 0));
-    case OP_JSON_STRING:
-        return op_value_text(op_json_str(v));
-    case OP_JSON_NULL:
-    case OP_JSON_FALSE:
-    case OP_JSON_TRUE:
-    case OP_JSON_ARRAY:
-    case OP_JSON_OBJECT:
-        break; /* not what a cell is stored as */
-    }
-    return op_value_null();
-}
-
 /* In the order of the columns, which is that of the stored object. */
 static enum op_rc read_cells(const struct op_plan *plan, struct op_json record,
                              struct op_value *cells, struct op_err *err)
@@ -217,7 +205,7 @@ static enum op_rc read_cells(const struct op_plan *plan, struct op_json record,
         if (!op_json_next(&it) || !op_str_is(it.name, plan->record_columns[i]))
             return op_fail(err, OP_IO, "the ledger's record has no column '%s'",
                            plan->record_columns[i]);
-        cells[i] = cell_of(it.value);
+        cells[i] = op_record_cell(it.value);
     }
     return OP_OK;
 }

@@ -326,7 +326,10 @@ static void keep_problem(struct op_chunk *chunk, struct op_entry *entry,
         op_buf_addz(&chunk->texts, "not processed within the provider's window");
         break;
     case OP_RESULT_CANCELED:
-        op_buf_addz(&chunk->texts, "canceled at the provider");
+        if (result->disp == OP_DISP_QUOTA) /* our own words */
+            op_buf_add_str(&chunk->texts, result->error_message);
+        else
+            op_buf_addz(&chunk->texts, "canceled at the provider");
         break;
     case OP_RESULT_SUCCEEDED:
     case OP_RESULT_ABSENT:

@@ -159,8 +159,7 @@ enum op_rc op_lane_exchange(struct op_engine *engine, const struct op_lane *lane
     return OP_OK;
 }
 
-/* How the reason of a pause begins that is there for want of quota. */
-static const char quota_word[] = "no quota: ";
+const char op_no_quota[] = "no quota: ";
 
 struct lane_state {
     int64_t id;
@@ -175,7 +174,7 @@ static enum op_rc find_lane(void *arg, const struct op_lane_row *row, struct op_
     if (row->id != state->id)
         return OP_OK;
     state->until_ms = row->paused_until_ms;
-    state->quota = op_str_starts(op_str_from(row->reason), quota_word);
+    state->quota = op_str_starts(op_str_from(row->reason), op_no_quota);
     return OP_OK;
 }
 
@@ -218,7 +217,7 @@ void op_lane_pause(struct op_engine *engine, const struct op_lane *lane,
     int64_t until = op_engine_now(engine) + wait;
     OP_CLEANUP(op_mem_freep)
     char *reason =
-        op_mem_printf("%s%s", why->disp == OP_DISP_QUOTA ? quota_word : "", why->msg);
+        op_mem_printf("%s%s", why->disp == OP_DISP_QUOTA ? op_no_quota : "", why->msg);
     if (op_ledger_lane_pause(engine->ledger, lane->id, until, reason, &err))
         op_log(OP_EVENT_NOTE, OP_T("problem", err.msg));
     char text[OP_TIME_TEXT];

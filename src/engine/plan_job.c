@@ -10,6 +10,8 @@
 /* Batches that are being filled at once; each holds a file and a buffer. Records that alternate
  * between more kinds make smaller batches. */
 #define KINDS_OPEN 8
+/* As in walk.c: the longest params of one request, and the most a record has. */
+#define PARAMS_MAX (64 * 1024 * 1024)
 
 /*
  * Planning reads the records once and leaves every request packed, waiting for an identical one, or
@@ -33,6 +35,9 @@ struct planning {
     bool looked_firm, looked_chained;
     bool primed[64];
     struct op_map raw_counts; /* ids of ready lines that came more than once */
+    /* of a chain: the record's columns, and what the other providers would be asked about it */
+    struct op_buf data, other;
+    struct op_compose_scratch *scratch;
 };
 
 static enum op_rc commit_batch(struct planning *p, struct op_packer *packer, struct op_err *err)
@@ -129,6 +134,9 @@ static enum op_rc plan_record(void *arg, const struct op_walk_record *record,
         rc = add_numbered(p, record, err);
     }
     p->selected++;
+    op_buf_clear(&p->data);
+    if (op_work_is_chained(p->work))
+        op_buf_add_str(&p->data, record->data);
     if (rc == OP_CONFLICT && p->record_id < p->round_first_record) {
         op_err_clear(err);
         return record->data.ptr
@@ -202,6 +210,34 @@ static enum op_rc find_same(struct planning *p, const uint8_t hash[OP_HASH_LEN],
     rc = is_firm(p, &found, &firm, err);
     if (!rc && firm)
         *ret_same = same;
+    return rc;
+}
+
+/* Another provider of the chain may have answered it: in an earlier run, say, that found no quota at
+ * the first. */
+static enum op_rc find_elsewhere(struct planning *p, struct op_request *request,
+                                 struct op_err *err)
+{
+    enum op_rc rc = OP_OK;
+    for (struct op_work *leg = p->work->head; !rc && leg && !request->same_as;
+         leg = leg->next_leg) {
+        uint8_t hash[OP_HASH_LEN];
+        struct op_err why = OP_ERR_INIT;
+        if (leg == p->work)
+            continue;
+        rc = op_work_compose(leg, request->name, op_buf_str(&p->data), p->parser, p->scratch,
+                             &p->other, hash, &why);
+        if (rc == OP_INVAL) { /* that provider cannot be asked this; it may never have to be */
+            rc = OP_OK;
+            continue;
+        }
+        if (rc)
+            *err = why;
+        if (!rc)
+            rc = find_same(p, hash, &request->same_as, err);
+        if (request->same_as)
+            memcpy(request->hash, hash, sizeof(hash));
+    }
     return rc;
 }
 
@@ -306,6 +342,8 @@ static enum op_rc plan_request(void *arg, const struct op_walk_request *asked,
         .job_id = p->work->job.id, .record_id = p->record_id, .name = asked->name};
     memcpy(request.hash, asked->hash, OP_HASH_LEN);
     enum op_rc rc = p->work->fresh ? OP_OK : find_same(p, request.hash, &request.same_as, err);
+    if (!rc && !p->work->fresh && !request.same_as && op_work_is_chained(p->work))
+        rc = find_elsewhere(p, &request, err);
     if (rc)
         return rc;
     p->counts.requests++;
@@ -412,7 +450,11 @@ enum op_rc op_step_plan(struct op_work *work, bool *ret_worked, struct op_err *e
     if (!rc && work->imported) {
         rc = op_import_plan(work, err);
     } else if (!rc) {
-        struct planning p = {.work = work, .parser = op_json_parser_new()};
+        struct planning p = {.work = work,
+                             .parser = op_json_parser_new(),
+                             .scratch = op_compose_scratch_new()};
+        op_buf_init(&p.data, PARAMS_MAX);
+        op_buf_init(&p.other, PARAMS_MAX);
         if (!work->lane->provider->one_model)
             op_packer_init(&p.packers[p.packer_count++], work, NULL,
                            work->lane->provider->endpoints[0]);
@@ -421,6 +463,9 @@ enum op_rc op_step_plan(struct op_work *work, bool *ret_worked, struct op_err *e
             release_packer(&p, &p.packers[i]);
         op_json_parser_free(p.parser);
         op_map_release(&p.raw_counts);
+        op_buf_release(&p.data);
+        op_buf_release(&p.other);
+        op_compose_scratch_free(p.scratch);
     }
     /* Bad input ends the job, because the same input would fail again; nothing was bought. A
      * failing machine does not: planning starts over. */

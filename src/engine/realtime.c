@@ -258,7 +258,7 @@ static void withdraw_all(struct op_realtime *rt, struct op_ask_list *list, const
 static void withdraw_open(struct op_realtime *rt)
 {
     OP_CLEANUP(op_mem_freep)
-    char *moved = rt->moves_to ? op_mem_printf("%s has no quota left: asked of %s",
+    char *moved = rt->moves_to ? op_mem_printf("%s has none left, asked of %s",
                                                rt->work->lane->provider->name, rt->moves_to)
                                : NULL;
     for (size_t i = 0; i < rt->list_count; i++) {
@@ -468,7 +468,7 @@ static enum op_rc look_at_lane(struct op_realtime *rt, struct op_err *err)
     enum op_rc rc = op_lane_is_paused(rt->engine, rt->work->lane, &rt->is_paused, err);
     if (rc || !rt->is_paused)
         return rc;
-    rc = op_work_asker(rt->work, &asker, err);
+    rc = op_work_asker(rt->work, false, &asker, err);
     if (rc || asker == rt->work)
         return rc;
     if (rt->list_count && !before)

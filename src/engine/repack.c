@@ -23,6 +23,7 @@ struct repack {
     int64_t failed;      /* requests whose text is lost */
     /* of the payload looked at last: whose it is, and who asks what is in it now */
     int64_t home_batch;
+    bool refused;
     struct op_work *home, *asker;
     struct op_compose_scratch *compose;
 };
@@ -116,11 +117,13 @@ static enum op_rc is_of_another(struct repack *r, const struct op_request *reque
     if (!op_work_is_chained(r->work))
         return OP_OK;
     enum op_rc rc = find_payload(r, request, &ref, err);
-    if (!rc && (!r->home || r->home_batch != ref.batch_id)) {
+    bool refused = op_str_starts(op_str_from(request->reason), op_no_quota);
+    if (!rc && (!r->home || r->home_batch != ref.batch_id || r->refused != refused)) {
         rc = op_work_leg_of_batch(r->work, ref.batch_id, &r->home, err);
         if (!rc)
-            rc = op_work_asker(r->home, &r->asker, err);
+            rc = op_work_asker(r->home, refused, &r->asker, err);
         r->home_batch = ref.batch_id;
+        r->refused = refused;
     }
     *ret_other = r->asker != r->work;
     *ret_moved = r->home != r->work;

@@ -211,8 +211,11 @@ enum op_rc op_batch_refused(struct op_work *work, struct op_batch *batch,
         return rc ? rc : op_work_move_unpack(work, batch, to, work->no_batches, false, err);
     if (op_disp_pauses(why->disp) || why->disp == OP_DISP_RETRY_AFTER ||
         why->disp == OP_DISP_RETRY) {
+        OP_CLEANUP(op_mem_freep)
+        char *reason = op_mem_printf(
+            "%s%s", why->disp == OP_DISP_QUOTA ? op_no_quota : "", why->msg);
         op_lane_pause(work->engine, work->lane, why);
-        return op_work_move_unpack(work, batch, to, why->msg, false, err);
+        return op_work_move_unpack(work, batch, to, reason, false, err);
     }
     if (why->disp == OP_DISP_SPLIT && batch->count > 1) {
         work->plan->batch_requests = (batch->count + 1) / 2;

@@ -77,6 +77,13 @@ static enum op_rc may_reask(struct op_verdicts *v, const struct op_entry *entry,
     return rc;
 }
 
+/* Another provider may be asked. */
+static bool is_quota(const struct op_entry *entry)
+{
+    return entry->disp == OP_DISP_QUOTA &&
+           (entry->class_ == OP_RESULT_ERRORED || entry->class_ == OP_RESULT_CANCELED);
+}
+
 static void note_pause(struct op_verdicts *v, const struct op_entry *entry,
                        struct op_str problem)
 {
@@ -137,7 +144,8 @@ enum op_rc op_verdict_bad(struct op_verdicts *v, const struct op_entry *entry,
         return rc;
     problem = op_str_trim(problem); /* a list of lines ends in one */
     op_mem_free(request.reason);
-    request.reason = op_mem_strndup(problem.ptr ? problem.ptr : "", problem.len);
+    request.reason = op_mem_printf("%s" OP_STR_FMT, is_quota(entry) ? op_no_quota : "",
+                                   OP_STR_ARG(problem));
     note_pause(v, entry, problem);
     if (entry->class_ == OP_RESULT_SUCCEEDED) {
         v->counts.invalid++;

@@ -121,6 +121,9 @@ OP_MUST_CHECK enum op_rc op_lane_exchange_file(struct op_engine *engine,
 /* Pauses the lane after a PAUSE disposition, or until retry_after. */
 void op_lane_pause(struct op_engine *engine, const struct op_lane *lane,
                    const struct op_err *why);
+/* lane.c: how the reason begins of a pause that is there for want of quota, and of a request that has to
+ * be asked of another provider. */
+extern const char op_no_quota[];
 /* The lane rests because of a QUOTA disposition. */
 OP_MUST_CHECK enum op_rc op_lane_is_exhausted(struct op_engine *engine,
                                               const struct op_lane *lane, bool *ret,
@@ -156,8 +159,8 @@ OP_MUST_CHECK enum op_rc op_work_leg_of_batch(struct op_work *work, int64_t batc
 OP_MUST_CHECK enum op_rc op_work_owns(struct op_work *work, const struct op_batch *batch,
                                       bool *ret, struct op_err *err);
 /* Who asks what this one would ask: itself, unless its account has no quota left and the next one
- * round the chain has. */
-OP_MUST_CHECK enum op_rc op_work_asker(struct op_work *work, struct op_work **ret,
+ * round the chain has. refused: it has refused this very request so, and comes last. */
+OP_MUST_CHECK enum op_rc op_work_asker(struct op_work *work, bool refused, struct op_work **ret,
                                        struct op_err *err);
 /* Who plans: the asker of the head. All legs forget what they know of the inputs. */
 OP_MUST_CHECK enum op_rc op_work_planner(struct op_work *head, struct op_work **ret,

@@ -416,6 +416,26 @@ void op_record_write(const struct op_plan *plan, const struct op_record *record,
     op_json_out_end_object(&json);
 }
 
+struct op_value op_record_cell(struct op_json v)
+{
+    switch (op_json_type(v)) {
+    case OP_JSON_FALSE:
+    case OP_JSON_TRUE:
+        return op_value_int(op_json_bool(v, false));
+    case OP_JSON_INT:
+        return op_value_int(op_json_int(v, 0));
+    case OP_JSON_DOUBLE:
+        return op_value_double(op_json_double(v, 0));
+    case OP_JSON_STRING:
+        return op_value_text(op_json_str(v));
+    case OP_JSON_NULL:
+    case OP_JSON_ARRAY:
+    case OP_JSON_OBJECT:
+        break;
+    }
+    return op_value_null();
+}
+
 /* --- require ------------------------------------------------------------------------------ */
 
 /* The message sees the params and what the SELECT found (NULLs when it found no row). */

@@ -60,5 +60,7 @@ void op_select_closep(struct op_select **select);
 /* The record's columns as a JSON object, appended (stored when plan->keeps_data). */
 void op_record_write(const struct op_plan *plan, const struct op_record *record,
                      struct op_buf *out);
+/* A cell of what that wrote. */
+struct op_value op_record_cell(struct op_json v);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/time.h"
+#include "pipeline/select.h"
 #include "pipeline/sql_internal.h"
 
 /*
@@ -59,6 +60,11 @@ static const char *request_name(const struct op_sqlenv *sql)
     return sql->plan->def->requests[sql->context.request].name;
 }
 
+static const char *provider_of(const struct op_context *x)
+{
+    return x->lane ? x->lane->provider->name : NULL;
+}
+
 /* The model as the provider reports it, else the one that was asked. */
 static struct op_str model_of(const struct op_sqlenv *sql)
 {
@@ -69,26 +75,6 @@ static struct op_str model_of(const struct op_sqlenv *sql)
 }
 
 /* --- records ------------------------------------------------------------------------------ */
-
-static struct op_value from_json(struct op_json v)
-{
-    switch (op_json_type(v)) {
-    case OP_JSON_FALSE:
-    case OP_JSON_TRUE:
-        return op_value_int(op_json_bool(v, false));
-    case OP_JSON_INT:
-        return op_value_int(op_json_int(v, 0));
-    case OP_JSON_DOUBLE:
-        return op_value_double(op_json_double(v, 0));
-    case OP_JSON_STRING:
-        return op_value_text(op_json_str(v));
-    case OP_JSON_NULL:
-    case OP_JSON_ARRAY:
-    case OP_JSON_OBJECT:
-        break;
-    }
-    return op_value_null();
-}
 
 /* Reads what op_record_write wrote, once per context and only when a query asks. */
 static enum op_rc load_record(struct op_sqlenv *sql)
@@ -116,7 +102,7 @@ static enum op_rc load_record(struct op_sqlenv *sql)
     while (op_json_next(&it)) {
         for (size_t tried = 0; tried < count; tried++, at = at + 1 < count ? at + 1 : 0) {
             if (op_str_is(it.name, sql->record_columns[at])) {
-                sql->record_cells[at] = from_json(it.value);
+                sql->record_cells[at] = op_record_cell(it.value);
                 break;
             }
         }
@@ -151,6 +137,7 @@ static void give_record(struct op_sqlenv *sql, sqlite3_context *c, int column)
     X(key, give(c, x->key))                  \
     X(request, give_z(c, request_name(sql))) \
     X(answer, give(c, x->answer))            \
+    X(provider, give_z(c, provider_of(x)))   \
     X(model, give(c, model_of(sql)))         \
     X(id, give_int(c, x->request_id))
 
@@ -159,6 +146,7 @@ static void give_record(struct op_sqlenv *sql, sqlite3_context *c, int column)
     X(request, give_z(c, request_name(sql)))                                      \
     X(class, give_z(c, op_result_class_name(x->result->class_)))                  \
     X(stop, give(c, x->result->stop))                                             \
+    X(provider, give_z(c, provider_of(x)))                                        \
     X(model, give(c, model_of(sql)))                                              \
     X(text, give(c, x->result->text))                                             \
     X(error_type, give(c, x->result->error_type))                                 \
@@ -182,7 +170,7 @@ static void give_record(struct op_sqlenv *sql, sqlite3_context *c, int column)
 #define BATCH(X)                                                           \
     X(id, give_id(c, "batch", x->batch->id))                               \
     X(number, give_int(c, x->batch->id))                                   \
-    X(provider, give_z(c, x->lane ? x->lane->provider->name : NULL))       \
+    X(provider, give_z(c, provider_of(x)))                                 \
     X(provider_id, give_z(c, x->batch->provider_id))                       \
     X(model, give_z(c, x->batch->model))                                   \
     X(state, give_z(c, op_batch_state_name(x->batch->state)))              \
@@ -207,7 +195,7 @@ static void give_record(struct op_sqlenv *sql, sqlite3_context *c, int column)
     X(state, give_z(c, op_job_state_name(x->job->state)))                       \
     X(reason, give_z(c, x->job->reason))                                        \
     X(params, give_z(c, x->job->params))                                        \
-    X(provider, give_z(c, x->lane ? x->lane->provider->name : NULL))            \
+    X(provider, give_z(c, provider_of(x)))                                      \
     X(model, give_z(c, sql->plan->requests[0].model))                           \
     X(round, give_int(c, x->job->round))                                        \
     X(records, give_int(c, x->job->counts.records))                             \
