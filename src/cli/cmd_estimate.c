@@ -62,6 +62,15 @@ static void say_json(const struct op_args *args, const char *name, const struct 
     } else {
         op_json_out_null(out);
     }
+    op_json_out_name(out, "queue");
+    if (e->queue_tokens) {
+        op_json_out_object(out);
+        op_json_out_kv_int(out, "limit_tokens", e->queue_tokens);
+        op_json_out_kv_bool(out, "learned", e->queue_learned);
+        op_json_out_end_object(out);
+    } else {
+        op_json_out_null(out);
+    }
     op_json_out_kv_bool(out, "priced", e->priced);
     op_json_out_kv_text(out, "prices_as_of", e->as_of[0] ? e->as_of : NULL);
     op_json_out_kv_int(out, "batch_microusd", e->batch_microusd);
@@ -98,6 +107,9 @@ static void text_counts(const struct op_estimate *e, struct op_buf *out)
         op_buf_addf(out, "  (%s of them identical to another: asked once)",
                     op_text_count(e->duplicates, n));
     op_buf_addf(out, "\n  %-14s %s", "batches", op_text_count(e->batches, n));
+    if (e->queue_tokens)
+        op_buf_addf(out, "  (for a queue of %s tokens, %s)", op_text_count(e->queue_tokens, n),
+                    e->queue_learned ? "as this ledger has learned" : "the provider's lowest");
     op_buf_addf(out, "\n  %-14s about %s", "prompt tokens", op_text_count(e->likely_tokens, n));
     char known[200];
     op_calibration_text(&e->calibration, known, sizeof(known));

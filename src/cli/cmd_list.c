@@ -71,7 +71,6 @@ static enum op_rc list_jobs(struct listing *l, struct op_err *err)
 
 static enum op_rc list_batch(void *arg, const struct op_batch *batch, struct op_err *err)
 {
-    (void)err;
     struct listing *l = arg;
     char n[OP_TEXT_SHORT];
     if (l->skip-- > 0) {
@@ -80,10 +79,8 @@ static enum op_rc list_batch(void *arg, const struct op_batch *batch, struct op_
     }
     if (!take(l))
         return OP_OK;
-    if (l->json) {
-        op_batch_json(batch, l->json);
-        return OP_OK;
-    }
+    if (l->json)
+        return op_batch_json(l->session, batch, l->json, err);
     struct op_table *t = &l->table;
     op_table_add(t, "batch-%lld", (long long)batch->id);
     op_table_add(t, "job-%lld", (long long)batch->job_id);

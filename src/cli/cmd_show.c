@@ -119,10 +119,11 @@ static enum op_rc show_batch(struct op_session *session, int64_t id, struct op_e
         struct op_report report;
         op_report_begin(&report);
         op_json_out_name(&report.out, "batch");
-        op_batch_json(&batch, &report.out);
+        rc = op_batch_json(session, &batch, &report.out, err);
         op_json_out_name(&report.out, "journal");
         op_json_out_array(&report.out);
-        rc = op_ledger_journal(ledger, id, json_entry, &report.out, err);
+        if (!rc)
+            rc = op_ledger_journal(ledger, id, json_entry, &report.out, err);
         op_json_out_end_array(&report.out);
         op_json_out_name(&report.out, "notes");
         op_json_out_array(&report.out);
@@ -152,26 +153,41 @@ static enum op_rc show_batch(struct op_session *session, int64_t id, struct op_e
 
 /* --- a job -------------------------------------------------------------------------------- */
 
+struct batches {
+    struct op_session *session;
+    struct op_table table;
+    struct op_json_out *json;
+};
+
+static void batches_release(struct batches *b)
+{
+    op_table_release(&b->table);
+}
+
 static enum op_rc add_batch(void *arg, const struct op_batch *batch, struct op_err *err)
 {
-    (void)err;
-    struct op_table *table = arg;
+    struct batches *b = arg;
+    struct op_table *table = &b->table;
+    const char *provider = NULL;
     char n[OP_TEXT_SHORT];
+    enum op_rc rc = op_engine_provider(b->session->engine, batch->lane_id, &provider, err);
+    if (rc)
+        return rc;
     op_table_add(table, "batch-%lld", (long long)batch->id);
     op_table_add(table, "%s", op_batch_state_name(batch->state));
     op_table_add(table, "%s", op_text_count(batch->count, n));
     op_table_add(table, "%s", op_text_count(batch->ok, n));
     op_table_add(table, "%s", op_text_count(batch->failed + batch->absent, n));
     op_table_add(table, "%s", op_text_usd(batch->spent_microusd, n));
+    op_table_add(table, "%s", provider);
     op_table_add(table, "%s", batch->provider_id);
     return OP_OK;
 }
 
 static enum op_rc json_batch(void *arg, const struct op_batch *batch, struct op_err *err)
 {
-    (void)err;
-    op_batch_json(batch, arg);
-    return OP_OK;
+    const struct batches *b = arg;
+    return op_batch_json(b->session, batch, b->json, err);
 }
 
 static enum op_rc show_job(struct op_session *session, int64_t id, struct op_err *err)
@@ -185,8 +201,9 @@ static enum op_rc show_job(struct op_session *session, int64_t id, struct op_err
         enum op_rc rc = op_summary_json(session, id, true, &report.out, err);
         op_json_out_name(&report.out, "batches");
         op_json_out_array(&report.out);
+        struct batches b = {.session = session, .json = &report.out};
         if (!rc)
-            rc = op_ledger_batches(ledger, &filter, json_batch, &report.out, err);
+            rc = op_ledger_batches(ledger, &filter, json_batch, &b, err);
         op_json_out_end_array(&report.out);
         if (rc)
             op_buf_release(&report.buf);
@@ -195,11 +212,12 @@ static enum op_rc show_job(struct op_session *session, int64_t id, struct op_err
         return rc;
     }
     OP_CLEANUP(op_buf_release) struct op_buf out = {0};
-    OP_CLEANUP(op_table_release) struct op_table table;
+    OP_CLEANUP(batches_release) struct batches b = {.session = session};
     OP_CLEANUP(op_job_release) struct op_job job = {0};
     op_buf_init(&out, TEXT_MAX);
-    op_table_init(&table, "BATCH|STATE|>REQUESTS|>OK|>FAILED|>COST|PROVIDER'S ID");
-    table.indent = 2;
+    op_table_init(&b.table,
+                  "BATCH|STATE|>REQUESTS|>OK|>FAILED|>COST|PROVIDER|PROVIDER'S ID");
+    b.table.indent = 2;
     enum op_rc rc = op_ledger_job_get(ledger, id, &job, err);
     if (!rc)
         rc = op_summary_text(session, id, true, &out, err);
@@ -207,10 +225,10 @@ static enum op_rc show_job(struct op_session *session, int64_t id, struct op_err
         op_buf_addf(&out, "  %-9s ", "params");
         op_text_line(&out, op_str_from(job.params), 0);
         op_buf_addc(&out, '\n');
-        rc = op_ledger_batches(ledger, &filter, add_batch, &table, err);
+        rc = op_ledger_batches(ledger, &filter, add_batch, &b, err);
     }
-    if (table.cell_count)
-        op_table_print(&table, 0, &out);
+    if (b.table.cell_count)
+        op_table_print(&b.table, 0, &out);
     if (!rc)
         op_say(op_buf_str(&out));
     return rc;

@@ -93,6 +93,8 @@ static enum op_rc read_line(struct chapter *c, const struct op_result_row *row,
     op_result_file_release(&file);
     if (!rc)
         rc = op_json_parse(c->parser, c->line.ptr, c->line.len, true, &root, err);
+    if (!rc) /* whoever of a chain has answered */
+        rc = op_work_leg_of_batch(c->work, row->batch_id, &c->work, err);
     if (!rc)
         rc = op_result_read(c->work->lane->provider, root, &c->scratch, &c->result, err);
     return rc;
@@ -378,8 +380,12 @@ static enum op_rc text_buys(struct chapter *c, struct op_buf *out, struct op_err
         if (rc)
             return rc;
         bool invalid = row->class_ == OP_RESULT_SUCCEEDED && !row->valid;
-        op_buf_addf(out, "  %-8s batch-%lld (%s): %s%s, %s in + %s out tokens, %s\n",
-                    i ? "again" : "bought", (long long)batch.id, batch.provider_id,
+        const char *provider = NULL;
+        rc = op_engine_provider(c->session->engine, batch.lane_id, &provider, err);
+        if (rc)
+            return rc;
+        op_buf_addf(out, "  %-8s batch-%lld at %s (%s): %s%s, %s in + %s out tokens, %s\n",
+                    i ? "again" : "bought", (long long)batch.id, provider, batch.provider_id,
                     op_result_class_name(row->class_), invalid ? " but invalid" : "",
                     op_text_count(op_usage_prompt(&row->usage), a),
                     op_text_count(row->usage.tokens[OP_TOKEN_OUTPUT], b),
@@ -461,8 +467,13 @@ static enum op_rc json_buys(struct chapter *c, struct op_json_out *out, struct o
         if (rc)
             return rc;
         OP_CLEANUP(op_mem_freep) char *id = op_mem_printf("batch-%lld", (long long)batch.id);
+        const char *provider = NULL;
+        rc = op_engine_provider(c->session->engine, batch.lane_id, &provider, err);
+        if (rc)
+            return rc;
         op_json_out_object(out);
         op_json_out_kv_text(out, "batch", id);
+        op_json_out_kv_text(out, "provider", provider);
         op_json_out_kv_text(out, "provider_id", batch.provider_id);
         op_json_out_kv_text(out, "class", op_result_class_name(row->class_));
         op_json_out_kv_bool(out, "valid", row->valid);

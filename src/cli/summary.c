@@ -33,6 +33,99 @@ enum op_rc op_batch_counts_read(struct op_ledger *ledger, int64_t job,
     return op_ledger_batches(ledger, &filter, count_batch, ret, err);
 }
 
+/* --- providers ---------------------------------------------------------------------------- */
+
+struct providers {
+    struct op_session *session;
+    struct op_provider_counts *counts;
+};
+
+static enum op_rc add_provider(void *arg, const struct op_batch *batch, struct op_err *err)
+{
+    struct providers *p = arg;
+    struct op_provider_counts *counts = p->counts;
+    const char *name = NULL;
+    enum op_rc rc = op_engine_provider(p->session->engine, batch->lane_id, &name, err);
+    size_t at = 0;
+    while (at < counts->count && counts->of[at].name != name)
+        at++;
+    if (rc || !name || at == OP_CHAIN_MAX)
+        return rc;
+    counts->count += at == counts->count;
+    counts->of[at].name = name;
+    counts->of[at].ok += batch->ok;
+    counts->of[at].failed += batch->failed + batch->absent;
+    counts->of[at].microusd += batch->spent_microusd;
+    bool in_hands = batch->state == OP_BATCH_SENDING || batch->state == OP_BATCH_AMBIGUOUS ||
+                    batch->state == OP_BATCH_ACCEPTED;
+    if (op_batch_is_realtime(batch))
+        return OP_OK;
+    counts->in_flight_batches += in_hands;
+    counts->in_flight_requests += in_hands ? batch->count : 0;
+    counts->answered += batch->ok + batch->failed;
+    if (batch->accepted_ms && (!counts->first_ms || batch->accepted_ms < counts->first_ms))
+        counts->first_ms = batch->accepted_ms;
+    if (batch->ended_ms > counts->last_ms)
+        counts->last_ms = batch->ended_ms;
+    return OP_OK;
+}
+
+enum op_rc op_provider_counts_read(struct op_session *session, int64_t job,
+                                   struct op_provider_counts *ret, struct op_err *err)
+{
+    struct providers p = {.session = session, .counts = ret};
+    struct op_batch_filter filter = {.job_id = job};
+    *ret = (struct op_provider_counts){0};
+    return op_ledger_batches(op_session_ledger(session), &filter, add_provider, &p, err);
+}
+
+static void json_rate(struct op_json_out *out, const char *name, bool known, int64_t value)
+{
+    op_json_out_name(out, name);
+    if (known)
+        op_json_out_int(out, value);
+    else
+        op_json_out_null(out);
+}
+
+/* What is in the providers' hands at this moment, and how fast answers come. */
+static void json_pace(const struct op_provider_counts *counts,
+                      const struct op_realtime_view *realtime, int64_t now_ms,
+                      struct op_json_out *out)
+{
+    op_json_out_name(out, "in_flight");
+    op_json_out_object(out);
+    op_json_out_kv_int(out, "batches", counts->in_flight_batches);
+    op_json_out_kv_int(out, "requests", counts->in_flight_requests + realtime->under_way);
+    op_json_out_kv_int(out, "realtime", realtime->under_way);
+    op_json_out_end_object(out);
+    int64_t to = counts->in_flight_batches ? now_ms : counts->last_ms;
+    int64_t passed = to - counts->first_ms;
+    __int128 per_hour = passed > 0 ? (__int128)counts->answered * OP_HOUR_MS / passed : 0;
+    op_json_out_name(out, "rate");
+    op_json_out_object(out);
+    json_rate(out, "realtime_per_second", realtime->under_way || realtime->answered,
+              realtime->rate);
+    json_rate(out, "batches_per_hour", counts->answered && passed > 0,
+              per_hour > INT64_MAX ? INT64_MAX : (int64_t)per_hour);
+    op_json_out_end_object(out);
+}
+
+static void json_providers(const struct op_provider_counts *counts, struct op_json_out *out)
+{
+    op_json_out_name(out, "providers");
+    op_json_out_array(out);
+    for (size_t i = 0; i < counts->count; i++) {
+        op_json_out_object(out);
+        op_json_out_kv_text(out, "provider", counts->of[i].name);
+        op_json_out_kv_int(out, "ok", counts->of[i].ok);
+        op_json_out_kv_int(out, "failed", counts->of[i].failed);
+        op_json_out_kv_int(out, "microusd", counts->of[i].microusd);
+        op_json_out_end_object(out);
+    }
+    op_json_out_end_array(out);
+}
+
 /* --- JSON --------------------------------------------------------------------------------- */
 
 static void json_time(struct op_json_out *out, const char *name, int64_t ms)
@@ -96,14 +189,20 @@ static void json_raw(struct op_json_out *out, const char *name, const char *json
     op_json_out_raw(out, op_str_from(json && json[0] ? json : "null"));
 }
 
-void op_batch_json(const struct op_batch *batch, struct op_json_out *out)
+enum op_rc op_batch_json(struct op_session *session, const struct op_batch *batch,
+                         struct op_json_out *out, struct op_err *err)
 {
+    const char *provider = NULL;
+    enum op_rc rc = op_engine_provider(session->engine, batch->lane_id, &provider, err);
+    if (rc)
+        return rc;
     OP_CLEANUP(op_mem_freep) char *id = op_mem_printf("batch-%lld", (long long)batch->id);
     OP_CLEANUP(op_mem_freep) char *job = op_mem_printf("job-%lld", (long long)batch->job_id);
     op_json_out_object(out);
     op_json_out_kv_text(out, "id", id);
     op_json_out_kv_text(out, "job", job);
     op_json_out_kv_text(out, "state", op_batch_state_name(batch->state));
+    op_json_out_kv_text(out, "provider", provider);
     op_json_out_kv_text(out, "provider_id", batch->provider_id);
     op_json_out_kv_text(out, "remote_state", batch->remote_state);
     op_json_out_kv_text(out, "model", batch->model);
@@ -123,6 +222,7 @@ void op_batch_json(const struct op_batch *batch, struct op_json_out *out)
     json_time(out, "ended", batch->ended_ms);
     op_json_out_kv_text(out, "evidence", batch->evidence);
     op_json_out_end_object(out);
+    return OP_OK;
 }
 
 /* --- outputs ------------------------------------------------------------------------------ */
@@ -167,12 +267,19 @@ enum op_rc op_summary_json(struct op_session *session, int64_t id, bool outputs,
     OP_CLEANUP(op_job_release) struct op_job job = {0};
     struct op_batch_counts batches;
     struct op_money money;
+    struct op_provider_counts providers;
+    struct op_realtime_view realtime;
+    struct op_env *env = op_env_default();
     struct op_ledger *ledger = op_session_ledger(session);
     enum op_rc rc = op_ledger_job_get(ledger, id, &job, err);
     if (!rc)
         rc = op_batch_counts_read(ledger, id, &batches, err);
     if (!rc)
         rc = op_money_read(ledger, id, &money, err);
+    if (!rc)
+        rc = op_provider_counts_read(session, id, &providers, err);
+    if (!rc)
+        rc = op_engine_realtime_of(session->engine, id, &realtime, err);
     if (rc)
         return rc;
     char text[OP_TEXT_SHORT];
@@ -187,6 +294,8 @@ enum op_rc op_summary_json(struct op_session *session, int64_t id, bool outputs,
     json_time(out, "ended", job.ended_ms);
     json_counts(&job.counts, out);
     json_batches(&batches, out);
+    json_pace(&providers, &realtime, env->ops->now_ms(env), out);
+    json_providers(&providers, out);
     op_json_out_kv_int(out, "spent_microusd", job.counts.spent_microusd);
     op_json_out_kv_int(out, "reserved_microusd", job.counts.reserved_microusd);
     op_money_lost_json(&money, out);
@@ -319,18 +428,32 @@ static void text_head(const struct op_session *session, const struct op_job *job
     }
 }
 
+/* Worth a line where there is more than one. */
+static void text_providers(const struct op_provider_counts *counts, struct op_buf *out)
+{
+    char n[OP_TEXT_SHORT];
+    for (size_t i = 0; counts->count > 1 && i < counts->count; i++)
+        op_buf_addf(out, "%s%s %s", i ? ", " : "  answered  ",
+                    op_text_count(counts->of[i].ok, n), counts->of[i].name);
+    if (counts->count > 1)
+        op_buf_addc(out, '\n');
+}
+
 enum op_rc op_summary_text(struct op_session *session, int64_t id, bool outputs,
                            struct op_buf *out, struct op_err *err)
 {
     OP_CLEANUP(op_job_release) struct op_job job = {0};
     struct op_batch_counts batches;
     struct op_money money;
+    struct op_provider_counts providers;
     struct op_ledger *ledger = op_session_ledger(session);
     enum op_rc rc = op_ledger_job_get(ledger, id, &job, err);
     if (!rc)
         rc = op_batch_counts_read(ledger, id, &batches, err);
     if (!rc)
         rc = op_money_read(ledger, id, &money, err);
+    if (!rc)
+        rc = op_provider_counts_read(session, id, &providers, err);
     if (rc)
         return rc;
     text_head(session, &job, out);
@@ -338,6 +461,7 @@ enum op_rc op_summary_text(struct op_session *session, int64_t id, bool outputs,
         return OP_OK;
     text_requests(&job.counts, out);
     text_batches(&batches, out);
+    text_providers(&providers, out);
     text_money(&job, out);
     op_money_text(&money, 2, out);
     return outputs ? each_output(session, id, text_output, out, err) : OP_OK;

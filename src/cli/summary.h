@@ -11,6 +11,7 @@
 
 #include "base/json_out.h"
 #include "cli/session.h"
+#include "pipeline/chain.h"
 
 /* The batches of a job (0: of all), counted by state. */
 struct op_batch_counts {
@@ -20,7 +21,21 @@ struct op_batch_counts {
 OP_MUST_CHECK enum op_rc op_batch_counts_read(struct op_ledger *ledger, int64_t job,
                                               struct op_batch_counts *ret, struct op_err *err);
 
-void op_batch_json(const struct op_batch *batch, struct op_json_out *out);
+/* Who answered how much of a job, and how fast. */
+struct op_provider_counts {
+    struct {
+        const char *name;
+        int64_t ok, failed, microusd;
+    } of[OP_CHAIN_MAX];
+    size_t count;
+    /* of what is sent as batches: what is at the provider now, what was answered, and between when */
+    int64_t in_flight_batches, in_flight_requests, answered, first_ms, last_ms;
+};
+OP_MUST_CHECK enum op_rc op_provider_counts_read(struct op_session *session, int64_t job,
+                                                 struct op_provider_counts *ret,
+                                                 struct op_err *err);
+OP_MUST_CHECK enum op_rc op_batch_json(struct op_session *session, const struct op_batch *batch,
+                                       struct op_json_out *out, struct op_err *err);
 void op_usage_json(const struct op_usage *usage, struct op_json_out *out); /* "tokens": {…} */
 
 /* {"id": "job-3", "state": …}. outputs: also where its rows went, which loads the job. */

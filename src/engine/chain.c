@@ -65,6 +65,15 @@ static enum op_rc find_owner(struct op_engine *engine, int64_t lane_id,
     return rc;
 }
 
+enum op_rc op_engine_provider(struct op_engine *engine, int64_t lane_id, const char **ret,
+                              struct op_err *err)
+{
+    const struct op_provider_ops *owner = NULL;
+    enum op_rc rc = find_owner(engine, lane_id, &owner, err);
+    *ret = owner ? owner->name : NULL;
+    return rc;
+}
+
 enum op_rc op_work_leg(struct op_work *work, int64_t lane_id, struct op_work **ret,
                        struct op_err *err)
 {

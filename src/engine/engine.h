@@ -92,6 +92,8 @@ struct op_estimate {
     /* prompt_tokens mended by what this ledger has seen billed; the same when it has seen none. */
     int64_t likely_tokens;
     struct op_calibration calibration; /* of the first request's model */
+    int64_t queue_tokens;              /* the limit of its queue at the provider; 0: none known */
+    bool queue_learned;                /* the ledger has learned it from refusals */
     int64_t batch_microusd;            /* every answer as long as max_tokens allows */
     int64_t realtime_microusd;         /* the same through the ordinary endpoint */
     bool priced;                       /* the price list knows every model */
@@ -144,6 +146,10 @@ OP_MUST_CHECK enum op_rc op_engine_retry_failed(struct op_engine *engine, int64_
  * the ledger's suspicion is cleared. */
 OP_MUST_CHECK enum op_rc op_engine_sweep(struct op_engine *engine, bool trust,
                                          struct op_err *err);
+
+/* The name of the provider of a lane; NULL: the ledger has none such. Static. */
+OP_MUST_CHECK enum op_rc op_engine_provider(struct op_engine *engine, int64_t lane_id,
+                                            const char **ret, struct op_err *err);
 
 /* The compiled plan of a job, for show: loads it from its frozen definition. */
 OP_MUST_CHECK enum op_rc op_engine_work(struct op_engine *engine, int64_t job,

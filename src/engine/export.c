@@ -31,6 +31,8 @@ struct place {
 
 struct exporting {
     struct op_work *work;
+    struct op_work *leg; /* whose form the request at hand is in */
+    int64_t leg_batch;
     struct op_export *out;
     struct reader payload, first, result;
     struct place *places; /* of first.batch_id */
@@ -109,8 +111,16 @@ static enum op_rc read_at(struct exporting *e, const struct reader *r, int64_t o
 static void framing(const struct exporting *e, const struct op_request *request,
                     struct op_batch_framing *ret)
 {
-    const struct op_lane *lane = e->work->lane;
-    lane->provider->framing(lane, e->work->plan->requests[request->name].endpoint, ret);
+    const struct op_lane *lane = e->leg->lane;
+    lane->provider->framing(lane, e->leg->plan->requests[request->name].endpoint, ret);
+}
+
+static enum op_rc use_leg(struct exporting *e, int64_t batch_id, struct op_err *err)
+{
+    if (e->leg && e->leg_batch == batch_id)
+        return OP_OK;
+    e->leg_batch = batch_id;
+    return op_work_leg_of_batch(e->work, batch_id, &e->leg, err);
 }
 
 /* --- what was planned ----------------------------------------------------------------------- */
@@ -181,13 +191,22 @@ static enum op_rc index_first(struct exporting *e, int64_t batch_id,
     return OP_OK;
 }
 
+struct first {
+    struct op_work *leg;
+    int64_t batch;
+};
+
+/* Of the purchases at the provider in whose form the request is. */
 static enum op_rc take_first(void *arg, const struct op_result_row *row, struct op_err *err)
 {
-    (void)err;
-    int64_t *batch = arg;
-    if (!*batch)
-        *batch = row->batch_id;
-    return OP_OK;
+    struct first *first = arg;
+    struct op_work *leg = NULL;
+    if (first->batch)
+        return OP_OK;
+    enum op_rc rc = op_work_leg_of_batch(first->leg, row->batch_id, &leg, err);
+    if (leg == first->leg)
+        first->batch = row->batch_id;
+    return rc;
 }
 
 /* A request that was asked again has its amended params in the row; what was planned lies in the
@@ -196,19 +215,19 @@ static enum op_rc planned_params(struct exporting *e, const struct op_request *r
                                  struct op_err *err)
 {
     uint8_t hash[OP_HASH_LEN];
-    int64_t batch = 0;
-    const struct op_plan_request *asked = &e->work->plan->requests[request->name];
-    op_request_hash(e->work->lane, e->sha, asked->model, asked->endpoint,
+    struct first first = {.leg = e->leg};
+    const struct op_plan_request *asked = &e->leg->plan->requests[request->name];
+    op_request_hash(e->leg->lane, e->sha, asked->model, asked->endpoint,
                     op_buf_str(&e->params), hash);
     if (!request->record_id || memcmp(hash, request->hash, OP_HASH_LEN) == 0)
         return OP_OK;
     enum op_rc rc = op_ledger_request_results(e->work->engine->ledger, request->id, take_first,
-                                              &batch, err);
-    if (rc || !batch)
+                                              &first, err);
+    if (rc || !first.batch)
         return rc;
     struct op_batch_framing f;
     framing(e, request, &f);
-    rc = index_first(e, batch, &f, err);
+    rc = index_first(e, first.batch, &f, err);
     const struct place key = {.id = request->id};
     const struct place *found =
         rc || !e->place_count ? NULL
@@ -255,7 +274,9 @@ static enum op_rc request_line(struct exporting *e, const struct op_request *req
 static enum op_rc export_request(struct exporting *e, const struct op_request *request,
                                  const struct op_payload_ref *ref, struct op_err *err)
 {
-    enum op_rc rc = reader_open(e, &e->payload, ref->batch_id, -1, err);
+    enum op_rc rc = use_leg(e, ref->batch_id, err);
+    if (!rc)
+        rc = reader_open(e, &e->payload, ref->batch_id, -1, err);
     if (!rc)
         rc = read_at(e, &e->payload, ref->offset, ref->len, &e->params, err);
     if (!rc)
@@ -292,7 +313,7 @@ static enum op_rc result_line(struct exporting *e, const struct op_request *requ
     enum op_rc rc = op_json_parse(e->parser, e->line.ptr, e->line.len, true, &root, err);
     op_buf_clear(&e->params);
     if (!rc)
-        rc = op_result_read(e->work->lane->provider, root, &e->params, &result, err);
+        rc = op_result_read(e->leg->lane->provider, root, &e->params, &result, err);
     if (!rc)
         rc = load_key(e, request, err);
     if (rc)
@@ -324,6 +345,8 @@ static enum op_rc export_result(struct exporting *e, const struct op_request *re
         e->out->missing++;
         return OP_OK;
     }
+    if (!rc)
+        rc = use_leg(e, s.row.batch_id, err);
     if (!rc)
         rc = reader_open(e, &e->result, s.row.batch_id, s.row.part, err);
     if (!rc)

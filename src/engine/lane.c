@@ -101,6 +101,33 @@ static enum op_rc lane_settings(struct op_engine *engine, struct op_lane *lane, 
     return OP_OK;
 }
 
+struct known_lane {
+    struct op_lane *lane;
+    const char *url;
+};
+
+static enum op_rc see_known(void *arg, const struct op_lane_row *row, struct op_err *err)
+{
+    struct known_lane *known = arg;
+    struct op_lane *lane = known->lane;
+    (void)err;
+    bool same_key = !lane->key[0] || strcmp(row->fingerprint, lane->fingerprint) == 0;
+    if (!lane->id && same_key && !strcmp(row->provider, lane->provider->name) &&
+        !strcmp(row->base_url, known->url))
+        lane->id = row->id;
+    return OP_OK;
+}
+
+/* What the ledger has learned of a lane may be wanted where nothing may be written: its id stays 0 when
+ * there is none yet. Without a key the first at this address stands for it. */
+static enum op_rc find_known(struct op_engine *engine, struct op_lane *lane, struct op_err *err)
+{
+    struct known_lane known = {.lane = lane,
+                               .url = lane->emulated ? "emulator" : lane->base_url};
+    fingerprint(engine, lane->key, lane->fingerprint);
+    return op_ledger_lanes(engine->ledger, see_known, &known, err);
+}
+
 enum op_rc op_engine_lane(struct op_engine *engine, const struct op_provider_ops *provider,
                           bool emulated, bool need_key, struct op_lane **ret,
                           struct op_err *err)
@@ -127,6 +154,8 @@ enum op_rc op_engine_lane(struct op_engine *engine, const struct op_provider_ops
         lane->id = row.id;
         op_lane_row_release(&row);
     }
+    if (!rc && engine->options.read_only && engine->ledger)
+        rc = find_known(engine, lane, err);
     if (rc) {
         lane_free(lane);
         return rc;

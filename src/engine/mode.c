@@ -7,9 +7,8 @@
 #include "engine/work.h"
 
 /* Where the results of a realtime batch are: in the log that the lane keeps in the spool. */
-#define IN_SPOOL "spool:"
-#define REALTIME IN_SPOOL "realtime"
-#define FLEX     IN_SPOOL "flex"
+#define REALTIME OP_RESULTS_IN_SPOOL "realtime"
+#define FLEX     OP_RESULTS_IN_SPOOL "flex"
 
 /* A deadline so near is no time for a batch: most end within an hour (Anthropic's guide), and it is
  * given twice that. */
@@ -85,7 +84,8 @@ bool op_work_pays_batch_price(const struct op_work *work)
 
 bool op_batch_is_realtime(const struct op_batch *batch)
 {
-    return batch->results_url && strncmp(batch->results_url, IN_SPOOL, strlen(IN_SPOOL)) == 0;
+    return batch->results_url &&
+           op_str_starts(op_str_from(batch->results_url), OP_RESULTS_IN_SPOOL);
 }
 
 /* OpenAI's flex tier costs what a batch costs. */

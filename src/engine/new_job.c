@@ -296,7 +296,8 @@ struct estimating {
     struct op_estimate *e;
     struct op_map seen;
     struct imagined *open;
-    struct op_calibration *calibrations; /* by request */
+    struct op_calibration *calibrations; /* by request, and the most tokens of a batch */
+    int64_t *most;
 };
 
 static enum op_rc read_calibrations(struct estimating *est, struct op_err *err)
@@ -306,12 +307,23 @@ static enum op_rc read_calibrations(struct estimating *est, struct op_err *err)
     size_t count = work->def.request_count;
     est->open = op_mem_array(count + 1, sizeof(*est->open));
     est->calibrations = op_mem_array(count + 1, sizeof(*est->calibrations));
+    est->most = op_mem_array(count + 1, sizeof(*est->most));
+    const struct op_window queue = {.limit = work->lane->provider->limits.max_enqueued_tokens};
     enum op_rc rc = OP_OK;
-    for (size_t i = 0; ledger && !rc && i < count; i++)
-        rc = op_ledger_calibration_get(ledger, work->lane->provider->name,
-                                       work->plan->requests[i].model, &est->calibrations[i],
-                                       err);
+    for (size_t i = 0; !rc && i < count; i++) {
+        const char *model = work->plan->requests[i].model;
+        est->most[i] = op_window_batch(&queue);
+        if (!ledger)
+            continue;
+        rc = op_ledger_calibration_get(ledger, work->lane->provider->name, model,
+                                       &est->calibrations[i], err);
+        if (!rc)
+            rc = op_queue_batch_tokens(work, model, &est->most[i], err);
+    }
     est->e->calibration = est->calibrations[0];
+    if (!rc && count)
+        rc = op_queue_limit(work, work->plan->requests[0].model, &est->e->queue_tokens,
+                            &est->e->queue_learned, err);
     return rc;
 }
 
@@ -335,8 +347,7 @@ static void imagine_packing(struct estimating *est, const struct op_walk_request
 {
     const struct op_plan *plan = est->work->plan;
     const struct op_provider_ops *provider = est->work->lane->provider;
-    const struct op_window queue = {.limit = provider->limits.max_enqueued_tokens};
-    int64_t most = op_window_batch(&queue), len = (int64_t)request->params.len;
+    int64_t most = est->most[request->name], len = (int64_t)request->params.len;
     struct imagined *b =
         &est->open[provider->one_model ? plan->requests[request->name].kind : 0];
     if (b->count == 0 || b->count >= plan->batch_requests ||
@@ -435,6 +446,7 @@ enum op_rc op_engine_estimate(struct op_engine *engine, const struct op_job_requ
     op_map_release(&est.seen);
     op_mem_free(est.open);
     op_mem_free(est.calibrations);
+    op_mem_free(est.most);
     op_work_free(work);
     return rc;
 }

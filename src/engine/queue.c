@@ -83,6 +83,22 @@ enum op_rc op_queue_batch_tokens(struct op_work *work, const char *model, int64_
     return rc;
 }
 
+enum op_rc op_queue_limit(struct op_work *work, const char *model, int64_t *ret_tokens,
+                          bool *ret_learned, struct op_err *err)
+{
+    OP_CLEANUP(op_queue_row_release) struct op_queue_row row = {0};
+    *ret_tokens = work->lane->provider->limits.max_enqueued_tokens;
+    *ret_learned = false;
+    if (!work->engine->ledger || !has_queue(work))
+        return OP_OK;
+    enum op_rc rc =
+        op_ledger_queue_get(work->engine->ledger, work->lane->id, model, &row, err);
+    *ret_learned = !rc && row.limit_tokens > 0;
+    if (*ret_learned)
+        *ret_tokens = row.limit_tokens;
+    return rc;
+}
+
 static void judge(const struct op_work *work, const struct op_batch *batch,
                   const struct queue *q, struct op_room *ret)
 {

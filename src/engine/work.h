@@ -284,6 +284,10 @@ OP_MUST_CHECK enum op_rc op_request_is_superseded(struct op_ledger *ledger,
 /* The most estimated tokens of a batch, so that it fits the queue of its model; 0 no bound. */
 OP_MUST_CHECK enum op_rc op_queue_batch_tokens(struct op_work *work, const char *model,
                                                int64_t *ret, struct op_err *err);
+/* The queue's limit, 0 none, and whether the ledger has learned it. */
+OP_MUST_CHECK enum op_rc op_queue_limit(struct op_work *work, const char *model,
+                                        int64_t *ret_tokens, bool *ret_learned,
+                                        struct op_err *err);
 struct op_room {
     bool fits;
     bool never;        /* it is larger than the queue and can be split */

@@ -107,6 +107,10 @@ typedef enum op_rc (*op_queue_fn)(void *arg, const struct op_queue_row *row,
 OP_MUST_CHECK enum op_rc op_ledger_queues(struct op_ledger *ledger, op_queue_fn fn, void *arg,
                                           struct op_err *err);
 
+/* How results_url begins of a batch that is asked one by one: its results are in our own spool, and it is
+ * in no queue of the provider. */
+#define OP_RESULTS_IN_SPOOL "spool:"
+
 /* What is in the provider's hands. A batch holds its reservation from the move to SENDING to the
  * one that ends it, because it is counted by its state: there is no second account of it. */
 struct op_queue_use {
