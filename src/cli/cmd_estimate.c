@@ -243,7 +243,8 @@ const struct op_command op_cmd_estimate = {
                                    "estimate REQUESTS.jsonl [options]", NULL},
     .details =
         "Reads all records and makes every request. Costs are upper bounds: every answer "
-        "as long as max_tokens allows. Tokens are estimated from bytes, a little high.",
+        "as long as max_tokens allows. Tokens are estimated from bytes, a little high. Batches "
+        "are cut to the queue's limit that the ledger has learned, where it has.",
     .options = options,
     .pipeline = true,
     .max_words = 1,

@@ -395,7 +395,10 @@ const struct op_command op_cmd_status = {
     .about = "Tells how the open jobs stand (the newest one when none is open)",
     .usage = (const char *const[]){"status [ID...] [--watch]", NULL},
     .details = "Looks into the ledger only; the provider is not asked (`fetch` does that). It "
-               "may be used while another command works.",
+               "may be used while another command works. With --json each job has in_flight "
+               "(batches at the provider; requests, of those in realtime), rate "
+               "(realtime_per_second; batches_per_hour: answers an hour that came in batches; null "
+               "where there is none yet) and providers (who answered how many).",
     .options = options,
     .max_words = 64,
     .run = run_status,

@@ -2,7 +2,7 @@
 /*
  * Behaviour: a job larger than the provider's queue feeds itself through it; a limit is learned from
  *            refusals, named or not, at once or after the create, and kept in the ledger; jobs
- *            share a queue; open batches and creates within an hour are bounded; token estimates get
+ *            share a queue; a refusal holds the queue, for as long as nothing of ours ends; open batches and creates within an hour are bounded; token estimates get
  *            better by what was billed.
  * Oracle:    the provider's own count of what was in the queue, refusals it gave, and its bill.
  */
@@ -158,6 +158,81 @@ static void models_have_queues_of_their_own(void **state)
     stage_free(s);
 }
 
+/* What a run of steps has seen of the hold. */
+struct hold_seen {
+    int holds, ended_early, longer_than_before;
+    int64_t longest_ms;
+};
+
+/* Steps so long; while the queue is on hold nothing may be made. */
+static void step_and_watch(struct stage *s, int64_t ms, struct hold_seen *seen)
+{
+    struct cloud *c = s->cloud;
+    int64_t end = c->now_ms + ms, until = 0, length = 0;
+    while (c->now_ms < end) {
+        int made = c->batch_count;
+        bool worked = false;
+        int64_t due = 0;
+        bool held = until > c->now_ms;
+        assert_int_equal(op_engine_step(s->engine, s->job, &worked, &due, &s->err), OP_OK);
+        struct op_queue_row row = read_queue(s, "fake-1");
+        if (row.hold_until_ms != until && row.hold_until_ms) {
+            seen->longer_than_before += row.hold_until_ms - c->now_ms > length;
+            length = row.hold_until_ms - c->now_ms;
+            seen->longest_ms = length > seen->longest_ms ? length : seen->longest_ms;
+            seen->holds++;
+        }
+        seen->ended_early += held && !row.hold_until_ms;
+        if (held && row.hold_until_ms)
+            assert_int_equal(c->batch_count, made);
+        until = row.hold_until_ms;
+        op_queue_row_release(&row);
+        c->now_ms += worked ? 0 : OP_SECOND_MS;
+    }
+}
+
+/* Others fill the queue: tried again after half a minute at first, then ever more seldom, at least every
+ * quarter of an hour; and the job goes on when there is room. */
+static void a_refusal_holds_the_queue(void **state)
+{
+    (void)state;
+    struct stage *s = stage_new(3, "please");
+    struct hold_seen seen = {0};
+    s->cloud->queue_limit = 1; /* of which nothing fits */
+    stage_open(s);
+    assert_int_equal(stage_job(s, ONE_REQUEST "batch: {requests: 1}\n"), OP_OK);
+    step_and_watch(s, 2 * OP_HOUR_MS, &seen);
+    /* At most half a minute, then a minute, ... a quarter of an hour, each cut to a random part (by a
+     * seed); without a hold there would be a create every few seconds, more than a thousand. */
+    assert_in_range(seen.holds, 6, 40);
+    assert_true(seen.longer_than_before >= 3);
+    assert_true(seen.longest_ms <= 15 * OP_MINUTE_MS && seen.longest_ms > 5 * OP_MINUTE_MS);
+    struct op_job job = stage_read_job(s);
+    assert_true(strncmp(job.reason, "waits for room: ", 16) == 0 && job.counts.failed == 0);
+    op_job_release(&job);
+    s->cloud->queue_limit = 0;
+    assert_int_equal(stage_run(s), OP_OK);
+    stage_all_bought_once(s, 3);
+    stage_free(s);
+}
+
+/* Ours fill it: the hold is over when one of them has ended, and not before. */
+static void an_end_of_ours_ends_the_hold(void **state)
+{
+    (void)state;
+    struct stage *s = stage_new(60, "something that takes a few tokens more than nothing");
+    struct hold_seen seen = {0};
+    s->cloud->queue_limit = LIMIT;
+    s->cloud->run_ms = 5 * OP_MINUTE_MS;
+    stage_open(s);
+    assert_int_equal(stage_job(s, ONE_REQUEST "batch: {requests: 5}\n"), OP_OK);
+    step_and_watch(s, 20 * OP_MINUTE_MS, &seen);
+    assert_true(seen.holds >= 1 && seen.ended_early >= 1);
+    assert_int_equal(stage_run(s), OP_OK);
+    stage_all_bought_once(s, 60);
+    stage_free(s);
+}
+
 static int open_now(const struct cloud *c)
 {
     int count = 0;
@@ -237,6 +312,8 @@ int main(void)
         cmocka_unit_test(what_was_learned_is_kept),
         cmocka_unit_test(jobs_share_a_queue),
         cmocka_unit_test(models_have_queues_of_their_own),
+        cmocka_unit_test(a_refusal_holds_the_queue),
+        cmocka_unit_test(an_end_of_ours_ends_the_hold),
         cmocka_unit_test(open_batches_are_bounded),
         cmocka_unit_test(creates_within_an_hour_are_bounded),
         cmocka_unit_test(estimates_get_better),

@@ -88,6 +88,22 @@ static void a_batch_holds_its_tokens_while_it_is_out(void **state)
     assert_true(u.batches == 1 && u.tokens == 1 && u.lane_batches == 1);
 }
 
+/* A list that is asked one by one is accepted as a batch is, and takes no room of any. */
+static void a_realtime_list_is_in_no_queue(void **state)
+{
+    struct world *w = *state;
+    int64_t a = make(w, w->job, "m", 100), b = make(w, w->job, "m", 30);
+    OP_CLEANUP(op_batch_release) struct op_batch list = {0};
+    assert_ok(w, op_ledger_batch_get(w->ledger, a, &list, &w->err));
+    op_mem_free(list.results_url);
+    list.results_url = op_mem_strdup(OP_RESULTS_IN_SPOOL "realtime");
+    assert_ok(w, op_ledger_batch_go(w->ledger, &list, OP_BATCH_SENDING, "", &w->err));
+    assert_ok(w, op_ledger_batch_go(w->ledger, &list, OP_BATCH_ACCEPTED, "", &w->err));
+    send_at(w, b, 2000);
+    struct op_queue_use u = use(w, "m", 0, 0);
+    assert_true(u.batches == 1 && u.tokens == 30 && u.lane_batches == 1 && u.creates == 1);
+}
+
 static enum op_rc count_one(void *arg, const struct op_queue_row *row, struct op_err *err)
 {
     (void)err;
@@ -218,6 +234,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         T(a_batch_holds_its_tokens_while_it_is_out),
+        T(a_realtime_list_is_in_no_queue),
         T(what_was_learned_is_kept),
         T(ids_can_be_taken),
         T(the_new_fields_are_kept),
