@@ -52,6 +52,8 @@ static void identity(struct op_engine *engine, const struct op_job_request *requ
                 request->provider ? request->provider : "",
                 request->model ? request->model : "", (long long)request->limit,
                 engine->options.emulator_url != NULL);
+    if (bundle->profile[0])
+        op_buf_addf(&text, "\nprofile\n%s", bundle->profile);
     if (request->import) /* what was brought in, by its content */
         op_buf_addf(&text, "\nimport\n%s", request->import);
     op_sha256_hex(text.ptr, text.len, ret);
