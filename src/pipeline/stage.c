@@ -119,8 +119,8 @@ static void note_skipped(void *arg, const char *message)
 }
 
 static enum op_rc create_table(struct staging *s, const struct op_input_def *def,
-                               const char *const *columns, size_t count,
-                               sqlite3_stmt **ret_add, struct op_err *err)
+                               const char *const *columns, size_t count, sqlite3_stmt **ret_add,
+                               struct op_err *err)
 {
     const char *name = def->name;
     if (op_sql_is_view(name) || !sqlite3_stricmp(name, "json_each") ||
@@ -245,10 +245,10 @@ static enum op_rc stage_one(struct staging *s, const struct op_input_def *def,
 }
 
 /* Nothing here needs to survive a crash: a file that was not finished is made anew. */
-#define PRAGMAS                                                                           \
-    "PRAGMA inputs.page_size=8192; PRAGMA inputs.journal_mode=MEMORY; "                   \
-    "PRAGMA inputs.synchronous=OFF; PRAGMA inputs.locking_mode=EXCLUSIVE; "               \
-    "PRAGMA inputs.cache_size=-16384; PRAGMA temp_store=FILE; BEGIN;"                     \
+#define PRAGMAS                                                             \
+    "PRAGMA inputs.page_size=8192; PRAGMA inputs.journal_mode=MEMORY; "     \
+    "PRAGMA inputs.synchronous=OFF; PRAGMA inputs.locking_mode=EXCLUSIVE; " \
+    "PRAGMA inputs.cache_size=-16384; PRAGMA temp_store=FILE; BEGIN;"       \
     "CREATE TABLE inputs.\"" OP_STAGE_SKIPPED "\"(message)"
 
 static enum op_rc stage_all(struct staging *s, struct op_err *err)
