@@ -76,7 +76,7 @@ static void each_progress(struct op_session *session, int64_t job, progress_fn f
     if (op_engine_work(session->engine, job, &work, &ignored) || !work->def.progress.text.ptr ||
         op_work_refresh(work, &ignored) || op_work_sql(work, &sql, &ignored))
         return;
-    struct op_context context = {.job = &work->job, .lane = work->lane, .request = -1};
+    struct op_context context = {.job = &work->job, .lane = work->lanes[0].lane, .request = -1};
     op_sqlenv_set(sql, &context);
     if (op_query_open(sql, &work->def.progress, &query, &ignored))
         return;

@@ -60,26 +60,30 @@ static enum op_rc check_plan(struct check *check, const struct op_params *params
                              const char *cwd, struct op_err *err)
 {
     struct op_subject *subject = &check->args->subject;
-    const struct op_provider_ops *provider = NULL;
-    enum op_rc rc =
-        check->args->provider
-            ? (provider = op_provider_find(check->args->provider))
-                  ? OP_OK
-                  : op_fail(err, OP_INVAL, "there is no provider '%s'", check->args->provider)
-            : op_plan_provider(&subject->def, params, check->args->model, &provider, err);
+    size_t count = subject->def.request_count;
+    OP_CLEANUP(op_mem_freep)
+    const struct op_provider_ops **providers = op_mem_array(count + 1, sizeof(*providers));
+    enum op_rc rc = op_plan_providers(&subject->def, params, check->args->provider,
+                                      check->args->model, providers, err);
     if (rc)
         return rc;
-    /* Nothing is sent over this lane: it only says whose form the requests have. */
+    /* Nothing is sent over these lanes: they only say whose form the requests have. */
     char url[] = "http://127.0.0.1:9", none[] = "";
-    struct op_lane lane = {
-        .provider = provider, .base_url = url, .key = none, .emulated = true};
+    OP_CLEANUP(op_mem_freep) struct op_lane *own = op_mem_array(count + 1, sizeof(*own));
+    OP_CLEANUP(op_mem_freep)
+    const struct op_lane **lanes = op_mem_array(count + 1, sizeof(*lanes));
+    for (size_t i = 0; i < count; i++) {
+        own[i] = (struct op_lane){
+            .provider = providers[i], .base_url = url, .key = none, .emulated = true};
+        lanes[i] = &own[i];
+    }
     struct op_plan_options options = {.model = check->args->model,
                                       .limit = check->args->limit,
                                       .no_cache = check->args->no_cache,
                                       .cwd = cwd,
                                       .work_dir = "/tmp"};
     OP_CLEANUP(op_plan_freep) struct op_plan *plan = NULL;
-    rc = op_plan_compile(op_env_default(), &subject->def, params, &lane, &subject->bundle,
+    rc = op_plan_compile(op_env_default(), &subject->def, params, lanes, &subject->bundle,
                          &options, &plan, err);
     return rc ? rc : check_inputs(check, plan, err);
 }

@@ -43,20 +43,25 @@ static enum op_rc choose_lane(struct importing *in, struct op_err *err)
     const struct op_job_request *request = &in->import->request;
     OP_CLEANUP(op_definition_release) struct op_definition def = {0};
     OP_CLEANUP(op_params_release) struct op_params params = {0};
-    const struct op_provider_ops *provider = NULL;
     enum op_rc rc = op_definition_parse(in->engine->env, request->bundle, &def, err);
     if (!rc)
         rc = op_params_resolve(&def, request->given, request->cwd, &params, err);
     if (rc)
         return rc;
-    provider = request->provider ? op_provider_find(request->provider) : NULL;
-    if (request->provider && !provider)
-        rc = op_fail(err, OP_INVAL, "unknown provider '%s'", request->provider);
-    else if (!provider)
-        rc = op_plan_provider(&def, &params, request->model, &provider, err);
+    OP_CLEANUP(op_mem_freep)
+    const struct op_provider_ops **providers =
+        op_mem_array(def.request_count + 1, sizeof(*providers));
+    rc = op_plan_providers(&def, &params, request->provider, request->model, providers, err);
+    for (size_t i = 1; !rc && i < def.request_count; i++)
+        if (providers[i] != providers[0])
+            rc = op_fail(err, OP_INVAL,
+                         "%s: its requests go to several providers, and a result does not tell "
+                         "whose it is: import into a pipeline of one",
+                         def.file);
     return rc ? rc
-              : op_engine_lane(in->engine, provider, in->engine->options.emulator_url != NULL,
-                               has_ids(in->import), &in->lane, err);
+              : op_engine_lane(in->engine, providers[0],
+                               in->engine->options.emulator_url != NULL, has_ids(in->import),
+                               &in->lane, err);
 }
 
 /* --- what is known already ------------------------------------------------------------------ */

@@ -119,19 +119,12 @@ static enum op_rc prepare(struct op_work *work, const struct op_job_request *req
     enum op_rc rc = op_definition_parse(engine->env, &work->bundle, &work->def, err);
     if (!rc)
         rc = op_params_resolve(&work->def, request->given, request->cwd, &work->params, err);
-    const struct op_provider_ops *provider = NULL;
-    if (!rc && request->provider) {
-        provider = op_provider_find(request->provider);
-        if (!provider)
-            rc = op_fail(err, OP_INVAL, "unknown provider '%s'", request->provider);
-    } else if (!rc) {
-        rc = op_plan_provider(&work->def, &work->params, request->model, &provider, err);
-    }
+    OP_CLEANUP(op_mem_freep) const struct op_lane **lanes = NULL;
     if (!rc)
-        rc = op_engine_lane(engine, provider, engine->options.emulator_url != NULL, need_key,
-                            &work->lane, err);
+        rc = op_work_find_lanes(work, request->provider, request->model,
+                                engine->options.emulator_url != NULL, need_key, &lanes, err);
     if (!rc)
-        rc = op_mode_choose(work->lane, request, &work->mode, err);
+        rc = op_mode_choose(work, request, &work->mode, err);
     if (rc)
         return rc;
     work->tier = request->tier ? op_mem_strdup(request->tier) : NULL;
@@ -140,7 +133,7 @@ static enum op_rc prepare(struct op_work *work, const struct op_job_request *req
     char *work_dir =
         engine->spool ? op_spool_path(engine->spool, "work") : op_mem_strdup("/tmp");
     struct op_plan_options options = plan_options(request, work_dir);
-    return op_plan_compile(engine->env, &work->def, &work->params, work->lane, &work->bundle,
+    return op_plan_compile(engine->env, &work->def, &work->params, lanes, &work->bundle,
                            &options, &work->plan, err);
 }
 
@@ -154,7 +147,7 @@ static enum op_rc add_job(struct op_work *work, const struct op_job_request *req
     job->options = op_buf_take(&options);
     op_buf_release(&options);
     job->pipeline = op_mem_strdup(work->def.name);
-    job->lane_id = work->lane->id;
+    job->lane_id = work->lanes[0].lane->id;
     job->round = 1;
     job->max_cost_microusd = request->max_cost_microusd;
     enum op_rc rc = op_ledger_begin(ledger, err);
@@ -280,10 +273,11 @@ static enum op_rc read_calibrations(struct estimating *est, struct op_err *err)
     est->open = op_mem_array(count + 1, sizeof(*est->open));
     est->calibrations = op_mem_array(count + 1, sizeof(*est->calibrations));
     enum op_rc rc = OP_OK;
-    for (size_t i = 0; ledger && !rc && i < count; i++)
-        rc = op_ledger_calibration_get(ledger, work->lane->provider->name,
-                                       work->plan->requests[i].model, &est->calibrations[i],
-                                       err);
+    for (size_t i = 0; ledger && !rc && i < count; i++) {
+        const struct op_plan_request *request = &work->plan->requests[i];
+        rc = op_ledger_calibration_get(ledger, request->lane->provider->name, request->model,
+                                       &est->calibrations[i], err);
+    }
     est->e->calibration = est->calibrations[0];
     return rc;
 }
@@ -307,13 +301,14 @@ static bool seen_before(struct estimating *est, const uint8_t hash[OP_HASH_LEN])
 static void imagine_packing(struct estimating *est, const struct op_walk_request *request)
 {
     const struct op_plan *plan = est->work->plan;
-    const struct op_provider_ops *provider = est->work->lane->provider;
-    const struct op_window queue = {.limit = provider->limits.max_enqueued_tokens};
+    const struct op_plan_request *asked = &plan->requests[request->name];
+    const struct op_provider_limits *limits = &asked->lane->provider->limits;
+    const struct op_window queue = {.limit = limits->max_enqueued_tokens};
     int64_t most = op_window_batch(&queue), len = (int64_t)request->params.len;
-    struct imagined *b =
-        &est->open[provider->one_model ? plan->requests[request->name].kind : 0];
-    if (b->count == 0 || b->count >= plan->batch_requests ||
-        b->bytes + len > plan->batch_bytes || (most && b->tokens + request->tokens > most)) {
+    struct imagined *b = &est->open[asked->kind];
+    if (b->count == 0 || b->count >= op_batch_requests_most(plan, asked->lane) ||
+        b->bytes + len > op_batch_bytes_most(plan, asked->lane) ||
+        (most && b->tokens + request->tokens > most)) {
         est->e->batches++;
         *b = (struct imagined){0};
     }

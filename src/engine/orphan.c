@@ -265,7 +265,8 @@ static enum op_rc adopt(struct settling *s, bool *ret_adopted, struct op_err *er
     /* A job that cannot be loaded here, or that works with another account, gets nothing back now;
      * its results are kept. */
     if (!is_given_up(s->batch.state) || !s->parts.count ||
-        op_work_get(engine, s->batch.job_id, &work, &why) || work->lane != s->orphan->lane)
+        op_work_get(engine, s->batch.job_id, &work, &why) ||
+        op_batch_lane(work, &s->batch) != s->orphan->lane)
         return OP_OK;
     struct rivals rivals = {0};
     bool is_whole = false;

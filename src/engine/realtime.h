@@ -61,7 +61,8 @@ struct op_ask_call {
 
 struct op_realtime {
     struct op_engine *engine;
-    struct op_work *work; /* whose lists these are */
+    struct op_work *work;       /* whose lists these are */
+    const struct op_lane *lane; /* and whom they are asked of */
     struct op_calls *calls;
     bool own_calls;
     struct op_flow flow;

@@ -77,13 +77,10 @@ static enum op_rc load_definition(struct op_work *work, struct op_err *err)
 static enum op_rc compile(struct op_work *work, const struct job_options *o, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
-    const struct op_provider_ops *provider = o->provider ? op_provider_find(o->provider) : NULL;
-    enum op_rc rc = OP_OK;
-    if (!provider)
-        rc = op_plan_provider(&work->def, &work->params, o->model, &provider, err);
-    if (!rc)
-        rc = op_engine_lane(engine, provider, o->emulate,
-                            !engine->options.read_only && !work->imported, &work->lane, err);
+    OP_CLEANUP(op_mem_freep) const struct op_lane **lanes = NULL;
+    enum op_rc rc =
+        op_work_find_lanes(work, o->provider, o->model, o->emulate,
+                           !engine->options.read_only && !work->imported, &lanes, err);
     if (rc)
         return rc;
     OP_CLEANUP(op_mem_freep) char *work_dir = op_spool_path(engine->spool, "work");
@@ -94,7 +91,7 @@ static enum op_rc compile(struct op_work *work, const struct job_options *o, str
         .cwd = o->cwd,
         .work_dir = work_dir,
     };
-    return op_plan_compile(engine->env, &work->def, &work->params, work->lane, &work->bundle,
+    return op_plan_compile(engine->env, &work->def, &work->params, lanes, &work->bundle,
                            &options, &work->plan, err);
 }
 
@@ -161,7 +158,10 @@ void op_work_free(struct op_work *work)
     op_mem_free(work->inputs_db);
     op_mem_free(work->costs);
     op_mem_free(work->tier);
-    op_mem_free(work->no_batches);
+    for (size_t i = 0; i < work->lane_count; i++)
+        op_mem_free(work->lanes[i].no_batches);
+    op_mem_free(work->lanes);
+    op_mem_free(work->lane_names);
     op_mem_free(work);
 }
 
@@ -289,8 +289,9 @@ enum op_rc op_work_event(struct op_work *work, const struct op_batch *batch, str
         rc = op_work_refresh(work, err);
     if (rc)
         return rc;
+    const struct op_lane *lane = batch ? op_batch_lane(work, batch) : work->lanes[0].lane;
     struct op_context context = {
-        .job = &work->job, .batch = batch, .lane = work->lane, .request = -1};
+        .job = &work->job, .batch = batch, .lane = lane, .request = -1};
     op_sqlenv_set(sql, &context);
     struct op_buf *frames = op_frames_new(work);
     int64_t *rows = op_mem_array(work->def.output_count + 1, sizeof(*rows));

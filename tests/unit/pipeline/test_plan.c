@@ -49,8 +49,10 @@ static enum op_rc open_plan(struct fixture *f, const char *yaml, const char *con
         .model = model, .cwd = "/cwd", .work_dir = "/tmp", .limit = 3};
     if (op_params_resolve(&f->def, given, "/cwd", &f->params, err))
         return err->rc;
-    return op_plan_compile(op_env_default(), &f->def, &f->params, &f->lane, &f->bundle,
-                           &options, &f->plan, err);
+    const struct op_lane *lanes[] = {&f->lane, &f->lane, &f->lane};
+    assert_true(f->def.request_count <= OP_COUNT(lanes));
+    return op_plan_compile(op_env_default(), &f->def, &f->params, lanes, &f->bundle, &options,
+                           &f->plan, err);
 }
 
 static void close_plan(struct fixture *f)
@@ -125,7 +127,7 @@ static void test_compose(void **state)
     assert_null(f.plan->requests[1].schema);
     assert_null(f.plan->requests[1].system);
     assert_int_equal(f.plan->batch_requests, 77);
-    assert_int_equal(f.plan->batch_bytes, f.lane.provider->limits.max_bytes);
+    assert_int_equal(f.plan->batch_bytes, 99999999999999);
     assert_non_null(f.plan->display);
     assert_false(f.plan->keeps_data); /* a string and a comment are no mention */
     assert_int_equal(op_plan_columns(f.plan, columns, 4, &err), OP_OK);
@@ -386,7 +388,7 @@ static void test_provider(void **state)
 {
     (void)state;
     static const struct {
-        const char *yaml, *model, *provider; /* the provider, or how the message begins */
+        const char *yaml, *model, *provider; /* the last one's, or how the message begins */
     } table[] = {
         {"requests: {r: {model: claude-x, user: hi}}\n", NULL, "anthropic"},
         {"requests: {r: {user: hi}}\n", "claude-x", "anthropic"},
@@ -394,6 +396,8 @@ static void test_provider(void **state)
         {"requests: {r: {user: hi, provider: anthropic, model: own}}\n", NULL, "anthropic"},
         {"params: {m: {default: claude-y}}\nrequests: {r: {user: hi, model: \"{{m}}\"}}\n",
          NULL, "anthropic"},
+        {"requests: {a: {user: hi, model: claude-x}, r: {user: hi, model: gpt-5-mini}}\n", NULL,
+         "openai"},
         {"requests: {r: {user: hi}}\n", NULL,
          "p/pipeline.yaml:3: request 'r' names no model: add 'model' or give --model; the providers "
          "are: anthropic (claude-...)"},
@@ -408,14 +412,15 @@ static void test_provider(void **state)
         struct op_definition def;
         struct op_params params;
         struct op_err err = OP_ERR_INIT;
-        const struct op_provider_ops *provider = NULL;
+        const struct op_provider_ops *providers[2] = {0};
         char text[400];
         snprintf(text, sizeof(text), HEAD "%s", table[i].yaml);
         test_bundle(&bundle, text, NULL, 0);
         test_define(&bundle, &def);
         assert_int_equal(op_params_resolve(&def, none, "/", &params, &err), OP_OK);
-        enum op_rc rc = op_plan_provider(&def, &params, table[i].model, &provider, &err);
-        const char *got = rc ? err.msg : provider->name;
+        enum op_rc rc =
+            op_plan_providers(&def, &params, NULL, table[i].model, providers, &err);
+        const char *got = rc ? err.msg : providers[def.request_count - 1]->name;
         if (!op_str_starts(op_str_from(got), table[i].provider))
             fail_msg("case %zu: %s", i, got);
         op_params_release(&params);
