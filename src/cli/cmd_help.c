@@ -45,7 +45,7 @@ static int run_help(struct op_args *args)
             return op_say_usage(args, &err);
         }
         if (args->word_count > 1 && command->pipeline &&
-            op_subject_find(args->words[1], &args->subject, &err))
+            op_subject_find(args->words[1], NULL, &args->subject, &err))
             return op_say_usage(args, &err);
         if (args->subject.broken.rc)
             return op_say_error(args, &args->subject.broken);

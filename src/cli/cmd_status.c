@@ -76,7 +76,7 @@ static void each_progress(struct op_session *session, int64_t job, progress_fn f
     if (op_engine_work(session->engine, job, &work, &ignored) || !work->def.progress.text.ptr ||
         op_work_refresh(work, &ignored) || op_work_sql(work, &sql, &ignored))
         return;
-    struct op_context context = {.job = &work->job, .lane = work->lane, .request = -1};
+    struct op_context context = {.job = &work->job, .lane = work->lanes[0].lane, .request = -1};
     op_sqlenv_set(sql, &context);
     if (op_query_open(sql, &work->def.progress, &query, &ignored))
         return;
@@ -394,11 +394,12 @@ const struct op_command op_cmd_status = {
     .name = "status",
     .about = "Tells how the open jobs stand (the newest one when none is open)",
     .usage = (const char *const[]){"status [ID...] [--watch]", NULL},
-    .details = "Looks into the ledger only; the provider is not asked (`fetch` does that). It "
-               "may be used while another command works. With --json each job has in_flight "
-               "(batches at the provider; requests, of those in realtime), rate "
-               "(realtime_per_second; batches_per_hour: answers an hour that came in batches; null "
-               "where there is none yet) and providers (who answered how many).",
+    .details =
+        "Looks into the ledger only; the provider is not asked (`fetch` does that). It "
+        "may be used while another command works. With --json each job has in_flight "
+        "(batches at the provider; requests, of those in realtime), rate "
+        "(realtime_per_second; batches_per_hour: answers an hour that came in batches; null "
+        "where there is none yet) and providers (who answered how many).",
     .options = options,
     .max_words = 64,
     .run = run_status,

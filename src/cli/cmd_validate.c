@@ -62,10 +62,19 @@ static enum op_rc check_provider(struct check *check, const struct op_params *pa
                                  struct op_err *err)
 {
     struct op_subject *subject = &check->args->subject;
-    /* Nothing is sent over this lane: it only says whose form the requests have. */
+    /* Nothing is sent over these lanes: they only say whose form the requests have. */
     char url[] = "http://127.0.0.1:9", none[] = "";
-    struct op_lane lane = {
-        .provider = chain->providers[at], .base_url = url, .key = none, .emulated = true};
+    size_t count = subject->def.request_count;
+    OP_CLEANUP(op_mem_freep) struct op_lane *own = op_mem_array(count + 1, sizeof(*own));
+    OP_CLEANUP(op_mem_freep)
+    const struct op_lane **lanes = op_mem_array(count + 1, sizeof(*lanes));
+    for (size_t i = 0; i < count; i++) {
+        own[i] = (struct op_lane){.provider = op_chain_provider(chain, at, i),
+                                  .base_url = url,
+                                  .key = none,
+                                  .emulated = true};
+        lanes[i] = &own[i];
+    }
     struct op_plan_options options = {.model = check->args->model,
                                       .is_chained = chain->count > 1,
                                       .limit = check->args->limit,
@@ -73,7 +82,7 @@ static enum op_rc check_provider(struct check *check, const struct op_params *pa
                                       .cwd = cwd,
                                       .work_dir = "/tmp"};
     OP_CLEANUP(op_plan_freep) struct op_plan *plan = NULL;
-    enum op_rc rc = op_plan_compile(op_env_default(), &subject->def, params, &lane,
+    enum op_rc rc = op_plan_compile(op_env_default(), &subject->def, params, lanes,
                                     &subject->bundle, &options, &plan, err);
     /* Once read, the inputs are what they are for everybody. */
     return rc || at ? rc : check_inputs(check, plan, err);
@@ -84,11 +93,9 @@ static enum op_rc check_plan(struct check *check, const struct op_params *params
                              const char *cwd, struct op_err *err)
 {
     const struct op_definition *def = &check->args->subject.def;
-    struct op_chain chain;
-    enum op_rc rc = op_chain_read(def, params, check->args->provider, check->args->model,
-                                  &chain, err);
-    if (!rc)
-        rc = op_chain_check(def, &chain, err);
+    OP_CLEANUP(op_chain_release) struct op_chain chain = {0};
+    enum op_rc rc =
+        op_chain_read(def, params, check->args->provider, check->args->model, &chain, err);
     for (size_t i = 0; !rc && i < chain.count; i++)
         rc = check_provider(check, params, cwd, &chain, i, err);
     return rc;

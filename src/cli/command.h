@@ -41,7 +41,7 @@ struct op_args {
     bool help, json, quiet, verbose;
     const char *log, *state;
 
-    const char *model, *provider, *mode, *tier, *prices;
+    const char *profile, *model, *provider, *mode, *tier, *prices;
     int64_t limit, max_cost_microusd, poll_ms, deadline_ms;
     int64_t realtime_below, concurrency, interval_ms;
     struct op_wait wait;

@@ -99,7 +99,8 @@ static int run_command(const struct op_command *command, int argc, char **argv,
     if (command->pipeline || command->pipeline_option) {
         const char *word = command->pipeline ? op_options_first_word(command, argc, argv)
                                              : op_options_value("pipeline", argc, argv);
-        if (op_subject_find(word, &args->subject, &err) && !help)
+        const char *profile = op_options_value("profile", argc, argv);
+        if (op_subject_find(word, profile, &args->subject, &err) && !help)
             return op_say_usage(args, &err);
     }
     if (help)

@@ -96,7 +96,8 @@ static enum op_rc read_line(struct chapter *c, const struct op_result_row *row,
     if (!rc) /* whoever of a chain has answered */
         rc = op_work_leg_of_batch(c->work, row->batch_id, &c->work, err);
     if (!rc)
-        rc = op_result_read(c->work->lane->provider, root, &c->scratch, &c->result, err);
+        rc = op_result_read(c->work->plan->requests[c->request->name].lane->provider, root,
+                            &c->scratch, &c->result, err);
     return rc;
 }
 
@@ -256,7 +257,7 @@ static enum op_rc each_row(struct chapter *c, row_fn fn, void *arg, struct op_er
     struct op_context context = {
         .job = &c->work->job,
         .batch = &batch,
-        .lane = c->work->lane,
+        .lane = op_batch_lane(c->work, &batch),
         .request = c->request->name,
         .request_id = c->request->id,
         .buy_no = c->request->buy_no,

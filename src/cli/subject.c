@@ -33,7 +33,8 @@ static bool has_suffix(const char *word, const char *const *suffixes)
     return false;
 }
 
-static enum op_rc read_pipeline(struct op_subject *subject, struct op_err *err)
+static enum op_rc read_pipeline(struct op_subject *subject, const char *profile,
+                                struct op_err *err)
 {
     struct op_env *env = op_env_default();
     enum op_rc rc = op_pipeline_find(env, subject->word, &subject->dir, err);
@@ -41,8 +42,10 @@ static enum op_rc read_pipeline(struct op_subject *subject, struct op_err *err)
         return rc;
     subject->kind = OP_SUBJECT_PIPELINE;
     op_bundle_release(&subject->bundle);
-    if (op_bundle_open(env, subject->dir, &subject->bundle, &subject->broken) ||
-        op_definition_parse(env, &subject->bundle, &subject->def, &subject->broken))
+    if (op_bundle_open(env, subject->dir, &subject->bundle, &subject->broken))
+        return OP_OK;
+    op_bundle_set_profile(&subject->bundle, profile);
+    if (op_definition_parse(env, &subject->bundle, &subject->def, &subject->broken))
         return OP_OK;
     subject->has_def = true;
     subject->given =
@@ -50,7 +53,8 @@ static enum op_rc read_pipeline(struct op_subject *subject, struct op_err *err)
     return OP_OK;
 }
 
-enum op_rc op_subject_find(const char *word, struct op_subject *ret, struct op_err *err)
+enum op_rc op_subject_find(const char *word, const char *profile, struct op_subject *ret,
+                           struct op_err *err)
 {
     static const char *const lines[] = {".jsonl", ".ndjson", NULL};
     static const char *const data[] = {".csv", ".tsv", ".json", ".db", ".sqlite", NULL};
@@ -73,7 +77,7 @@ enum op_rc op_subject_find(const char *word, struct op_subject *ret, struct op_e
                        "%s is data, not a pipeline; to ask about each of its rows: --input %s "
                        "--prompt 'Classify: {{subject}}' --output answers.csv",
                        word, word);
-    return read_pipeline(ret, err);
+    return read_pipeline(ret, profile, err);
 }
 
 /* Options that only make sense without a pipeline, or only when a job is made. */
@@ -90,6 +94,7 @@ static enum op_rc refuse(const struct op_args *args, struct op_err *err)
         {"schema", args->schema, true},
         {"key", args->key, true},
         {"max-tokens", args->max_tokens > 0, true},
+        {"profile", args->profile, false},
         {"model", args->model, false},
         {"provider", args->provider, false},
         {"limit", args->limit > 0, false},
@@ -115,6 +120,12 @@ static enum op_rc refuse(const struct op_args *args, struct op_err *err)
 enum op_rc op_subject_complete(struct op_args *args, bool need_output, struct op_err *err)
 {
     struct op_subject *subject = &args->subject;
+    if (args->profile && subject->kind != OP_SUBJECT_PIPELINE &&
+        subject->kind != OP_SUBJECT_JOB)
+        return op_fail(
+            err, OP_INVAL,
+            "--profile chooses among a pipeline's inputs and outputs, and no pipeline "
+            "is named");
     switch (subject->kind) {
     case OP_SUBJECT_NONE:
         if (args->input)

@@ -40,9 +40,9 @@ struct op_subject {
 void op_subject_release(struct op_subject *subject);
 
 /* Finds out what the word is and, for a pipeline, reads its definition. word NULL: NONE. What
- * is wrong inside a definition goes to subject->broken. */
-OP_MUST_CHECK enum op_rc op_subject_find(const char *word, struct op_subject *ret,
-                                         struct op_err *err);
+ * is wrong inside a definition goes to subject->broken. profile: --profile or NULL. */
+OP_MUST_CHECK enum op_rc op_subject_find(const char *word, const char *profile,
+                                         struct op_subject *ret, struct op_err *err);
 /* Once the options are parsed: makes the bundle of the one-line and the raw form, refuses
  * options that do not go together. need_output: a run without one would throw its answers away.
  * */

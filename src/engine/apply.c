@@ -407,7 +407,7 @@ static enum op_rc commit_chunks(struct part *part, struct op_chunk *first, bool 
     }
     OP_FAULT(engine, "apply.commit.after");
     if (v.pause)
-        op_lane_pause(engine, a->work->lane, &v.pause_why);
+        op_lane_pause(engine, op_batch_lane(a->work, &a->batch), &v.pause_why);
     op_engine_changed(engine);
     return OP_OK;
 }
@@ -610,7 +610,7 @@ static enum op_rc complete_inside(struct applying *a, const struct op_late *late
     if (!rc)
         rc = op_ledger_commit(ledger, err);
     if (!rc && v.pause)
-        op_lane_pause(work->engine, work->lane, &v.pause_why);
+        op_lane_pause(work->engine, op_batch_lane(work, b), &v.pause_why);
     return rc;
 }
 
@@ -724,7 +724,7 @@ static enum op_rc apply_batch(struct applying *a, struct op_err *err)
 enum op_rc op_step_apply(struct op_work *work, bool *ret_worked, struct op_err *err)
 {
     struct applying a = {.work = work};
-    enum op_rc rc = op_batch_pick(work, OP_STATE_BIT(OP_BATCH_FETCHED), &a.batch, err);
+    enum op_rc rc = op_batch_pick(work, NULL, OP_STATE_BIT(OP_BATCH_FETCHED), &a.batch, err);
     bool none = rc == OP_NOTFOUND && !err->rc;
     if (!rc) {
         *ret_worked = true;

@@ -57,8 +57,7 @@ static enum op_rc find_owner(struct op_engine *engine, int64_t lane_id,
     enum op_rc rc = op_ledger_lanes(engine->ledger, count_owner, &count, err);
     if (rc)
         return rc;
-    engine->owners =
-        op_mem_realloc(engine->owners, (count + 1) * sizeof(struct op_lane_owner));
+    engine->owners = op_mem_realloc(engine->owners, (count + 1) * sizeof(struct op_lane_owner));
     engine->owner_count = 0;
     rc = op_ledger_lanes(engine->ledger, add_owner, engine, err);
     *ret = known_owner(engine, lane_id);
@@ -74,18 +73,13 @@ enum op_rc op_engine_provider(struct op_engine *engine, int64_t lane_id, const c
     return rc;
 }
 
-enum op_rc op_work_leg(struct op_work *work, int64_t lane_id, struct op_work **ret,
-                       struct op_err *err)
+struct op_work *op_work_leg(const struct op_work *work, int64_t lane_id)
 {
-    const struct op_provider_ops *owner = NULL;
-    *ret = work->head;
-    if (!op_work_is_chained(work) || !lane_id)
-        return OP_OK;
-    enum op_rc rc = find_owner(work->engine, lane_id, &owner, err);
-    for (struct op_work *leg = work->head; !rc && leg; leg = leg->next_leg)
-        if (leg->lane->provider == owner)
-            *ret = leg;
-    return rc;
+    for (struct op_work *leg = work->head; leg; leg = leg->next_leg)
+        for (size_t i = 0; i < leg->lane_name_count; i++)
+            if (leg->lane_names[i].id == lane_id)
+                return leg;
+    return work->head;
 }
 
 enum op_rc op_work_leg_of_batch(struct op_work *work, int64_t batch_id, struct op_work **ret,
@@ -96,16 +90,14 @@ enum op_rc op_work_leg_of_batch(struct op_work *work, int64_t batch_id, struct o
         return OP_OK;
     OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
     enum op_rc rc = op_ledger_batch_get(work->engine->ledger, batch_id, &batch, err);
-    return rc ? rc : op_work_leg(work, batch.lane_id, ret, err);
+    if (!rc)
+        *ret = op_work_leg(work, batch.lane_id);
+    return rc;
 }
 
-enum op_rc op_work_owns(struct op_work *work, const struct op_batch *batch, bool *ret,
-                        struct op_err *err)
+bool op_work_owns(const struct op_work *work, const struct op_batch *batch)
 {
-    struct op_work *leg = NULL;
-    enum op_rc rc = op_work_leg(work, batch->lane_id, &leg, err);
-    *ret = leg == work;
-    return rc;
+    return !op_work_is_chained(work) || op_work_leg(work, batch->lane_id) == work;
 }
 
 /* --- who asks ------------------------------------------------------------------------------- */
@@ -124,7 +116,7 @@ enum op_rc op_work_asker(struct op_work *work, bool refused, struct op_work **re
         return OP_OK;
     do {
         bool exhausted = false;
-        enum op_rc rc = op_lane_is_exhausted(work->engine, leg->lane, &exhausted, err);
+        enum op_rc rc = op_lane_is_exhausted(work->engine, leg->lanes[0].lane, &exhausted, err);
         if (rc)
             return rc;
         if (!exhausted) {
@@ -153,13 +145,10 @@ struct moving {
 static enum op_rc find_unsent(void *arg, const struct op_batch *batch, struct op_err *err)
 {
     struct moving *m = arg;
-    bool mine = false;
-    if (m->id || batch->cancel_wanted)
-        return OP_OK;
-    enum op_rc rc = op_work_owns(m->work, batch, &mine, err);
-    if (mine)
+    (void)err;
+    if (!m->id && !batch->cancel_wanted && op_work_owns(m->work, batch))
         m->id = batch->id;
-    return rc;
+    return OP_OK;
 }
 
 /* R1 holds: a batch in one of these states has not been bought, and dropped it never is. */
@@ -172,14 +161,15 @@ static enum op_rc drop_unsent(struct op_work *work, int64_t batch_id,
         return rc;
     OP_CLEANUP(op_mem_freep)
     char *why = op_mem_printf("%s%s has none left, asked of %s", op_no_quota,
-                              work->lane->provider->name, asker->lane->provider->name);
+                              work->lanes[0].lane->provider->name,
+                              asker->lanes[0].lane->provider->name);
     op_upload_drop(work, &batch);
     rc = op_work_move_unpack(work, &batch, OP_BATCH_DROPPED, why, false, err);
     OP_FAULT(work->engine, "chain.dropped");
     if (!rc)
         op_log(OP_EVENT_MOVED_ON, OP_F("batch", batch.id), OP_F("requests", batch.count),
-               OP_T("from", work->lane->provider->name),
-               OP_T("to", asker->lane->provider->name));
+               OP_T("from", work->lanes[0].lane->provider->name),
+               OP_T("to", asker->lanes[0].lane->provider->name));
     return rc;
 }
 
@@ -241,7 +231,7 @@ enum op_rc op_work_compose(struct op_work *leg, int name, struct op_str data,
         return rc;
     const struct op_plan_request *request = &plan->requests[name];
     struct op_sha256 *sha = op_sha256_new();
-    op_request_hash(leg->lane, sha, request->model, request->endpoint, op_buf_str(params),
+    op_request_hash(request->lane, sha, request->model, request->endpoint, op_buf_str(params),
                     ret_hash);
     op_sha256_free(sha);
     return OP_OK;

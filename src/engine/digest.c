@@ -21,6 +21,7 @@
 struct op_digest {
     struct op_work *work;
     struct op_batch batch;
+    const struct op_lane *lane; /* of the batch */
     bool owns_batch;
     const struct op_member *members;
     size_t member_count;
@@ -53,6 +54,7 @@ enum op_rc op_digest_open(struct op_work *work, const struct op_batch *batch,
     struct op_digest *d = op_mem_alloc(sizeof(*d));
     d->work = work;
     d->batch = *batch;
+    d->lane = op_batch_lane(work, batch);
     d->members = members;
     d->member_count = member_count;
     d->seen = op_mem_alloc(member_count + 1);
@@ -81,6 +83,7 @@ void op_digest_take_batch(struct op_digest *d, struct op_batch *batch)
     if (d->owns_batch)
         op_batch_release(&d->batch);
     d->batch = *batch;
+    d->lane = op_batch_lane(d->work, batch);
     d->owns_batch = true;
     *batch = (struct op_batch){0};
 }
@@ -193,9 +196,8 @@ static const char *model_of(struct op_digest *d, const struct op_result *result,
     bool told = d->work->def.requests[entry->member.name].raw && result->model.len &&
                 result->model.len < OP_MODEL_MAX;
     if (!told)
-        return d->work->lane->provider->one_model
-                   ? d->batch.model
-                   : d->work->plan->requests[entry->member.name].model;
+        return d->lane->provider->one_model ? d->batch.model
+                                            : d->work->plan->requests[entry->member.name].model;
     int64_t at = 0;
     (void)op_map_add(&d->models, result->model, (int64_t)d->models.count, &at);
     return d->models.entries[at].key;
@@ -208,8 +210,8 @@ static void price(struct op_digest *d, const struct op_result *result, struct op
         return;
     entry->usage = result->usage;
     const struct op_price *row =
-        op_price_find(&d->work->engine->prices->list, d->work->lane->provider->name,
-                      entry->model, op_usage_prompt(&result->usage));
+        op_price_find(&d->work->engine->prices->list, d->lane->provider->name, entry->model,
+                      op_usage_prompt(&result->usage));
     if (row)
         entry->microusd =
             op_price_cost(row, op_batch_pays_batch_price(&d->batch), &result->usage);
@@ -225,7 +227,7 @@ static void set_context(struct op_digest *d, const struct op_entry *entry,
     struct op_context context = {
         .job = &work->job,
         .batch = &d->batch,
-        .lane = work->lane,
+        .lane = d->lane,
         .request = entry->member.name,
         .request_id = entry->member.request_id,
         .buy_no = entry->member.buy_no,
@@ -383,7 +385,7 @@ static bool decode_line(struct op_digest *d, const struct op_line *raw,
     op_buf_clear(&d->scratch);
     *ret_result = (struct op_result){0};
     if (op_json_parse(d->parser, raw->ptr, raw->len, true, &root, ret_why) ||
-        op_result_read(d->work->lane->provider, root, &d->scratch, ret_result, ret_why))
+        op_result_read(d->lane->provider, root, &d->scratch, ret_result, ret_why))
         return false;
     if (op_custom_id_parse(ret_result->custom_id, op_ledger_tag(d->work->engine->ledger),
                            d->batch.nonce, ret_id) &&
@@ -522,7 +524,7 @@ enum op_rc op_digest_final(struct op_digest *d, const struct op_entry *entry,
     struct op_err bad = OP_ERR_INIT;
     op_buf_clear(&d->scratch);
     if (line.ptr && (op_json_parse(d->parser, line.ptr, line.len, false, &root, &bad) ||
-                     op_result_read(d->work->lane->provider, root, &d->scratch, &result, &bad)))
+                     op_result_read(d->lane->provider, root, &d->scratch, &result, &bad)))
         return op_fail(err, OP_IO, "a result line can no longer be read: %s", bad.msg);
     enum op_rc rc = load_key(d, entry->member.record_id, OP_NO_MEMBER, err);
     if (rc)
@@ -545,7 +547,7 @@ enum op_rc op_digest_reuse(struct op_digest *d, const struct op_member *member,
     op_buf_clear(&d->scratch);
     enum op_rc rc = op_json_parse(d->parser, line.ptr, line.len, false, &root, err);
     if (!rc)
-        rc = op_result_read(d->work->lane->provider, root, &d->scratch, &result, err);
+        rc = op_result_read(d->lane->provider, root, &d->scratch, &result, err);
     mark_frames(d->work, chunk);
     if (!rc)
         rc = digest_member(d, entry, &result, line, chunk, err);

@@ -111,8 +111,8 @@ static enum op_rc read_at(struct exporting *e, const struct reader *r, int64_t o
 static void framing(const struct exporting *e, const struct op_request *request,
                     struct op_batch_framing *ret)
 {
-    const struct op_lane *lane = e->leg->lane;
-    lane->provider->framing(lane, e->leg->plan->requests[request->name].endpoint, ret);
+    const struct op_plan_request *asked = &e->leg->plan->requests[request->name];
+    asked->lane->provider->framing(asked->lane, asked->endpoint, ret);
 }
 
 static enum op_rc use_leg(struct exporting *e, int64_t batch_id, struct op_err *err)
@@ -217,8 +217,8 @@ static enum op_rc planned_params(struct exporting *e, const struct op_request *r
     uint8_t hash[OP_HASH_LEN];
     struct first first = {.leg = e->leg};
     const struct op_plan_request *asked = &e->leg->plan->requests[request->name];
-    op_request_hash(e->leg->lane, e->sha, asked->model, asked->endpoint,
-                    op_buf_str(&e->params), hash);
+    op_request_hash(asked->lane, e->sha, asked->model, asked->endpoint, op_buf_str(&e->params),
+                    hash);
     if (!request->record_id || memcmp(hash, request->hash, OP_HASH_LEN) == 0)
         return OP_OK;
     enum op_rc rc = op_ledger_request_results(e->work->engine->ledger, request->id, take_first,
@@ -313,7 +313,8 @@ static enum op_rc result_line(struct exporting *e, const struct op_request *requ
     enum op_rc rc = op_json_parse(e->parser, e->line.ptr, e->line.len, true, &root, err);
     op_buf_clear(&e->params);
     if (!rc)
-        rc = op_result_read(e->leg->lane->provider, root, &e->params, &result, err);
+        rc = op_result_read(e->leg->plan->requests[request->name].lane->provider, root,
+                            &e->params, &result, err);
     if (!rc)
         rc = load_key(e, request, err);
     if (rc)

@@ -179,7 +179,8 @@ static enum op_rc fetch_all(struct op_work *work, const struct op_batch *batch, 
                             struct op_err *err)
 {
     OP_CLEANUP(op_mem_freep) char *prefix = op_mem_printf("%lld", (long long)batch->id);
-    enum op_rc rc = op_parts_fetch(work->engine, work->lane, remote, prefix, first, ret, err);
+    enum op_rc rc = op_parts_fetch(work->engine, op_batch_lane(work, batch), remote, prefix,
+                                   first, ret, err);
     for (size_t i = 0; i < ret->count; i++)
         ret->files[i].batch_id = batch->id;
     return rc;
@@ -212,9 +213,11 @@ static enum op_rc locate(struct op_work *work, struct op_batch *batch,
 {
     bool known = batch->results_url[0] && batch->fetches == 0;
     int64_t hint = -1;
-    if (work->lane->provider->has_upload && !known) {
+    const struct op_lane *lane = op_batch_lane(work, batch);
+    if (lane->provider->has_upload && !known) {
         struct op_remote_batch now = {.total = -1};
-        enum op_rc rc = op_batch_ask(work, batch->provider_id, false, &now, &hint, err);
+        enum op_rc rc =
+            op_batch_ask(work->engine, lane, batch->provider_id, false, &now, &hint, err);
         if (rc)
             return rc;
         op_batch_take_remote(work->engine, batch, &now);
@@ -282,7 +285,7 @@ static enum op_rc fetch_failed(struct op_work *work, struct op_batch *batch, enu
     if (rc == OP_NOTFOUND)
         return op_batch_missing(work, batch, why, err);
     if (op_disp_pauses(why->disp))
-        op_lane_pause(work->engine, work->lane, why);
+        op_lane_pause(work->engine, op_batch_lane(work, batch), why);
     return op_batch_later(work, batch, why, err);
 }
 
@@ -332,7 +335,7 @@ static enum op_rc fetch_batch(struct op_work *work, struct op_batch *batch, stru
 enum op_rc op_step_fetch(struct op_work *work, bool *ret_worked, struct op_err *err)
 {
     OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
-    enum op_rc rc = op_batch_pick(work, OP_STATE_BIT(OP_BATCH_ENDED), &batch, err);
+    enum op_rc rc = op_batch_pick(work, NULL, OP_STATE_BIT(OP_BATCH_ENDED), &batch, err);
     if (rc == OP_NOTFOUND && !err->rc)
         return OP_OK;
     if (rc)

@@ -44,7 +44,7 @@ static enum op_rc choose_lane(struct importing *in, struct op_err *err)
     const struct op_job_request *request = &in->import->request;
     OP_CLEANUP(op_definition_release) struct op_definition def = {0};
     OP_CLEANUP(op_params_release) struct op_params params = {0};
-    struct op_chain chain;
+    OP_CLEANUP(op_chain_release) struct op_chain chain = {0};
     enum op_rc rc = op_definition_parse(in->engine->env, request->bundle, &def, err);
     if (!rc)
         rc = op_params_resolve(&def, request->given, request->cwd, &params, err);
@@ -53,8 +53,14 @@ static enum op_rc choose_lane(struct importing *in, struct op_err *err)
     if (!rc && chain.count > 1)
         rc = op_fail(err, OP_INVAL,
                      "what is imported was bought at one provider: name it with --provider");
+    for (size_t i = 1; !rc && i < def.request_count; i++)
+        if (op_chain_provider(&chain, 0, i) != op_chain_provider(&chain, 0, 0))
+            rc = op_fail(err, OP_INVAL,
+                         "%s: its requests go to several providers, and a result does not tell "
+                         "whose it is: import into a pipeline of one",
+                         def.file);
     return rc ? rc
-              : op_engine_lane(in->engine, chain.providers[0],
+              : op_engine_lane(in->engine, op_chain_provider(&chain, 0, 0),
                                in->engine->options.emulator_url != NULL, has_ids(in->import),
                                &in->lane, err);
 }

@@ -122,7 +122,7 @@ static enum op_rc index_line(struct planning *p, int64_t at, struct op_line *lin
         return OP_OK;
     p->lines++;
     if (op_json_parse(p->parser, line->ptr, line->len, true, &root, &bad) ||
-        p->work->lane->provider->decode_result(root, &p->scratch, &result, &bad)) {
+        p->work->lanes[0].lane->provider->decode_result(root, &p->scratch, &result, &bad)) {
         name_bad(p, file, line, bad.msg);
         return OP_OK;
     }
@@ -203,7 +203,7 @@ static enum op_rc open_batch(struct planning *p, struct source *s, int name, str
     const struct op_plan_request *request = &work->plan->requests[name];
     s->batch = (struct op_batch){.id = op_ledger_take_batch(engine->ledger),
                                  .job_id = work->job.id,
-                                 .lane_id = work->lane->id,
+                                 .lane_id = request->lane->id,
                                  .model = op_mem_strdup(request->model),
                                  .endpoint = op_mem_strdup(request->endpoint)};
     uint8_t random[5];
@@ -216,9 +216,9 @@ static enum op_rc write_params(struct planning *p, struct source *s, const char 
                                struct op_payload_ref *ret, struct op_err *err)
 {
     struct op_batch_framing f;
-    const struct op_lane *lane = p->work->lane;
+    const struct op_plan_request *request = &p->work->plan->requests[p->asked->name];
     struct op_str params = p->asked->params;
-    lane->provider->framing(lane, p->work->plan->requests[p->asked->name].endpoint, &f);
+    request->lane->provider->framing(request->lane, request->endpoint, &f);
     const struct op_str parts[] = {op_str_from(f.before),  op_str_from(id),
                                    op_str_from(f.between), params,
                                    op_str_from(f.after),   OP_STR("\n")};

@@ -167,6 +167,64 @@ enum op_rc op_engine_lane(struct op_engine *engine, const struct op_provider_ops
     return OP_OK;
 }
 
+static void add_lane(struct op_work *work, const struct op_lane *lane)
+{
+    for (size_t i = 0; i < work->lane_count; i++)
+        if (work->lanes[i].lane == lane)
+            return;
+    work->lanes = op_mem_realloc(work->lanes, (work->lane_count + 1) * sizeof(*work->lanes));
+    work->lanes[work->lane_count++] = (struct op_job_lane){.lane = lane};
+}
+
+static enum op_rc note_name(void *arg, const struct op_lane_row *row, struct op_err *err)
+{
+    struct op_work *work = arg;
+    (void)err;
+    for (size_t i = 0; i < work->lane_count; i++) {
+        const struct op_lane *lane = work->lanes[i].lane;
+        if (strcmp(lane->provider->name, row->provider) != 0)
+            continue;
+        work->lane_names = op_mem_realloc(work->lane_names, (work->lane_name_count + 1) *
+                                                                sizeof(*work->lane_names));
+        work->lane_names[work->lane_name_count++] =
+            (struct op_lane_name){.id = row->id, .lane = lane};
+    }
+    return OP_OK;
+}
+
+enum op_rc op_work_find_lanes(struct op_work *work, const struct op_chain *chain, size_t at,
+                              bool emulated, bool need_key, const struct op_lane ***ret,
+                              struct op_err *err)
+{
+    struct op_engine *engine = work->engine;
+    size_t count = work->def.request_count;
+    const struct op_lane **lanes = op_mem_array(count + 1, sizeof(*lanes));
+    enum op_rc rc = OP_OK;
+    for (size_t i = 0; !rc && i < count; i++) {
+        struct op_lane *lane = NULL;
+        rc = op_engine_lane(engine, op_chain_provider(chain, at, i), emulated, need_key, &lane,
+                            err);
+        lanes[i] = lane;
+        if (!rc)
+            add_lane(work, lane);
+    }
+    if (!rc && engine->ledger)
+        rc = op_ledger_lanes(engine->ledger, note_name, work, err);
+    if (rc)
+        op_mem_free(lanes);
+    else
+        *ret = lanes;
+    return rc;
+}
+
+const struct op_lane *op_batch_lane(const struct op_work *work, const struct op_batch *batch)
+{
+    for (size_t i = 0; i < work->lane_name_count; i++)
+        if (work->lane_names[i].id == batch->lane_id)
+            return work->lane_names[i].lane;
+    return work->lanes[0].lane;
+}
+
 enum op_rc op_lane_exchange(struct op_engine *engine, const struct op_lane *lane,
                             const struct op_exchange *x, op_http_sink_fn sink, void *sink_arg,
                             struct op_http_reply *reply, struct op_err *err)
@@ -212,8 +270,8 @@ enum op_rc op_lane_is_exhausted(struct op_engine *engine, const struct op_lane *
 {
     struct lane_state state = {.id = lane->id};
     enum op_rc rc = op_ledger_lanes(engine->ledger, find_lane, &state, err);
-    *ret = !rc && state.quota &&
-           !op_engine_is_due(engine, state.until_ms, op_engine_now(engine));
+    *ret =
+        !rc && state.quota && !op_engine_is_due(engine, state.until_ms, op_engine_now(engine));
     return rc;
 }
 

@@ -54,6 +54,8 @@ static void identity(struct op_engine *engine, const struct op_job_request *requ
                 request->provider ? request->provider : "",
                 request->model ? request->model : "", (long long)request->limit,
                 engine->options.emulator_url != NULL);
+    if (bundle->profile[0])
+        op_buf_addf(&text, "\nprofile\n%s", bundle->profile);
     if (request->import) /* what was brought in, by its content */
         op_buf_addf(&text, "\nimport\n%s", request->import);
     op_sha256_hex(text.ptr, text.len, ret);
@@ -120,25 +122,22 @@ static struct op_plan_options plan_options(const struct op_job_request *request,
     };
 }
 
-/* The lane and the plan for one provider of the chain. */
+/* The lanes and the plan at one place of the chain. */
 static enum op_rc compile(struct op_work *work, const struct op_job_request *request,
                           const struct op_chain *chain, size_t at, bool need_key,
-                          struct op_lane **ret_lane, struct op_plan **ret_plan,
-                          struct op_err *err)
+                          struct op_plan **ret_plan, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
-    enum op_rc rc = op_engine_lane(engine, chain->providers[at],
-                                   engine->options.emulator_url != NULL, need_key, ret_lane,
-                                   err);
-    if (!rc)
-        rc = op_mode_choose(*ret_lane, request, &work->mode, err);
+    OP_CLEANUP(op_mem_freep) const struct op_lane **lanes = NULL;
+    enum op_rc rc = op_work_find_lanes(work, chain, at, engine->options.emulator_url != NULL,
+                                       need_key, &lanes, err);
     if (rc)
         return rc;
     OP_CLEANUP(op_mem_freep)
     char *work_dir =
         engine->spool ? op_spool_path(engine->spool, "work") : op_mem_strdup("/tmp");
     struct op_plan_options options = plan_options(request, chain->count > 1, work_dir);
-    return op_plan_compile(engine->env, &work->def, &work->params, *ret_lane, &work->bundle,
+    return op_plan_compile(engine->env, &work->def, &work->params, lanes, &work->bundle,
                            &options, ret_plan, err);
 }
 
@@ -152,22 +151,20 @@ static enum op_rc prepare(struct op_work *work, const struct op_job_request *req
     enum op_rc rc = op_definition_parse(engine->env, &work->bundle, &work->def, err);
     if (!rc)
         rc = op_params_resolve(&work->def, request->given, request->cwd, &work->params, err);
+    OP_CLEANUP(op_chain_release) struct op_chain chain = {0};
     work->tier = request->tier ? op_mem_strdup(request->tier) : NULL;
     work->realtime_below = request->realtime_below;
-    struct op_chain chain;
     if (!rc)
         rc = op_chain_read(&work->def, &work->params, request->provider, request->model, &chain,
                            err);
     if (!rc)
-        rc = op_chain_check(&work->def, &chain, err);
+        rc = compile(work, request, &chain, 0, need_key, &work->plan, err);
     /* What is wrong with the last provider is said before anything is bought at the first. */
-    for (size_t at = rc ? 0 : chain.count - 1; !rc && at > 0; at--) {
+    for (size_t at = 1; !rc && at < chain.count; at++) {
         OP_CLEANUP(op_plan_freep) struct op_plan *plan = NULL;
-        struct op_lane *lane = NULL;
-        rc = compile(work, request, &chain, at, need_key, &lane, &plan, err);
+        rc = compile(work, request, &chain, at, need_key, &plan, err);
     }
-    return rc ? rc
-              : compile(work, request, &chain, 0, need_key, &work->lane, &work->plan, err);
+    return rc ? rc : op_mode_choose(work, request, &work->mode, err);
 }
 
 static enum op_rc add_job(struct op_work *work, const struct op_job_request *request,
@@ -180,7 +177,7 @@ static enum op_rc add_job(struct op_work *work, const struct op_job_request *req
     job->options = op_buf_take(&options);
     op_buf_release(&options);
     job->pipeline = op_mem_strdup(work->def.name);
-    job->lane_id = work->lane->id;
+    job->lane_id = work->lanes[0].lane->id;
     job->round = 1;
     job->max_cost_microusd = request->max_cost_microusd;
     enum op_rc rc = op_ledger_begin(ledger, err);
@@ -308,22 +305,23 @@ static enum op_rc read_calibrations(struct estimating *est, struct op_err *err)
     est->open = op_mem_array(count + 1, sizeof(*est->open));
     est->calibrations = op_mem_array(count + 1, sizeof(*est->calibrations));
     est->most = op_mem_array(count + 1, sizeof(*est->most));
-    const struct op_window queue = {.limit = work->lane->provider->limits.max_enqueued_tokens};
     enum op_rc rc = OP_OK;
     for (size_t i = 0; !rc && i < count; i++) {
-        const char *model = work->plan->requests[i].model;
+        const struct op_plan_request *request = &work->plan->requests[i];
+        const struct op_window queue = {
+            .limit = request->lane->provider->limits.max_enqueued_tokens};
         est->most[i] = op_window_batch(&queue);
         if (!ledger)
             continue;
-        rc = op_ledger_calibration_get(ledger, work->lane->provider->name, model,
+        rc = op_ledger_calibration_get(ledger, request->lane->provider->name, request->model,
                                        &est->calibrations[i], err);
         if (!rc)
-            rc = op_queue_batch_tokens(work, model, &est->most[i], err);
+            rc = op_queue_batch_tokens(work, request->lane, request->model, &est->most[i], err);
     }
     est->e->calibration = est->calibrations[0];
     if (!rc && count)
-        rc = op_queue_limit(work, work->plan->requests[0].model, &est->e->queue_tokens,
-                            &est->e->queue_learned, err);
+        rc = op_queue_limit(work, work->plan->requests[0].lane, work->plan->requests[0].model,
+                            &est->e->queue_tokens, &est->e->queue_learned, err);
     return rc;
 }
 
@@ -346,12 +344,12 @@ static bool seen_before(struct estimating *est, const uint8_t hash[OP_HASH_LEN])
 static void imagine_packing(struct estimating *est, const struct op_walk_request *request)
 {
     const struct op_plan *plan = est->work->plan;
-    const struct op_provider_ops *provider = est->work->lane->provider;
+    const struct op_plan_request *asked = &plan->requests[request->name];
     int64_t most = est->most[request->name], len = (int64_t)request->params.len;
-    struct imagined *b =
-        &est->open[provider->one_model ? plan->requests[request->name].kind : 0];
-    if (b->count == 0 || b->count >= plan->batch_requests ||
-        b->bytes + len > plan->batch_bytes || (most && b->tokens + request->tokens > most)) {
+    struct imagined *b = &est->open[asked->kind];
+    if (b->count == 0 || b->count >= op_batch_requests_most(plan, asked->lane) ||
+        b->bytes + len > op_batch_bytes_most(plan, asked->lane) ||
+        (most && b->tokens + request->tokens > most)) {
         est->e->batches++;
         *b = (struct imagined){0};
     }

@@ -260,15 +260,15 @@ static enum op_rc adopt_inside(struct settling *s, struct op_work *work,
 static enum op_rc adopt(struct settling *s, bool *ret_adopted, struct op_err *err)
 {
     struct op_engine *engine = s->engine;
-    struct op_work *work = NULL, *leg = NULL;
+    struct op_work *work = NULL;
     struct op_err why = OP_ERR_INIT;
     /* A job that cannot be loaded here, or that works with another account, gets nothing back now;
      * its results are kept. */
     if (!is_given_up(s->batch.state) || !s->parts.count ||
         op_work_get(engine, s->batch.job_id, &work, &why) ||
-        op_work_leg(work, s->batch.lane_id, &leg, &why) || leg->lane != s->orphan->lane)
+        op_batch_lane(op_work_leg(work, s->batch.lane_id), &s->batch) != s->orphan->lane)
         return OP_OK;
-    work = leg;
+    work = op_work_leg(work, s->batch.lane_id);
     struct rivals rivals = {0};
     bool is_whole = false;
     enum op_rc rc = op_ledger_begin(engine->ledger, err);

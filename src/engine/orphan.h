@@ -33,7 +33,7 @@ enum op_owner op_remote_owner(struct op_engine *engine, const struct op_lane *la
 
 /* sweep.c: before anything is bought again, the list that is read for every send is searched for
  * batches of the job that were given up. *ret_adopted: the job has changed, look at it anew. */
-OP_MUST_CHECK enum op_rc op_sweep_before_send(struct op_work *work,
+OP_MUST_CHECK enum op_rc op_sweep_before_send(struct op_work *work, const struct op_lane *lane,
                                               const struct op_listing *listing,
                                               bool *ret_adopted, struct op_err *err);
 

@@ -10,12 +10,29 @@
  * by its count where a provider has no tags (reference/reliability.md 3.5.2). */
 #define WATERMARK_FROM 1000
 
-void op_packer_init(struct op_packer *packer, struct op_work *work, const char *model,
-                    const char *endpoint)
+static int64_t least(int64_t a, int64_t b)
 {
-    *packer = (struct op_packer){
-        .work = work, .model = model ? op_mem_strdup(model) : NULL, .endpoint = endpoint};
-    work->lane->provider->framing(work->lane, endpoint, &packer->framing);
+    return a < b ? a : b;
+}
+
+int64_t op_batch_requests_most(const struct op_plan *plan, const struct op_lane *lane)
+{
+    return least(plan->batch_requests, lane->provider->limits.max_requests);
+}
+
+int64_t op_batch_bytes_most(const struct op_plan *plan, const struct op_lane *lane)
+{
+    return least(plan->batch_bytes, lane->provider->limits.max_bytes);
+}
+
+void op_packer_init(struct op_packer *packer, struct op_work *work, int name, const char *model)
+{
+    const struct op_plan_request *request = &work->plan->requests[name];
+    *packer = (struct op_packer){.work = work,
+                                 .lane = request->lane,
+                                 .model = model ? op_mem_strdup(model) : NULL,
+                                 .endpoint = request->endpoint};
+    packer->lane->provider->framing(packer->lane, packer->endpoint, &packer->framing);
     op_buf_init(&packer->custom_id, OP_CUSTOM_ID_MAX + 1);
 }
 
@@ -51,7 +68,7 @@ enum op_rc op_request_model(const struct op_work *work, int name, struct op_str 
         if (own.ptr)
             *ret = own;
     }
-    if (ret->len == 0 && work->lane->provider->one_model)
+    if (ret->len == 0 && request->lane->provider->one_model)
         return op_fail(err, OP_INVAL,
                        "%s: a line names no model, and neither does the request: add 'model'",
                        request->def->place);
@@ -60,9 +77,11 @@ enum op_rc op_request_model(const struct op_work *work, int name, struct op_str 
 
 bool op_packer_takes(const struct op_packer *packer, int name, struct op_str model)
 {
-    return !packer->model ||
-           (op_str_is(model, packer->model) &&
-            strcmp(packer->endpoint, packer->work->plan->requests[name].endpoint) == 0);
+    const struct op_plan_request *request = &packer->work->plan->requests[name];
+    if (packer->lane != request->lane)
+        return false;
+    return !packer->model || (op_str_is(model, packer->model) &&
+                              strcmp(packer->endpoint, request->endpoint) == 0);
 }
 
 /* What a request brings along in the file, without separator and tail. */
@@ -116,20 +135,20 @@ static enum op_rc take_count(void *arg, const struct op_batch *batch, struct op_
 static enum op_rc choose_size(struct op_packer *packer, struct op_err *err)
 {
     struct op_work *work = packer->work;
-    packer->max_requests = work->plan->batch_requests;
-    packer->max_bytes = work->plan->batch_bytes;
-    if (op_work_is_realtime(work)) {
+    packer->max_requests = op_batch_requests_most(work->plan, packer->lane);
+    packer->max_bytes = op_batch_bytes_most(work->plan, packer->lane);
+    if (op_work_is_realtime(work, packer->lane)) {
         if (packer->max_requests > OP_REALTIME_LIST)
             packer->max_requests = OP_REALTIME_LIST;
         return OP_OK;
     }
     enum op_rc rc = OP_OK;
     if (packer->model)
-        rc = op_queue_batch_tokens(work, packer->model, &packer->max_tokens, err);
-    if (rc || work->lane->provider->has_tags || packer->max_requests < WATERMARK_FROM)
+        rc = op_queue_batch_tokens(work, packer->lane, packer->model, &packer->max_tokens, err);
+    if (rc || packer->lane->provider->has_tags || packer->max_requests < WATERMARK_FROM)
         return rc;
     struct op_batch_filter filter = {
-        .lane_id = work->lane->id,
+        .lane_id = packer->lane->id,
         .states = ~0u & ~OP_STATE_BIT(OP_BATCH_SEALED),
     };
     struct counts_taken taken = {0};
@@ -163,7 +182,7 @@ static enum op_rc begin_batch(struct op_packer *packer, struct op_err *err)
     packer->batch = (struct op_batch){
         .id = op_ledger_take_batch(engine->ledger),
         .job_id = work->job.id,
-        .lane_id = work->lane->id,
+        .lane_id = packer->lane->id,
         .endpoint = op_mem_strdup(packer->endpoint),
         .apply_part = 0,
     };
@@ -182,8 +201,9 @@ static const struct op_price *find_price(struct op_work *work, int name, int64_t
         work->costs = op_mem_array(work->def.request_count, sizeof(*work->costs));
     struct op_cost_row *row = &work->costs[name];
     if (!row->price || tokens < row->from || tokens > row->price->max_prompt) {
-        row->price = op_price_find(&work->engine->prices->list, work->lane->provider->name,
-                                   work->plan->requests[name].model, tokens);
+        const struct op_plan_request *request = &work->plan->requests[name];
+        row->price = op_price_find(&work->engine->prices->list, request->lane->provider->name,
+                                   request->model, tokens);
         row->from = tokens;
     }
     return row->price;
@@ -233,7 +253,7 @@ static bool pays_batch_price(const struct op_packer *packer)
     const struct op_work *work = packer->work;
     bool may_be_tiny = work->mode == OP_MODE_AUTO && work->job.state == OP_JOB_PLANNING &&
                        packer->batches == 0 && packer->batch.count <= work->realtime_below;
-    return op_work_pays_batch_price(work) && !may_be_tiny;
+    return op_work_pays_batch_price(work, packer->lane) && !may_be_tiny;
 }
 
 enum op_rc op_packer_add(struct op_packer *packer, int64_t request_id, int name,

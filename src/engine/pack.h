@@ -16,6 +16,7 @@
 
 struct op_packer {
     struct op_work *work;
+    const struct op_lane *lane;
     char *model; /* of all its requests; NULL: a batch may hold several models */
     const char *endpoint;
     struct op_batch_framing framing;
@@ -32,9 +33,10 @@ struct op_packer {
     struct op_json_parser *parser; /* of own_limits.c */
 };
 
-/* For requests of one kind. model NULL: for a provider that takes all kinds in a batch. */
-void op_packer_init(struct op_packer *packer, struct op_work *work, const char *model,
-                    const char *endpoint);
+/* For requests of this one's kind. model: of all in a batch; NULL: its provider takes all models
+ * and endpoints in one. */
+void op_packer_init(struct op_packer *packer, struct op_work *work, int name,
+                    const char *model);
 void op_packer_release(struct op_packer *packer); /* aborts what is open */
 
 /* The batch must be closed before this request, with so many params bytes and prompt tokens, can go
@@ -56,6 +58,9 @@ OP_MUST_CHECK enum op_rc op_packer_close(struct op_packer *packer, struct op_err
 OP_MUST_CHECK enum op_rc op_request_model(const struct op_work *work, int name,
                                           struct op_str params, struct op_json_parser *parser,
                                           struct op_str *ret, struct op_err *err);
+/* The most of a batch on that lane. */
+int64_t op_batch_requests_most(const struct op_plan *plan, const struct op_lane *lane);
+int64_t op_batch_bytes_most(const struct op_plan *plan, const struct op_lane *lane);
 /* Whether a request of that model and name goes into this packer's batches. */
 bool op_packer_takes(const struct op_packer *packer, int name, struct op_str model);
 

@@ -5,7 +5,7 @@
 
 struct pick {
     struct op_work *work;
-    struct op_engine *engine;
+    const struct op_lane *lane; /* NULL: any */
     int64_t now_ms;
     int64_t id;
 };
@@ -24,28 +24,29 @@ bool op_engine_is_due(const struct op_engine *engine, int64_t due_ms, int64_t no
 /* The walk goes on after the first hit only to learn the earliest due time of the others. */
 static enum op_rc look(void *arg, const struct op_batch *batch, struct op_err *err)
 {
+    (void)err;
     struct pick *pick = arg;
-    bool mine = false;
-    enum op_rc rc = op_work_owns(pick->work, batch, &mine, err);
-    if (rc || !mine)
-        return rc;
+    struct op_engine *engine = pick->work->engine;
+    if (!op_work_owns(pick->work, batch) ||
+        (pick->lane && op_batch_lane(pick->work, batch) != pick->lane))
+        return OP_OK;
     /* Nobody can be asked about it but the lane itself. */
     if (batch->state == OP_BATCH_ACCEPTED && op_batch_is_realtime(batch))
         return OP_OK;
-    bool due = op_engine_is_due(pick->engine, batch->due_ms, pick->now_ms);
+    bool due = op_engine_is_due(engine, batch->due_ms, pick->now_ms);
     if (due && !pick->id)
         pick->id = batch->id;
     else if (!due)
-        op_engine_due(pick->engine, batch->due_ms);
+        op_engine_due(engine, batch->due_ms);
     return OP_OK;
 }
 
-enum op_rc op_batch_pick(struct op_work *work, uint32_t states, struct op_batch *ret,
-                         struct op_err *err)
+enum op_rc op_batch_pick(struct op_work *work, const struct op_lane *lane, uint32_t states,
+                         struct op_batch *ret, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
     struct op_batch_filter filter = {.job_id = work->job.id, .states = states};
-    struct pick pick = {.work = work, .engine = engine, .now_ms = op_engine_now(engine)};
+    struct pick pick = {.work = work, .lane = lane, .now_ms = op_engine_now(engine)};
     enum op_rc rc = op_ledger_batches(engine->ledger, &filter, look, &pick, err);
     if (rc)
         return rc;

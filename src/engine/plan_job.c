@@ -20,7 +20,7 @@
  */
 struct planning {
     struct op_work *work;
-    /* One a kind of request, where a batch holds one kind; else only the first is used. */
+    /* One a kind of request. */
     struct op_packer packers[KINDS_OPEN];
     size_t packer_count, evicted;
     int64_t batches, reserved_microusd; /* of packers that made room for another kind */
@@ -31,7 +31,8 @@ struct planning {
     int64_t round_first_record; /* keys of earlier rounds may come again */
     int64_t round_first_request;
     struct op_job_counts counts;
-    int64_t looked_job; /* and whether its requests may be waited for, or only its answers taken */
+    int64_t
+        looked_job; /* and whether its requests may be waited for, or only its answers taken */
     bool looked_firm, looked_chained;
     bool primed[64];
     struct op_map raw_counts; /* ids of ready lines that came more than once */
@@ -65,12 +66,10 @@ static enum op_rc packer_of(struct planning *p, int name, struct op_str params,
                             struct op_packer **ret, struct op_err *err)
 {
     struct op_work *work = p->work;
-    if (!work->lane->provider->one_model) {
-        *ret = &p->packers[0];
-        return OP_OK;
-    }
-    struct op_str model;
-    enum op_rc rc = op_request_model(work, name, params, p->parser, &model, err);
+    bool one_model = work->plan->requests[name].lane->provider->one_model;
+    struct op_str model = OP_STR_NULL;
+    enum op_rc rc =
+        one_model ? op_request_model(work, name, params, p->parser, &model, err) : OP_OK;
     for (size_t i = 0; !rc && i < p->packer_count; i++) {
         *ret = &p->packers[i];
         if (op_packer_takes(*ret, name, model))
@@ -84,8 +83,9 @@ static enum op_rc packer_of(struct planning *p, int name, struct op_str params,
         rc = commit_batch(p, *ret, err);
         release_packer(p, *ret);
     }
-    OP_CLEANUP(op_mem_freep) char *text = op_mem_strndup(model.ptr, model.len);
-    op_packer_init(*ret, work, text, work->plan->requests[name].endpoint);
+    OP_CLEANUP(op_mem_freep)
+    char *text = one_model ? op_mem_strndup(model.ptr, model.len) : NULL;
+    op_packer_init(*ret, work, name, text);
     return rc;
 }
 
@@ -254,7 +254,7 @@ static enum op_rc plan_prime(struct planning *p, struct op_packer *packer, int n
     struct op_buf stub;
     op_buf_init(&stub, params.len + 4096);
     struct op_amend amend = {.max_tokens = 1};
-    rc = work->lane->provider->amend(root, &amend, &stub, err);
+    rc = packer->lane->provider->amend(root, &amend, &stub, err);
     struct op_request request = {
         .id = op_ledger_next_request(work->engine->ledger),
         .job_id = work->job.id,
@@ -292,7 +292,7 @@ static enum op_rc fits_alone(struct planning *p, const struct op_packer *packer,
                              const struct op_walk_request *asked, struct op_err *err)
 {
     struct op_ledger *ledger = p->work->engine->ledger;
-    int64_t most = p->work->plan->batch_bytes;
+    int64_t most = op_batch_bytes_most(p->work->plan, packer->lane);
     int64_t alone = op_packer_alone(packer, op_ledger_next_request(ledger), asked->params.len);
     if (alone <= most)
         return OP_OK;
@@ -450,14 +450,10 @@ enum op_rc op_step_plan(struct op_work *work, bool *ret_worked, struct op_err *e
     if (!rc && work->imported) {
         rc = op_import_plan(work, err);
     } else if (!rc) {
-        struct planning p = {.work = work,
-                             .parser = op_json_parser_new(),
-                             .scratch = op_compose_scratch_new()};
+        struct planning p = {
+            .work = work, .parser = op_json_parser_new(), .scratch = op_compose_scratch_new()};
         op_buf_init(&p.data, PARAMS_MAX);
         op_buf_init(&p.other, PARAMS_MAX);
-        if (!work->lane->provider->one_model)
-            op_packer_init(&p.packers[p.packer_count++], work, NULL,
-                           work->lane->provider->endpoints[0]);
         rc = plan_all(&p, err);
         for (size_t i = 0; i < p.packer_count; i++)
             release_packer(&p, &p.packers[i]);

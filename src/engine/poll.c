@@ -13,18 +13,18 @@
 /* created_at may be off by an hour (core/reconcile.h). */
 #define LOOK_BACK_MS (2 * OP_HOUR_MS)
 
-enum op_rc op_batch_ask(struct op_work *work, const char *id, bool cancel,
-                        struct op_remote_batch *ret, int64_t *ret_hint_ms, struct op_err *err)
+enum op_rc op_batch_ask(struct op_engine *engine, const struct op_lane *lane, const char *id,
+                        bool cancel, struct op_remote_batch *ret, int64_t *ret_hint_ms,
+                        struct op_err *err)
 {
-    struct op_engine *engine = work->engine;
-    const struct op_provider_ops *provider = work->lane->provider;
+    const struct op_provider_ops *provider = lane->provider;
     struct op_exchange x = {0};
     struct op_http_reply reply;
     op_http_reply_init(&reply);
-    enum op_rc rc = cancel ? provider->cancel(work->lane, id, &x, err)
-                           : provider->get(work->lane, id, &x, err);
+    enum op_rc rc =
+        cancel ? provider->cancel(lane, id, &x, err) : provider->get(lane, id, &x, err);
     if (!rc)
-        rc = op_lane_exchange(engine, work->lane, &x, NULL, NULL, &reply, err);
+        rc = op_lane_exchange(engine, lane, &x, NULL, NULL, &reply, err);
     if (!rc)
         rc = provider->decode_batch(&reply, ret, err);
     if (!rc && (!cancel || ret->id[0]) && strcmp(ret->id, id) != 0)
@@ -42,12 +42,13 @@ enum op_rc op_batch_ask(struct op_work *work, const char *id, bool cancel,
 static enum op_rc is_gone(struct op_work *work, const struct op_batch *batch, bool *ret_gone,
                           struct op_err *err)
 {
+    const struct op_lane *lane = op_batch_lane(work, batch);
     *ret_gone = false;
-    if (op_batch_sender(batch) != work->lane->id)
+    if (op_batch_sender(batch) != lane->id)
         return OP_OK;
     struct op_listing listing = {0};
-    enum op_rc rc = op_listing_read(work->engine, work->lane, batch->accepted_ms - LOOK_BACK_MS,
-                                    &listing, err);
+    enum op_rc rc =
+        op_listing_read(work->engine, lane, batch->accepted_ms - LOOK_BACK_MS, &listing, err);
     bool listed = false;
     for (size_t i = 0; !rc && i < listing.count; i++)
         listed = listed || !strcmp(listing.batches[i].id, batch->provider_id);
@@ -84,7 +85,7 @@ static enum op_rc poll_failed(struct op_work *work, struct op_batch *batch,
     if (why->rc == OP_NOTFOUND)
         return op_batch_missing(work, batch, why, err);
     if (op_disp_pauses(why->disp))
-        op_lane_pause(work->engine, work->lane, why);
+        op_lane_pause(work->engine, op_batch_lane(work, batch), why);
     return op_batch_later(work, batch, why, err);
 }
 
@@ -165,10 +166,9 @@ struct cancel_pick {
 static enum op_rc find_cancel(void *arg, const struct op_batch *batch, struct op_err *err)
 {
     struct cancel_pick *pick = arg;
-    bool mine = false;
-    enum op_rc rc = op_work_owns(pick->work, batch, &mine, err);
-    if (rc || !mine)
-        return rc;
+    (void)err;
+    if (!op_work_owns(pick->work, batch))
+        return OP_OK;
     /* One adopted without proof may be somebody else's: it is left to end by itself. */
     if (batch->cancel_wanted && !batch->cancel_sent && !batch->provisional && !pick->id &&
         !op_batch_is_realtime(batch))
@@ -193,7 +193,8 @@ static enum op_rc send_cancel(struct op_work *work, bool *ret_worked, struct op_
     struct op_remote_batch remote = {0};
     struct op_err why = OP_ERR_INIT;
     int64_t hint = -1;
-    rc = op_batch_ask(work, batch.provider_id, true, &remote, &hint, &why);
+    rc = op_batch_ask(work->engine, op_batch_lane(work, &batch), batch.provider_id, true,
+                      &remote, &hint, &why);
     if (rc && why.disp != OP_DISP_REJECT)
         return poll_failed(work, &batch, &why, err);
     /* A cancel that the provider refuses has come too late: the batch is ending by itself. */
@@ -210,7 +211,7 @@ enum op_rc op_step_poll(struct op_work *work, bool *ret_worked, struct op_err *e
     if (rc || *ret_worked)
         return rc;
     OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
-    rc = op_batch_pick(work, OP_STATE_BIT(OP_BATCH_ACCEPTED), &batch, err);
+    rc = op_batch_pick(work, NULL, OP_STATE_BIT(OP_BATCH_ACCEPTED), &batch, err);
     if (rc == OP_NOTFOUND && !err->rc)
         return OP_OK;
     if (rc)
@@ -219,7 +220,8 @@ enum op_rc op_step_poll(struct op_work *work, bool *ret_worked, struct op_err *e
     struct op_err why = OP_ERR_INIT;
     int64_t hint = -1;
     *ret_worked = true;
-    if (op_batch_ask(work, batch.provider_id, false, &remote, &hint, &why))
+    if (op_batch_ask(work->engine, op_batch_lane(work, &batch), batch.provider_id, false,
+                     &remote, &hint, &why))
         return poll_failed(work, &batch, &why, err);
     return polled(work, &batch, &remote, hint, err);
 }

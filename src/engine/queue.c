@@ -18,9 +18,8 @@
  * minute at first, not at once: each try is an upload and a create. */
 #define FIRST_HOLD_TRIES 5
 
-static bool has_queue(const struct op_work *work)
+static bool has_queue(const struct op_provider_ops *provider)
 {
-    const struct op_provider_ops *provider = work->lane->provider;
     return provider->one_model || provider->limits.max_enqueued_tokens > 0;
 }
 
@@ -31,11 +30,10 @@ struct queue {
     struct op_window window;
 };
 
-static enum op_rc look(struct op_work *work, const char *model, struct queue *ret,
-                       struct op_err *err)
+static enum op_rc look(struct op_work *work, const struct op_lane *lane, const char *model,
+                       struct queue *ret, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
-    const struct op_lane *lane = work->lane;
     int64_t since = op_engine_now(engine) - OP_HOUR_MS;
     enum op_rc rc = op_ledger_queue_use(engine->ledger, lane->id, model, work->job.id, since,
                                         &ret->use, err);
@@ -64,14 +62,14 @@ static int64_t tokens_queued(const struct queue *q)
     return op_calibration_apply(&q->calibration, q->use.tokens);
 }
 
-enum op_rc op_queue_batch_tokens(struct op_work *work, const char *model, int64_t *ret,
-                                 struct op_err *err)
+enum op_rc op_queue_batch_tokens(struct op_work *work, const struct op_lane *lane,
+                                 const char *model, int64_t *ret, struct op_err *err)
 {
     struct queue q = {0};
     *ret = 0;
-    if (!has_queue(work))
+    if (!has_queue(lane->provider))
         return OP_OK;
-    enum op_rc rc = look(work, model, &q, err);
+    enum op_rc rc = look(work, lane, model, &q, err);
     int64_t most = rc ? 0 : op_window_batch(&q.window);
     /* In tokens as they are estimated, because that is what the packer counts. */
     if (most && q.calibration.billed > 0) {
@@ -83,16 +81,15 @@ enum op_rc op_queue_batch_tokens(struct op_work *work, const char *model, int64_
     return rc;
 }
 
-enum op_rc op_queue_limit(struct op_work *work, const char *model, int64_t *ret_tokens,
-                          bool *ret_learned, struct op_err *err)
+enum op_rc op_queue_limit(struct op_work *work, const struct op_lane *lane, const char *model,
+                          int64_t *ret_tokens, bool *ret_learned, struct op_err *err)
 {
     OP_CLEANUP(op_queue_row_release) struct op_queue_row row = {0};
-    *ret_tokens = work->lane->provider->limits.max_enqueued_tokens;
+    *ret_tokens = lane->provider->limits.max_enqueued_tokens;
     *ret_learned = false;
-    if (!work->engine->ledger || !has_queue(work))
+    if (!work->engine->ledger || !has_queue(lane->provider))
         return OP_OK;
-    enum op_rc rc =
-        op_ledger_queue_get(work->engine->ledger, work->lane->id, model, &row, err);
+    enum op_rc rc = op_ledger_queue_get(work->engine->ledger, lane->id, model, &row, err);
     *ret_learned = !rc && row.limit_tokens > 0;
     if (*ret_learned)
         *ret_tokens = row.limit_tokens;
@@ -102,31 +99,32 @@ enum op_rc op_queue_limit(struct op_work *work, const char *model, int64_t *ret_
 static void judge(const struct op_work *work, const struct op_batch *batch,
                   const struct queue *q, struct op_room *ret)
 {
-    const struct op_provider_limits *limits = &work->lane->provider->limits;
+    const struct op_lane *lane = op_batch_lane(work, batch);
+    const struct op_provider_limits *limits = &lane->provider->limits;
     const struct op_engine *engine = work->engine;
     int64_t now = engine->env->ops->now_ms(engine->env);
     *ret = (struct op_room){.other_job = q->use.other_job};
     if (limits->max_open && q->use.lane_batches >= limits->max_open) {
         ret->lane_is_full = true;
         snprintf(ret->why, sizeof(ret->why), "%lld batches are open, %s takes no more at once",
-                 (long long)q->use.lane_batches, work->lane->provider->name);
+                 (long long)q->use.lane_batches, lane->provider->name);
     } else if (limits->max_creates_per_hour && q->use.creates >= limits->max_creates_per_hour) {
         ret->lane_is_full = true;
         ret->due_ms = q->use.first_create_ms + OP_HOUR_MS;
         snprintf(ret->why, sizeof(ret->why),
                  "%lld batches were made within an hour, %s allows %lld",
-                 (long long)q->use.creates, work->lane->provider->name,
+                 (long long)q->use.creates, lane->provider->name,
                  (long long)limits->max_creates_per_hour);
     } else if (!op_engine_is_due(engine, q->row.hold_until_ms, now)) {
         ret->due_ms = q->row.hold_until_ms;
         snprintf(ret->why, sizeof(ret->why), "%.180s", q->row.reason);
-    } else if (has_queue(work) && q->window.limit && batch->count > 1 &&
+    } else if (has_queue(lane->provider) && q->window.limit && batch->count > 1 &&
                tokens_of(q, batch) > q->window.limit) {
         ret->never = true;
         snprintf(ret->why, sizeof(ret->why),
                  "its %lld tokens are more than the queue of %.80s takes (%lld)",
                  (long long)tokens_of(q, batch), batch->model, (long long)q->window.limit);
-    } else if (has_queue(work) &&
+    } else if (has_queue(lane->provider) &&
                !op_window_fits(&q->window, tokens_queued(q), tokens_of(q, batch))) {
         snprintf(ret->why, sizeof(ret->why),
                  "%lld of %lld tokens are enqueued for %.80s, the next batch has %lld",
@@ -141,7 +139,7 @@ enum op_rc op_queue_room(struct op_work *work, const struct op_batch *batch,
                          struct op_room *ret, struct op_err *err)
 {
     struct queue q = {0};
-    enum op_rc rc = look(work, batch->model, &q, err);
+    enum op_rc rc = look(work, op_batch_lane(work, batch), batch->model, &q, err);
     if (!rc)
         judge(work, batch, &q, ret);
     op_queue_row_release(&q.row);
@@ -155,6 +153,7 @@ enum op_rc op_queue_room(struct op_work *work, const struct op_batch *batch,
 
 struct pick {
     struct op_work *work;
+    const struct op_lane *lane;
     int64_t now_ms;
     int64_t id;
     struct op_room room; /* of the first that has none */
@@ -176,10 +175,8 @@ static enum op_rc consider(void *arg, const struct op_batch *batch, struct op_er
 {
     struct pick *pick = arg;
     struct op_work *work = pick->work;
-    bool mine = false;
-    enum op_rc rc = op_work_owns(work, batch, &mine, err);
-    if (rc || !mine)
-        return rc;
+    if (!op_work_owns(work, batch) || op_batch_lane(work, batch) != pick->lane)
+        return OP_OK;
     bool due = op_engine_is_due(work->engine, batch->due_ms, pick->now_ms);
     if (!due)
         op_engine_due(work->engine, batch->due_ms);
@@ -189,7 +186,7 @@ static enum op_rc consider(void *arg, const struct op_batch *batch, struct op_er
     struct op_room room = {.fits = withdrawn};
     if (!withdrawn && is_known_full(pick, batch))
         return OP_OK;
-    rc = withdrawn ? OP_OK : op_queue_room(work, batch, &room, err);
+    enum op_rc rc = withdrawn ? OP_OK : op_queue_room(work, batch, &room, err);
     if (rc)
         return rc;
     if (room.fits || room.never) {
@@ -206,10 +203,11 @@ static enum op_rc consider(void *arg, const struct op_batch *batch, struct op_er
     return OP_OK;
 }
 
-enum op_rc op_queue_pick(struct op_work *work, struct op_batch *ret, struct op_err *err)
+enum op_rc op_queue_pick(struct op_work *work, const struct op_lane *lane, struct op_batch *ret,
+                         struct op_room *ret_room, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
-    struct pick pick = {.work = work, .now_ms = op_engine_now(engine)};
+    struct pick pick = {.work = work, .lane = lane, .now_ms = op_engine_now(engine)};
     /* What is uploaded holds a place at the provider and does not keep for ever. */
     static const enum op_batch_state order[] = {OP_BATCH_UPLOADED, OP_BATCH_BUILT};
     enum op_rc rc = OP_OK;
@@ -224,12 +222,8 @@ enum op_rc op_queue_pick(struct op_work *work, struct op_batch *ret, struct op_e
         return rc;
     if (pick.id)
         return op_ledger_batch_get(engine->ledger, pick.id, ret, err);
-    if (pick.room.why[0]) {
-        if (pick.room.other_job)
-            work->waits_for_job = pick.room.other_job;
-        rc = op_work_waits(work, pick.room.why, err);
-    }
-    return rc ? rc : OP_NOTFOUND;
+    *ret_room = pick.room;
+    return OP_NOTFOUND;
 }
 
 /* --- what is learned -------------------------------------------------------------------------- */
@@ -253,7 +247,7 @@ enum op_rc op_queue_refused(struct op_work *work, const struct op_batch *batch, 
 {
     struct op_engine *engine = work->engine;
     struct queue q = {0};
-    enum op_rc rc = look(work, batch->model, &q, err);
+    enum op_rc rc = look(work, op_batch_lane(work, batch), batch->model, &q, err);
     if (rc)
         return rc;
     int64_t now = op_engine_now(engine);
@@ -284,10 +278,10 @@ enum op_rc op_queue_refused(struct op_work *work, const struct op_batch *batch, 
 enum op_rc op_queue_passed(struct op_work *work, const struct op_batch *batch,
                            struct op_err *err)
 {
-    if (!has_queue(work))
+    if (!has_queue(op_batch_lane(work, batch)->provider))
         return OP_OK;
     struct queue q = {0};
-    enum op_rc rc = look(work, batch->model, &q, err);
+    enum op_rc rc = look(work, op_batch_lane(work, batch), batch->model, &q, err);
     bool widened = !rc && q.row.limit_tokens > 0 &&
                    op_window_passed(&q.window, tokens_queued(&q), tokens_of(&q, batch),
                                     op_engine_now(work->engine));
@@ -306,8 +300,8 @@ enum op_rc op_queue_passed(struct op_work *work, const struct op_batch *batch,
 enum op_rc op_queue_calibrate(struct op_work *work, const struct op_batch *batch,
                               struct op_err *err)
 {
-    const struct op_lane *lane = work->lane;
-    bool one_model = lane->provider->one_model || work->plan->kind_count == 1;
+    const struct op_lane *lane = op_batch_lane(work, batch);
+    bool one_model = lane->provider->one_model || !strstr(batch->model, ", ");
     /* The emulator's tokens are not the provider's. */
     if (!one_model || lane->emulated || batch->prime || batch->ok != batch->count)
         return OP_OK;

@@ -81,15 +81,15 @@ void op_realtime_free(struct op_realtime *rt)
 }
 
 /* Another job begins: what was learned of the account stays. */
-static void take_work(struct op_realtime *rt, struct op_work *work)
+static void take_work(struct op_realtime *rt, struct op_work *work, const struct op_lane *lane)
 {
     const struct op_engine_options *o = &rt->engine->options;
-    bool sequential = op_work_is_sequential(work);
+    bool sequential = op_work_is_sequential(work, lane);
     int64_t most = o->concurrency ? o->concurrency : sequential ? 1 : WINDOW_MOST;
     int64_t interval = o->interval_ms ? o->interval_ms : sequential ? INTERVAL_MS : 0;
-    bool same = rt->work && rt->work->lane == work->lane && rt->flow.most == most &&
-                rt->flow.interval_ms == interval;
+    bool same = rt->lane == lane && rt->flow.most == most && rt->flow.interval_ms == interval;
     rt->work = work;
+    rt->lane = lane;
     if (!same)
         op_flow_init(&rt->flow, most, interval);
 }
@@ -121,11 +121,10 @@ struct resuming {
 static enum op_rc find_resumable(void *arg, const struct op_batch *batch, struct op_err *err)
 {
     struct resuming *r = arg;
-    bool mine = false;
-    enum op_rc rc = op_work_owns(r->rt->work, batch, &mine, err);
-    if (rc || !mine)
-        return rc;
-    bool is_open = !op_batch_is_realtime(batch) || r->id != 0;
+    (void)err;
+    bool is_open = !op_batch_is_realtime(batch) || r->id != 0 ||
+                   !op_work_owns(r->rt->work, batch) ||
+                   op_batch_lane(r->rt->work, batch) != r->rt->lane;
     for (size_t i = 0; i < r->rt->list_count; i++)
         is_open = is_open || r->rt->lists[i]->batch.id == batch->id;
     if (!is_open)
@@ -134,7 +133,8 @@ static enum op_rc find_resumable(void *arg, const struct op_batch *batch, struct
 }
 
 /* What an earlier process had begun comes first. */
-static enum op_rc resume_lists(struct op_realtime *rt, bool *ret_ended, struct op_err *err)
+static enum op_rc resume_lists(struct op_realtime *rt, struct op_job_lane *used,
+                               bool *ret_ended, struct op_err *err)
 {
     struct op_work *work = rt->work;
     struct op_batch_filter filter = {.job_id = work->job.id,
@@ -146,7 +146,7 @@ static enum op_rc resume_lists(struct op_realtime *rt, bool *ret_ended, struct o
             op_ledger_batches(work->engine->ledger, &filter, find_resumable, &r, err);
         if (rc)
             return rc;
-        work->is_resumed = !r.id;
+        used->is_resumed = !r.id;
         if (!r.id || rt->list_count == OP_REALTIME_LISTS)
             return OP_OK;
         rc = op_ledger_batch_get(work->engine->ledger, r.id, &batch, err);
@@ -188,7 +188,7 @@ static enum op_rc may_begin(struct op_realtime *rt, struct op_batch *batch, bool
                             struct op_err *err)
 {
     struct op_work *work = rt->work;
-    if (!work->no_batches || !work->job.max_cost_microusd)
+    if (!op_work_no_batches(work, rt->lane) || !work->job.max_cost_microusd)
         return op_batch_may_send(work, batch, ret_go, err);
     if (rt->list_count)
         return OP_OK; /* an open list counts with the lower price */
@@ -211,11 +211,12 @@ static enum op_rc begin_list(struct op_realtime *rt, bool *ret_begun, struct op_
     struct op_work *work = rt->work;
     OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
     *ret_begun = false;
-    if (rt->list_count == OP_REALTIME_LISTS || !op_work_is_realtime(work) ||
+    if (rt->list_count == OP_REALTIME_LISTS || !op_work_is_realtime(work, rt->lane) ||
         work->job.state == OP_JOB_CANCELING)
         return OP_OK;
     enum op_rc rc = op_batch_pick(
-        work, OP_STATE_BIT(OP_BATCH_BUILT) | OP_STATE_BIT(OP_BATCH_UPLOADED), &batch, err);
+        work, rt->lane, OP_STATE_BIT(OP_BATCH_BUILT) | OP_STATE_BIT(OP_BATCH_UPLOADED), &batch,
+        err);
     if (rc == OP_NOTFOUND && !err->rc)
         return OP_OK;
     bool go = false;
@@ -259,7 +260,7 @@ static void withdraw_open(struct op_realtime *rt)
 {
     OP_CLEANUP(op_mem_freep)
     char *moved = rt->moves_to ? op_mem_printf("%s has none left, asked of %s",
-                                               rt->work->lane->provider->name, rt->moves_to)
+                                               rt->lane->provider->name, rt->moves_to)
                                : NULL;
     for (size_t i = 0; i < rt->list_count; i++) {
         struct op_ask_list *list = rt->lists[i];
@@ -308,8 +309,8 @@ static enum op_rc make_call(struct op_realtime *rt, struct op_ask_list *list, si
     struct op_ask_call *call = op_mem_alloc(sizeof(*call));
     *call = (struct op_ask_call){.rt = rt, .list = list, .at = at, .tokens = tokens};
     enum op_rc rc =
-        work->lane->provider->ask(work->lane, work->plan->requests[list->asks[at].name].model,
-                                  NULL, work->tier, op_buf_str(&rt->params), &call->x, err);
+        rt->lane->provider->ask(rt->lane, work->plan->requests[list->asks[at].name].model, NULL,
+                                work->tier, op_buf_str(&rt->params), &call->x, err);
     if (rc) {
         call_free(call);
         return rc;
@@ -465,7 +466,7 @@ static enum op_rc look_at_lane(struct op_realtime *rt, struct op_err *err)
     struct op_work *asker = NULL;
     const char *before = rt->moves_to;
     rt->moves_to = NULL;
-    enum op_rc rc = op_lane_is_paused(rt->engine, rt->work->lane, &rt->is_paused, err);
+    enum op_rc rc = op_lane_is_paused(rt->engine, rt->lane, &rt->is_paused, err);
     if (rc || !rt->is_paused)
         return rc;
     rc = op_work_asker(rt->work, false, &asker, err);
@@ -473,9 +474,9 @@ static enum op_rc look_at_lane(struct op_realtime *rt, struct op_err *err)
         return rc;
     if (rt->list_count && !before)
         op_log(OP_EVENT_MOVED_ON, OP_F("job", rt->work->job.id),
-               OP_T("from", rt->work->lane->provider->name),
-               OP_T("to", asker->lane->provider->name));
-    rt->moves_to = asker->lane->provider->name;
+               OP_T("from", rt->lane->provider->name),
+               OP_T("to", asker->lanes[0].lane->provider->name));
+    rt->moves_to = asker->lanes[0].lane->provider->name;
     return OP_OK;
 }
 
@@ -497,42 +498,55 @@ static enum op_rc slice(struct op_realtime *rt, bool *ret_worked, struct op_err 
     return rc;
 }
 
+static enum op_rc ask_on(struct op_work *work, struct op_job_lane *used, bool *ret_worked,
+                         struct op_err *err)
+{
+    struct op_realtime *rt = NULL;
+    enum op_rc rc = open_lane(work->engine, &rt, err);
+    if (rc)
+        return rc;
+    if (!rt->list_count)
+        take_work(rt, work, used->lane);
+    if (!used->is_resumed)
+        rc = resume_lists(rt, used, ret_worked, err);
+    return rc ? rc : slice(rt, ret_worked, err);
+}
+
 /* The lane is taken by a leg of a chain only while it has something to ask. */
-static enum op_rc is_idle(struct op_work *work, bool *ret, struct op_err *err)
+static enum op_rc is_idle(struct op_work *work, const struct op_job_lane *used, bool *ret,
+                          struct op_err *err)
 {
     OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
     *ret = false;
-    if (!op_work_is_chained(work) || !work->is_resumed)
+    if (!op_work_is_chained(work) || !used->is_resumed)
         return OP_OK;
     enum op_rc rc = op_batch_pick(
-        work, OP_STATE_BIT(OP_BATCH_BUILT) | OP_STATE_BIT(OP_BATCH_UPLOADED), &batch, err);
+        work, used->lane, OP_STATE_BIT(OP_BATCH_BUILT) | OP_STATE_BIT(OP_BATCH_UPLOADED),
+        &batch, err);
     *ret = rc == OP_NOTFOUND && !err->rc;
     return *ret ? OP_OK : rc;
 }
 
+/* One job on one lane at a time: the limits are the account's. */
 enum op_rc op_step_realtime(struct op_work *work, bool *ret_worked, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
-    struct op_realtime *rt = engine->realtime;
-    if (rt && rt->list_count && rt->work != work)
-        return OP_OK; /* one job at a time: the limits are the account's */
-    bool has_lists = rt && rt->list_count;
-    if (!has_lists && !op_work_is_realtime(work) && work->is_resumed)
-        return OP_OK;
+    enum op_rc rc = OP_OK;
     if (op_engine_stopped(engine) || op_ledger_is_suspect(engine->ledger, NULL))
         return OP_OK;
-    bool idle = false;
-    enum op_rc rc = has_lists ? OP_OK : is_idle(work, &idle, err);
-    if (rc || idle)
-        return rc;
-    rc = open_lane(engine, &rt, err);
-    if (rc)
-        return rc;
-    if (!has_lists)
-        take_work(rt, work);
-    if (!work->is_resumed)
-        rc = resume_lists(rt, ret_worked, err);
-    return rc ? rc : slice(rt, ret_worked, err);
+    for (size_t i = 0; !rc && !*ret_worked && i < work->lane_count; i++) {
+        struct op_job_lane *used = &work->lanes[i];
+        const struct op_realtime *rt = engine->realtime;
+        bool has_lists = rt && rt->list_count > 0, idle = false;
+        bool mine = has_lists && rt->work == work && rt->lane == used->lane;
+        bool begins =
+            !has_lists && (op_work_is_realtime(work, used->lane) || !used->is_resumed);
+        if (begins)
+            rc = is_idle(work, used, &idle, err);
+        if (!rc && (mine || (begins && !idle)))
+            rc = ask_on(work, used, ret_worked, err);
+    }
+    return rc;
 }
 
 enum op_rc op_realtime_drain(struct op_engine *engine, struct op_err *err)

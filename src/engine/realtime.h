@@ -61,7 +61,8 @@ struct op_ask_call {
 
 struct op_realtime {
     struct op_engine *engine;
-    struct op_work *work; /* whose lists these are */
+    struct op_work *work;       /* whose lists these are */
+    const struct op_lane *lane; /* and whom they are asked of */
     struct op_calls *calls;
     bool own_calls;
     struct op_flow flow;
@@ -73,10 +74,10 @@ struct op_realtime {
     size_t started_count;
     size_t ended_now; /* calls handed over by the latest collect */
     int64_t tokens_under_way;
-    bool is_broken;   /* a log could not be written: nothing may be said or sent any more */
-    bool is_paused;   /* the lane is; asked anew in every slice */
+    bool is_broken;       /* a log could not be written: nothing may be said or sent any more */
+    bool is_paused;       /* the lane is; asked anew in every slice */
     const char *moves_to; /* the provider that is asked instead meanwhile; NULL: none */
-    int64_t answered; /* since the lane was opened */
+    int64_t answered;     /* since the lane was opened */
     int64_t rate_from_ms, rate_from, rate; /* answers a second, lately */
     struct op_buf params, line;
 };

@@ -222,10 +222,11 @@ static enum op_rc move_both(struct op_work *work, struct op_batch *batch, const 
 static enum op_rc pass_door(struct op_work *work, struct op_batch *batch, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
+    const char *no_batches = op_work_no_batches(work, op_batch_lane(work, batch));
     OP_CLEANUP(op_mem_freep)
     char *evidence = op_mem_printf("realtime%s%s%s%s", work->tier ? ", tier " : "",
-                                   work->tier ? work->tier : "", work->no_batches ? ": " : "",
-                                   work->no_batches ? work->no_batches : "");
+                                   work->tier ? work->tier : "", no_batches ? ": " : "",
+                                   no_batches ? no_batches : "");
     op_batch_mark_realtime(batch, work->tier);
     batch->accepted_ms = batch->intent_ms = op_engine_now(engine);
     batch->tries = 0;

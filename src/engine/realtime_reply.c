@@ -73,7 +73,7 @@ static enum fate fate_of_refusal(const struct op_http_reply *reply, const struct
 static enum fate fate_of(struct op_ask_call *call, enum op_rc rc,
                          const struct op_http_reply *reply, struct op_err *why)
 {
-    const struct op_provider_ops *provider = call->list->work->lane->provider;
+    const struct op_provider_ops *provider = call->rt->lane->provider;
     struct op_buf *line = &call->rt->line;
     if (rc) {
         if (why->disp == OP_DISP_AMBIGUOUS)
@@ -116,7 +116,7 @@ static void pause_lane(struct op_ask_call *call, const struct op_err *why)
 {
     struct op_realtime *rt = call->rt;
     if (!rt->is_paused)
-        op_lane_pause(rt->engine, call->list->work->lane, why);
+        op_lane_pause(rt->engine, call->rt->lane, why);
     rt->is_paused = true;
 }
 

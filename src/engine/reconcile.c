@@ -33,7 +33,7 @@ static enum op_rc count_owner(struct op_work *work, const struct op_batch *batch
                               struct candidates *ret, struct op_err *err)
 {
     int64_t sender = op_batch_sender(batch);
-    if (sender == work->lane->id)
+    if (sender == op_batch_lane(work, batch)->id)
         return OP_OK;
     OP_CLEANUP(op_batch_release) struct op_batch other = {0};
     enum op_rc rc = op_ledger_batch_get(work->engine->ledger, owner, &other, err);
@@ -82,7 +82,7 @@ static enum op_rc find_candidates(struct op_work *work, const struct op_batch *b
 static enum op_rc adopt(struct op_work *work, struct op_batch *batch,
                         const struct op_remote_batch *remote, bool proved, struct op_err *err)
 {
-    bool tagged = work->lane->provider->has_tags;
+    bool tagged = op_batch_lane(work, batch)->provider->has_tags;
     op_batch_take_remote(work->engine, batch, remote);
     batch->provisional = !proved;
     batch->tries = 0;
@@ -122,7 +122,7 @@ static enum op_rc take_sample(void *arg, const void *ptr, size_t len, struct op_
 }
 
 /* A line that can be read and carries an id, whoever's. */
-static bool names_an_owner(struct op_work *work, struct op_str line)
+static bool names_an_owner(const struct op_lane *lane, struct op_str line)
 {
     OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     struct op_json root;
@@ -132,7 +132,7 @@ static bool names_an_owner(struct op_work *work, struct op_str line)
     op_buf_init(&scratch, SAMPLE_MAX);
     bool named = line.len > 0 &&
                  !op_json_parse(parser, line.ptr, line.len, true, &root, &err) &&
-                 !op_result_read(work->lane->provider, root, &scratch, &result, &err) &&
+                 !op_result_read(lane->provider, root, &scratch, &result, &err) &&
                  result.custom_id.len > 0;
     op_buf_release(&scratch);
     return named;
@@ -153,7 +153,7 @@ static enum op_owner owner_of(struct op_work *work, const struct op_batch *batch
         OP_CLEANUP(op_buf_release) struct op_buf line = {0};
         op_buf_init(&line, SAMPLE_MAX + 1);
         op_buf_add_str(&line, op_str_cut(&rest, '\n'));
-        if (names_an_owner(work, op_buf_str(&line)))
+        if (names_an_owner(op_batch_lane(work, batch), op_buf_str(&line)))
             return OP_OWNER_OTHER;
     }
     return OP_OWNER_UNKNOWN;
@@ -188,6 +188,7 @@ enum op_rc op_batch_owner(struct op_work *work, const struct op_batch *batch, co
 static enum op_rc prove(struct op_work *work, struct op_batch *batch,
                         const struct op_remote_batch *remote, struct op_err *err)
 {
+    const struct op_lane *lane = op_batch_lane(work, batch);
     struct op_engine *engine = work->engine;
     struct sample sample = {0};
     op_buf_init(&sample.text, SAMPLE_MAX);
@@ -195,9 +196,9 @@ static enum op_rc prove(struct op_work *work, struct op_batch *batch,
     struct op_http_reply reply;
     op_http_reply_init(&reply);
     struct op_err why = OP_ERR_INIT;
-    enum op_rc rc = work->lane->provider->results(work->lane, remote, 0, &x, &why);
+    enum op_rc rc = lane->provider->results(lane, remote, 0, &x, &why);
     if (!rc)
-        rc = op_lane_exchange(engine, work->lane, &x, take_sample, &sample, &reply, &why);
+        rc = op_lane_exchange(engine, lane, &x, take_sample, &sample, &reply, &why);
     enum op_owner owner = owner_of(work, batch, &sample);
     if (owner == OP_OWNER_US) {
         rc = adopt(work, batch, remote, true, err);
@@ -270,12 +271,13 @@ static const char other_account[] =
 static enum op_rc cancel_twin(struct op_work *work, const struct op_batch *batch,
                               const char *id, struct op_err *err)
 {
+    const struct op_lane *lane = op_batch_lane(work, batch);
     struct op_exchange x = {0};
     struct op_http_reply reply;
     op_http_reply_init(&reply);
-    enum op_rc rc = work->lane->provider->cancel(work->lane, id, &x, err);
+    enum op_rc rc = lane->provider->cancel(lane, id, &x, err);
     if (!rc)
-        rc = op_lane_exchange(work->engine, work->lane, &x, NULL, NULL, &reply, err);
+        rc = op_lane_exchange(work->engine, lane, &x, NULL, NULL, &reply, err);
     if (rc && rc != OP_STOPPED &&
         (err->disp == OP_DISP_REJECT || rc == OP_NOTFOUND || reply.status == 409)) {
         op_err_clear(err);
@@ -308,7 +310,8 @@ static enum op_rc adopt_many(struct op_work *work, struct op_batch *batch,
         if (rc)
             return op_batch_later(work, batch, &why, err);
         op_buf_addf(&twins, "%s\n", twin->id);
-        op_log(OP_EVENT_BATCH_ORPHAN, OP_T("provider", work->lane->provider->name),
+        op_log(OP_EVENT_BATCH_ORPHAN,
+               OP_T("provider", op_batch_lane(work, batch)->provider->name),
                OP_T("provider_id", twin->id), OP_F("batch", batch->id),
                OP_T("whose", "the provider made it of the same create: it is canceled, its "
                              "results are kept and its cost is booked"));
@@ -348,10 +351,11 @@ static enum op_rc raise_fence(struct op_work *work, struct op_batch *batch, stru
 static enum op_rc decide(struct op_work *work, struct op_batch *batch,
                          const struct op_listing *listing, struct op_err *err)
 {
+    const struct op_lane *lane = op_batch_lane(work, batch);
     struct op_engine *engine = work->engine;
     struct candidates found = {0};
     enum op_rc rc = find_candidates(work, batch, listing, &found, err);
-    bool same = op_batch_sender(batch) == work->lane->id || found.known > 0;
+    bool same = op_batch_sender(batch) == lane->id || found.known > 0;
     if (!batch->last_try_ms)
         batch->last_try_ms = listing->server_ms; /* it ended before this listing, if not when */
     if (!same && strcmp(batch->evidence ? batch->evidence : "", other_account) != 0) {
@@ -360,14 +364,14 @@ static enum op_rc decide(struct op_work *work, struct op_batch *batch,
         batch->evidence = op_mem_strdup(other_account);
     }
     char tag[OP_TAG_MAX] = "";
-    if (work->lane->provider->has_tags)
+    if (lane->provider->has_tags)
         op_batch_tag(engine, batch, tag);
     struct op_reconcile_case c = {
         .count = batch->count,
         .tag = tag,
         .file_id = batch->file_id,
-        .can_fence = work->lane->provider->has_tags && work->lane->provider->has_upload &&
-                     work->lane->provider->stops_without_file,
+        .can_fence = lane->provider->has_tags && lane->provider->has_upload &&
+                     lane->provider->stops_without_file,
         .fenced_ms = batch->fenced_ms,
         .intent_ms = batch->intent_ms,
         .last_try_ms = batch->last_try_ms,
@@ -386,7 +390,7 @@ static enum op_rc decide(struct op_work *work, struct op_batch *batch,
             rc = raise_fence(work, batch, err);
             break;
         case OP_RECONCILE_ADOPT:
-            rc = adopt(work, batch, found.remote[at], work->lane->provider->has_tags, err);
+            rc = adopt(work, batch, found.remote[at], lane->provider->has_tags, err);
             break;
         case OP_RECONCILE_READ:
             if (found.listed[at].ended)
@@ -409,10 +413,11 @@ static enum op_rc decide(struct op_work *work, struct op_batch *batch,
 
 static int64_t listing_start(const struct op_work *work, const struct op_batch *batch)
 {
+    const struct op_lane *lane = op_batch_lane(work, batch);
     /* Without an intent (a backup from before the send) it may be as old as results are kept. */
     if (batch->intent_ms <= 0)
-        return -work->lane->provider->limits.keep_ms;
-    bool same = op_batch_sender(batch) == work->lane->id;
+        return -lane->provider->limits.keep_ms;
+    bool same = op_batch_sender(batch) == lane->id;
     return batch->intent_ms - (same ? LOOK_BACK_MS : KNOWN_MS);
 }
 
@@ -420,7 +425,7 @@ enum op_rc op_step_reconcile(struct op_work *work, bool *ret_worked, struct op_e
 {
     struct op_engine *engine = work->engine;
     OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
-    enum op_rc rc = op_batch_pick(work, OP_STATE_BIT(OP_BATCH_AMBIGUOUS), &batch, err);
+    enum op_rc rc = op_batch_pick(work, NULL, OP_STATE_BIT(OP_BATCH_AMBIGUOUS), &batch, err);
     if (rc == OP_NOTFOUND && !err->rc)
         return OP_OK;
     if (rc)
@@ -428,7 +433,8 @@ enum op_rc op_step_reconcile(struct op_work *work, bool *ret_worked, struct op_e
     OP_FAULT(engine, "reconcile.before");
     struct op_listing listing = {0};
     struct op_err why = OP_ERR_INIT;
-    rc = op_listing_read(engine, work->lane, listing_start(work, &batch), &listing, &why);
+    rc = op_listing_read(engine, op_batch_lane(work, &batch), listing_start(work, &batch),
+                         &listing, &why);
     if (rc == OP_STOPPED)
         return op_fail(err, OP_STOPPED, "%s", why.msg);
     if (rc)

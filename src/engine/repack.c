@@ -12,7 +12,7 @@
 
 struct repack {
     struct op_work *work;
-    struct op_packer packer; /* of one kind at a time, where a batch holds one kind */
+    struct op_packer packer; /* of one kind at a time */
     bool has_packer;
     bool others; /* requests of other kinds are left for another walk */
     struct op_json_parser *parser;
@@ -154,8 +154,10 @@ static enum op_rc last_answer(struct repack *r, int64_t request_id, struct op_st
     struct op_work *leg = NULL;
     if (!rc)
         rc = op_work_leg_of_batch(r->work, row.batch_id, &leg, err);
+    const struct op_lane *lane =
+        rc || leg == r->work ? r->packer.lane : leg->plan->requests[0].lane;
     if (!rc)
-        rc = op_result_read(leg->lane->provider, root, &r->scratch, &result, err);
+        rc = op_result_read(lane->provider, root, &r->scratch, &result, err);
     if (!rc && result.text.ptr && result.text.len < REASK_TEXT_MAX)
         *ret = result.text;
     return rc;
@@ -200,7 +202,7 @@ static enum op_rc amend(struct repack *r, const struct op_request *request, stru
     }
     op_buf_clear(&r->amended);
     if (!rc)
-        rc = r->work->lane->provider->amend(root, &change, &r->amended, err);
+        rc = r->packer.lane->provider->amend(root, &change, &r->amended, err);
     *ret = op_buf_str(&r->amended);
     return rc;
 }
@@ -287,17 +289,19 @@ static enum op_rc is_of_kind(struct repack *r, const struct op_request *found,
     struct op_work *work = r->work;
     const struct op_plan_request *request = &work->plan->requests[found->name];
     struct op_str model = op_str_from(request->model);
+    bool one_model = request->lane->provider->one_model;
     *ret = true;
-    if (!work->lane->provider->one_model || (request->def->raw && !params.ptr))
+    if (one_model && request->def->raw && !params.ptr)
         return OP_OK;
     enum op_rc rc = OP_OK;
-    if (request->def->raw)
+    if (one_model && request->def->raw)
         rc = op_request_model(work, found->name, params, r->parser, &model, err);
     if (rc)
         return rc;
     if (!r->has_packer) {
-        OP_CLEANUP(op_mem_freep) char *text = op_mem_strndup(model.ptr, model.len);
-        op_packer_init(&r->packer, work, text, request->endpoint);
+        OP_CLEANUP(op_mem_freep)
+        char *text = one_model ? op_mem_strndup(model.ptr, model.len) : NULL;
+        op_packer_init(&r->packer, work, found->name, text);
         r->packer.amended = true;
         r->has_packer = true;
     }
@@ -335,8 +339,8 @@ static enum op_rc new_params(struct repack *r, struct op_request *request, bool 
     enum op_rc rc = op_ledger_record_data(ledger, request->record_id, NULL, &r->line, err);
     if (rc)
         return rc;
-    rc = op_work_compose(r->work, request->name, op_buf_str(&r->line), r->parser,
-                         r->compose, &r->params, request->hash, &why);
+    rc = op_work_compose(r->work, request->name, op_buf_str(&r->line), r->parser, r->compose,
+                         &r->params, request->hash, &why);
     *ret_lost = rc == OP_INVAL;
     if (*ret_lost)
         return fail_one(r, request, &why, err);
@@ -417,11 +421,7 @@ static enum op_rc repack_kind(struct repack *r, struct op_err *err)
     struct op_work *work = r->work;
     struct op_ledger *ledger = work->engine->ledger;
     r->others = false;
-    r->has_packer = !work->lane->provider->one_model;
-    if (r->has_packer) {
-        op_packer_init(&r->packer, work, NULL, work->lane->provider->endpoints[0]);
-        r->packer.amended = true;
-    }
+    r->has_packer = false;
     enum op_rc rc = op_ledger_begin(ledger, err);
     if (!rc)
         rc = op_ledger_requests(ledger, work->job.id, OP_REQUEST_NEW, 0, repack_one, r, err);
@@ -492,9 +492,10 @@ enum op_rc op_step_pack(struct op_work *work, bool *ret_worked, struct op_err *e
         op_ledger_job_has(work->engine->ledger, work->job.id, OP_REQUEST_NEW, &any, err);
     if (rc || !any)
         return rc;
-    struct repack r = {
-        .work = work, .parser = op_json_parser_new(), .line_parser = op_json_parser_new(),
-        .compose = op_compose_scratch_new()};
+    struct repack r = {.work = work,
+                       .parser = op_json_parser_new(),
+                       .line_parser = op_json_parser_new(),
+                       .compose = op_compose_scratch_new()};
     op_buf_init(&r.params, PARAMS_MAX);
     op_buf_init(&r.amended, PARAMS_MAX);
     op_buf_init(&r.text, REASK_TEXT_MAX);

@@ -40,7 +40,7 @@ enum op_rc op_batch_announce(struct op_work *work, const struct op_batch *batch,
     op_json_out_kv_text(&o, "nonce", batch->nonce);
     op_json_out_kv_text(&o, "sha256", batch->sha256);
     op_json_out_kv_int(&o, "count", batch->count);
-    op_json_out_kv_text(&o, "provider", work->lane->provider->name);
+    op_json_out_kv_text(&o, "provider", op_batch_lane(work, batch)->provider->name);
     if (withdrawn)
         op_json_out_kv_bool(&o, "withdrawn", true);
     if (op_batch_is_realtime(batch))
@@ -119,7 +119,7 @@ static enum op_rc check_room(struct op_work *work, const struct op_batch *batch,
         return op_fail(err, OP_INVAL, "max_tokens is beyond any disk");
     enum op_rc rc = op_spool_headroom(work->engine->spool, total, err);
     /* What costs nothing need not be kept through the worst. */
-    return rc || work->lane->emulated
+    return rc || op_batch_lane(work, batch)->emulated
                ? rc
                : op_blackbox_prepare(work->engine->env, work->engine->options.state_dir,
                                      work->engine->options.ballast_bytes, err);
@@ -129,14 +129,15 @@ static enum op_rc check_room(struct op_work *work, const struct op_batch *batch,
 static enum op_rc store_baseline(struct op_work *work, struct op_batch *batch,
                                  bool *ret_adopted, struct op_err *err)
 {
-    const struct op_provider_ops *provider = work->lane->provider;
+    const struct op_lane *lane = op_batch_lane(work, batch);
+    const struct op_provider_ops *provider = lane->provider;
     if (provider->has_tags && provider->has_upload)
         return OP_OK; /* the reply to the upload told the server's time */
     struct op_listing listing = {0};
-    enum op_rc rc = op_listing_read(work->engine, work->lane,
-                                    provider->has_tags ? -1 : -BASELINE_MS, &listing, err);
+    enum op_rc rc = op_listing_read(work->engine, lane, provider->has_tags ? -1 : -BASELINE_MS,
+                                    &listing, err);
     if (!rc && !provider->has_tags)
-        rc = op_sweep_before_send(work, &listing, ret_adopted, err);
+        rc = op_sweep_before_send(work, lane, &listing, ret_adopted, err);
     if (rc || *ret_adopted) {
         op_listing_release(&listing);
         return rc;
@@ -145,7 +146,7 @@ static enum op_rc store_baseline(struct op_work *work, struct op_batch *batch,
         listing.count = 0;
     struct op_buf text;
     op_buf_init(&text, 64 * 1024 * 1024);
-    op_baseline_write(&listing, work->lane->id, &text);
+    op_baseline_write(&listing, lane->id, &text);
     batch->intent_ms = listing.server_ms;
     op_mem_free(batch->baseline);
     batch->baseline = op_buf_take(&text);
@@ -196,6 +197,7 @@ enum op_rc op_batch_refused(struct op_work *work, struct op_batch *batch,
                             enum op_batch_state to, int64_t told, const struct op_err *why,
                             struct op_err *err)
 {
+    const struct op_lane *lane = op_batch_lane(work, batch);
     bool again = why->disp == OP_DISP_RETRY_AFTER || why->disp == OP_DISP_RETRY;
     /* Its requests are sent again under another tag, with an upload of their own. */
     op_upload_drop(work, batch);
@@ -206,15 +208,17 @@ enum op_rc op_batch_refused(struct op_work *work, struct op_batch *batch,
     }
     op_log(OP_EVENT_BATCH_REJECTED, OP_F("batch", batch->id), OP_T("why", why->msg));
     bool fell_back = false;
-    enum op_rc rc = op_work_fall_back(work, why, &fell_back, err);
+    enum op_rc rc = op_work_fall_back(work, lane, why, &fell_back, err);
     if (rc || fell_back)
-        return rc ? rc : op_work_move_unpack(work, batch, to, work->no_batches, false, err);
+        return rc ? rc
+                  : op_work_move_unpack(work, batch, to, op_work_no_batches(work, lane), false,
+                                        err);
     if (op_disp_pauses(why->disp) || why->disp == OP_DISP_RETRY_AFTER ||
         why->disp == OP_DISP_RETRY) {
         OP_CLEANUP(op_mem_freep)
-        char *reason = op_mem_printf(
-            "%s%s", why->disp == OP_DISP_QUOTA ? op_no_quota : "", why->msg);
-        op_lane_pause(work->engine, work->lane, why);
+        char *reason =
+            op_mem_printf("%s%s", why->disp == OP_DISP_QUOTA ? op_no_quota : "", why->msg);
+        op_lane_pause(work->engine, lane, why);
         return op_work_move_unpack(work, batch, to, reason, false, err);
     }
     if (why->disp == OP_DISP_SPLIT && batch->count > 1) {
@@ -240,7 +244,7 @@ static enum op_rc ambiguous(struct op_work *work, struct op_batch *batch,
         op_mem_free(batch->evidence);
         batch->evidence = op_mem_printf(
             "%s%s, or something on the way there, answered 413 to a batch of %lld bytes",
-            op_too_large, work->lane->provider->name, (long long)batch->bytes);
+            op_too_large, op_batch_lane(work, batch)->provider->name, (long long)batch->bytes);
     }
     return op_work_move(work, batch, OP_BATCH_AMBIGUOUS, why->msg, err);
 }
@@ -249,7 +253,8 @@ static enum op_rc settle_create(struct op_work *work, struct op_batch *batch,
                                 enum op_rc transport, const struct op_http_reply *reply,
                                 struct op_err *sent_err, struct op_err *err)
 {
-    const struct op_provider_ops *provider = work->lane->provider;
+    const struct op_lane *lane = op_batch_lane(work, batch);
+    const struct op_provider_ops *provider = lane->provider;
     struct op_remote_batch remote = {.failure_limit = -1};
     if (!reply->gate_passed) {
         /* Nothing was bought: the last byte never left. A final reply may have come early. */
@@ -258,7 +263,7 @@ static enum op_rc settle_create(struct op_work *work, struct op_batch *batch,
             if (sent_err->disp == OP_DISP_SPLIT || sent_err->disp == OP_DISP_REJECT)
                 return op_batch_refused(work, batch, OP_BATCH_DROPPED, -1, sent_err, err);
             if (op_disp_pauses(sent_err->disp))
-                op_lane_pause(work->engine, work->lane, sent_err);
+                op_lane_pause(work->engine, lane, sent_err);
         }
         return op_batch_later(work, batch, sent_err, err);
     }
@@ -280,6 +285,7 @@ static enum op_rc settle_create(struct op_work *work, struct op_batch *batch,
 
 static enum op_rc send_batch(struct op_work *work, struct op_batch *batch, struct op_err *err)
 {
+    const struct op_lane *lane = op_batch_lane(work, batch);
     struct op_engine *engine = work->engine;
     struct sending s = {.work = work, .batch = batch};
     struct op_body body = {.fd = -1};
@@ -289,7 +295,7 @@ static enum op_rc send_batch(struct op_work *work, struct op_batch *batch, struc
     char tag[OP_TAG_MAX];
     op_batch_tag(engine, batch, tag);
     const struct op_create what = op_batch_create(batch, tag);
-    enum op_rc rc = work->lane->provider->create(work->lane, &what, &x, err);
+    enum op_rc rc = lane->provider->create(lane, &what, &x, err);
     if (!rc)
         rc = op_body_open(engine, &x, batch->file, batch->bytes, &body, err);
     if (!rc) {
@@ -310,7 +316,8 @@ static enum op_rc send_batch(struct op_work *work, struct op_batch *batch, struc
 }
 
 struct lane_use {
-    struct op_work *work;
+    const struct op_work *work;
+    const struct op_lane *lane;
     int64_t in_doubt; /* the job whose create is; 0 none */
     bool priming;
     int64_t prime; /* the first of the job's stubs that is not sent yet; 0 none */
@@ -319,15 +326,13 @@ struct lane_use {
 static enum op_rc see_use(void *arg, const struct op_batch *batch, struct op_err *err)
 {
     struct lane_use *use = arg;
+    (void)err;
     if ((batch->state == OP_BATCH_SENDING || batch->state == OP_BATCH_AMBIGUOUS) &&
-        op_batch_sender(batch) == use->work->lane->id)
+        op_batch_sender(batch) == use->lane->id)
         use->in_doubt = batch->job_id;
-    bool mine = false;
-    if (batch->job_id != use->work->job.id || !batch->prime)
+    if (batch->job_id != use->work->job.id || !batch->prime ||
+        !op_work_owns(use->work, batch) || op_batch_lane(use->work, batch) != use->lane)
         return OP_OK;
-    enum op_rc rc = op_work_owns(use->work, batch, &mine, err);
-    if (rc || !mine)
-        return rc;
     use->priming = true;
     bool unsent = batch->state == OP_BATCH_BUILT || batch->state == OP_BATCH_UPLOADED;
     if (unsent && !use->prime)
@@ -337,14 +342,15 @@ static enum op_rc see_use(void *arg, const struct op_batch *batch, struct op_err
 
 /* Looks over everything that is not settled: whether the lane is taken by a doubtful create, and
  * whether the job's prompt caches are still being warmed. */
-static enum op_rc lane_use(struct op_work *work, struct lane_use *ret, struct op_err *err)
+static enum op_rc lane_use(struct op_work *work, const struct op_lane *lane,
+                           struct lane_use *ret, struct op_err *err)
 {
     struct op_batch_filter filter = {
         .states = OP_STATE_BIT(OP_BATCH_BUILT) | OP_STATE_BIT(OP_BATCH_UPLOADED) |
                   OP_STATE_BIT(OP_BATCH_SENDING) | OP_STATE_BIT(OP_BATCH_AMBIGUOUS) |
                   OP_STATE_BIT(OP_BATCH_ACCEPTED) | OP_STATE_BIT(OP_BATCH_ENDED) |
                   OP_STATE_BIT(OP_BATCH_FETCHED)};
-    *ret = (struct lane_use){.work = work};
+    *ret = (struct lane_use){.work = work, .lane = lane};
     return op_ledger_batches(work->engine->ledger, &filter, see_use, ret, err);
 }
 
@@ -365,7 +371,8 @@ static bool model_without_price(const struct op_work *work, const struct op_batc
     do {
         struct op_str model = op_str_trim(op_str_cut(&rest, ','));
         snprintf(ret, OP_MODEL_MAX, OP_STR_FMT, OP_STR_ARG(model));
-        if (!op_price_find(&work->engine->prices->list, work->lane->provider->name, ret, 0))
+        if (!op_price_find(&work->engine->prices->list,
+                           op_batch_lane(work, batch)->provider->name, ret, 0))
             return true;
     } while (rest.len);
     return false;
@@ -408,6 +415,7 @@ static enum op_rc over_cap(struct op_work *work, const struct op_batch *batch, b
 enum op_rc op_batch_may_send(struct op_work *work, struct op_batch *batch, bool *ret_go,
                              struct op_err *err)
 {
+    const struct op_lane *lane = op_batch_lane(work, batch);
     struct op_engine *engine = work->engine;
     bool paused = false, capped = false;
     *ret_go = false;
@@ -416,8 +424,8 @@ enum op_rc op_batch_may_send(struct op_work *work, struct op_batch *batch, bool 
         return op_fail(err, OP_CONFLICT, OP_STR_FMT "; run `offpeak recover --trust`",
                        OP_STR_ARG(why));
     struct lane_use use;
-    enum op_rc rc = lane_use(work, &use, err);
-    bool is_serial = work->lane->provider->lane_is_serial && !op_work_is_realtime(work);
+    enum op_rc rc = lane_use(work, lane, &use, err);
+    bool is_serial = lane->provider->lane_is_serial && !op_work_is_realtime(work, lane);
     if (!rc && use.in_doubt && is_serial) {
         /* Whoever's create it is: this job cannot go on before it is cleared up. */
         if (use.in_doubt != work->job.id)
@@ -435,7 +443,7 @@ enum op_rc op_batch_may_send(struct op_work *work, struct op_batch *batch, bool 
         op_engine_due(engine, batch->due_ms);
         return OP_OK;
     }
-    rc = op_lane_is_paused(engine, work->lane, &paused, err);
+    rc = op_lane_is_paused(engine, lane, &paused, err);
     if (!rc && !paused)
         rc = over_cap(work, batch, &capped, err);
     if (rc || paused || capped)
@@ -478,6 +486,7 @@ static enum op_rc make_smaller(struct op_work *work, struct op_batch *batch, boo
 static enum op_rc send_or_upload(struct op_work *work, struct op_batch *batch,
                                  struct op_err *err)
 {
+    const struct op_lane *lane = op_batch_lane(work, batch);
     bool done = false;
     enum op_rc rc = check_payload(work, batch, &done, err);
     if (!rc && !done)
@@ -494,24 +503,24 @@ static enum op_rc send_or_upload(struct op_work *work, struct op_batch *batch,
     if (rc == OP_STOPPED)
         return op_fail(err, OP_STOPPED, "%s", why.msg);
     bool fell_back = false;
-    rc = op_work_fall_back(work, &why, &fell_back, err);
+    rc = op_work_fall_back(work, lane, &why, &fell_back, err);
     if (rc || fell_back)
         return rc;
     /* No list, no send: without a baseline a doubtful create could not be told apart. */
     if (op_disp_pauses(why.disp))
-        op_lane_pause(work->engine, work->lane, &why);
+        op_lane_pause(work->engine, lane, &why);
     return op_batch_later(work, batch, &why, err);
 }
 
-enum op_rc op_step_send(struct op_work *work, bool *ret_worked, struct op_err *err)
+/* *ret_room: of what the lane's batches wait for, if they do. */
+static enum op_rc send_on(struct op_work *work, const struct op_lane *lane, bool *ret_worked,
+                          struct op_room *ret_room, struct op_err *err)
 {
-    struct op_engine *engine = work->engine;
-    if (op_engine_stopped(engine) || work->imported)
-        return OP_OK;
+    bool is_realtime = op_work_is_realtime(work, lane);
     OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
-    enum op_rc rc = op_work_is_realtime(work)
-                        ? op_batch_pick(work, OP_STATE_BIT(OP_BATCH_BUILT), &batch, err)
-                        : op_queue_pick(work, &batch, err);
+    enum op_rc rc = is_realtime
+                        ? op_batch_pick(work, lane, OP_STATE_BIT(OP_BATCH_BUILT), &batch, err)
+                        : op_queue_pick(work, lane, &batch, ret_room, err);
     if (rc == OP_NOTFOUND && !err->rc)
         return OP_OK;
     if (rc)
@@ -522,7 +531,7 @@ enum op_rc op_step_send(struct op_work *work, bool *ret_worked, struct op_err *e
         return op_work_cancel_batch(work, &batch, OP_BATCH_DROPPED,
                                     "canceled before it was sent", err);
     }
-    if (op_work_is_realtime(work))
+    if (is_realtime)
         return OP_OK; /* realtime.c takes it */
     bool go = false;
     rc = op_batch_may_send(work, &batch, &go, err);
@@ -534,4 +543,27 @@ enum op_rc op_step_send(struct op_work *work, bool *ret_worked, struct op_err *e
         return op_err_wrap(err, "batch-%lld is not sent", (long long)batch.id);
     *ret_worked = true;
     return OP_OK;
+}
+
+/* The lanes take turns, and one that is full or paused holds none of the others up. */
+enum op_rc op_step_send(struct op_work *work, bool *ret_worked, struct op_err *err)
+{
+    if (op_engine_stopped(work->engine) || work->imported)
+        return OP_OK;
+    struct op_room waits = {0};
+    size_t first = work->next_lane;
+    enum op_rc rc = OP_OK;
+    for (size_t i = 0; !rc && !*ret_worked && i < work->lane_count; i++) {
+        size_t at = (first + i) % work->lane_count;
+        struct op_room room = {0};
+        rc = send_on(work, work->lanes[at].lane, ret_worked, &room, err);
+        work->next_lane = at + 1;
+        if (!waits.why[0])
+            waits = room;
+    }
+    if (rc || *ret_worked || !waits.why[0])
+        return rc;
+    if (waits.other_job)
+        work->waits_for_job = waits.other_job;
+    return op_work_waits(work, waits.why, err);
 }

@@ -59,8 +59,9 @@ struct given_up {
 struct sweep {
     struct op_engine *engine;
     const struct op_lane *lane;
-    bool all;   /* also what cannot be one that was given up */
-    bool quiet; /* says nothing of what is not ours, or not yet known to be */
+    const struct op_work *work; /* only its batches of the lane; NULL: those of all jobs */
+    bool all;                   /* also what cannot be one that was given up */
+    bool quiet;                 /* says nothing of what is not ours, or not yet known to be */
     struct given_up *given_up;
     size_t count;
     bool adopted;
@@ -70,7 +71,7 @@ static enum op_rc note_given_up(void *arg, const struct op_batch *batch, struct 
 {
     struct sweep *s = arg;
     bool is_named = batch->provider_id[0] != '\0';
-    if (batch->intent_ms <= 0)
+    if (batch->intent_ms <= 0 || (s->work && op_batch_lane(s->work, batch) != s->lane))
         return OP_OK;
     if (is_named) { /* what was kept once has its files, and is done with */
         int64_t files = 0;
@@ -88,9 +89,9 @@ static enum op_rc note_given_up(void *arg, const struct op_batch *batch, struct 
     return OP_OK;
 }
 
-static enum op_rc read_given_up(struct sweep *s, int64_t job_id, struct op_err *err)
+static enum op_rc read_given_up(struct sweep *s, struct op_err *err)
 {
-    struct op_batch_filter filter = {.job_id = job_id,
+    struct op_batch_filter filter = {.job_id = s->work ? s->work->job.id : 0,
                                      .states = OP_STATE_BIT(OP_BATCH_UNSENT) |
                                                OP_STATE_BIT(OP_BATCH_VANISHED) |
                                                OP_STATE_BIT(OP_BATCH_REJECTED)};
@@ -319,11 +320,12 @@ static enum op_rc sweep_listing(struct sweep *s, const struct op_listing *listin
     return rc;
 }
 
-enum op_rc op_sweep_before_send(struct op_work *work, const struct op_listing *listing,
-                                bool *ret_adopted, struct op_err *err)
+enum op_rc op_sweep_before_send(struct op_work *work, const struct op_lane *lane,
+                                const struct op_listing *listing, bool *ret_adopted,
+                                struct op_err *err)
 {
-    struct sweep s = {.engine = work->engine, .lane = work->lane, .quiet = true};
-    enum op_rc rc = read_given_up(&s, work->job.id, err);
+    struct sweep s = {.engine = work->engine, .lane = lane, .work = work, .quiet = true};
+    enum op_rc rc = read_given_up(&s, err);
     if (!rc && s.count)
         rc = sweep_listing(&s, listing, err);
     sweep_release(&s);
@@ -337,7 +339,7 @@ static enum op_rc sweep_lane(struct op_engine *engine, const struct op_lane *lan
 {
     struct sweep s = {.engine = engine, .lane = lane, .all = trust};
     struct op_listing listing = {0};
-    enum op_rc rc = read_given_up(&s, 0, err);
+    enum op_rc rc = read_given_up(&s, err);
     bool wanted = !rc && (trust || s.count);
     struct op_err why = OP_ERR_INIT;
     if (wanted &&

@@ -19,7 +19,7 @@
 static bool is_overdue(struct op_work *work, const struct op_batch *batch)
 {
     int64_t age = op_engine_now(work->engine) - batch->accepted_ms;
-    return age > work->lane->provider->limits.window_ms + GRACE_MS;
+    return age > op_batch_lane(work, batch)->provider->limits.window_ms + GRACE_MS;
 }
 
 static enum op_rc wait_for_it(struct op_work *work, struct op_batch *batch, struct op_err *err)
@@ -39,7 +39,8 @@ static enum op_rc look(struct op_work *work, const struct op_batch *batch, const
                        struct op_remote_batch *ret, enum twin *ret_state, struct op_err *err)
 {
     int64_t hint = -1;
-    enum op_rc rc = op_batch_ask(work, id, false, ret, &hint, err);
+    enum op_rc rc =
+        op_batch_ask(work->engine, op_batch_lane(work, batch), id, false, ret, &hint, err);
     *ret_state = TWIN_RUNS;
     if (rc == OP_NOTFOUND) {
         op_err_clear(err);
@@ -93,16 +94,16 @@ static int64_t line_cost(struct op_work *work, const struct op_batch *batch,
                          struct op_json_parser *parser, struct op_buf *scratch,
                          const struct op_line *line)
 {
+    const struct op_lane *lane = op_batch_lane(work, batch);
     struct op_json root;
     struct op_result result = {0};
     struct op_err ignored = OP_ERR_INIT;
     op_buf_clear(scratch);
     if (!line->ptr || op_json_parse(parser, line->ptr, line->len, true, &root, &ignored) ||
-        work->lane->provider->decode_result(root, scratch, &result, &ignored) ||
-        !result.has_usage)
+        lane->provider->decode_result(root, scratch, &result, &ignored) || !result.has_usage)
         return 0;
     const struct op_price *price =
-        op_price_find(&work->engine->prices->list, work->lane->provider->name, batch->model,
+        op_price_find(&work->engine->prices->list, lane->provider->name, batch->model,
                       op_usage_prompt(&result.usage));
     return price ? op_price_cost(price, true, &result.usage) : 0;
 }

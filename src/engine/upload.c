@@ -39,11 +39,12 @@ struct op_create op_batch_create(const struct op_batch *batch, const char *tag)
 
 bool op_batch_needs_upload(struct op_work *work, const struct op_batch *batch)
 {
-    if (!work->lane->provider->has_upload)
+    const struct op_lane *lane = op_batch_lane(work, batch);
+    if (!lane->provider->has_upload)
         return false;
     int64_t age = op_engine_now(work->engine) - batch->uploaded_ms;
     return batch->state != OP_BATCH_UPLOADED || !batch->file_id[0] || age > STALE_MS ||
-           age < -STALE_MS || op_batch_sender(batch) != work->lane->id;
+           age < -STALE_MS || op_batch_sender(batch) != lane->id;
 }
 
 /* --- files of ours that are there ------------------------------------------------------------- */
@@ -66,18 +67,18 @@ static void take_file(void *arg, const struct op_remote_file *file)
     s->files[s->count++] = *file;
 }
 
-static enum op_rc read_page(struct op_work *work, char cursor[256], struct search *s,
-                            struct op_err *err)
+static enum op_rc read_page(struct op_engine *engine, const struct op_lane *lane,
+                            char cursor[256], struct search *s, struct op_err *err)
 {
-    const struct op_provider_ops *provider = work->lane->provider;
+    const struct op_provider_ops *provider = lane->provider;
     struct op_exchange x = {0};
     struct op_http_reply reply;
     op_http_reply_init(&reply);
     char next[256];
     memcpy(next, cursor, sizeof(next));
-    enum op_rc rc = provider->files(work->lane, cursor, &x, err);
+    enum op_rc rc = provider->files(lane, cursor, &x, err);
     if (!rc)
-        rc = op_lane_exchange(work->engine, work->lane, &x, NULL, NULL, &reply, err);
+        rc = op_lane_exchange(engine, lane, &x, NULL, NULL, &reply, err);
     int64_t date = op_http_date_ms(&reply);
     if (!rc && !s->server_ms && date > 0) {
         s->server_ms = date;
@@ -96,28 +97,28 @@ static enum op_rc read_page(struct op_work *work, char cursor[256], struct searc
 }
 
 /* Every file of that name, newest first. The list is read to the age that an upload can have. */
-static enum op_rc find_files(struct op_work *work, const char *tag, struct search *ret,
-                             struct op_err *err)
+static enum op_rc find_files(struct op_engine *engine, const struct op_lane *lane,
+                             const char *tag, struct search *ret, struct op_err *err)
 {
     char cursor[256] = "";
-    *ret = (struct search){.tag = tag, .unordered = work->lane->provider->list_is_unordered};
+    *ret = (struct search){.tag = tag, .unordered = lane->provider->list_is_unordered};
     enum op_rc rc = OP_OK;
     int pages = 0;
     do {
-        rc = read_page(work, cursor, ret, err);
+        rc = read_page(engine, lane, cursor, ret, err);
     } while (!rc && cursor[0] && !ret->reached_old && ++pages < PAGES_MAX);
     return rc;
 }
 
-static enum op_rc remove_file(struct op_work *work, const char *id, int64_t *ret_date_ms,
-                              struct op_err *err)
+static enum op_rc remove_file(struct op_engine *engine, const struct op_lane *lane,
+                              const char *id, int64_t *ret_date_ms, struct op_err *err)
 {
     struct op_exchange x = {0};
     struct op_http_reply reply;
     op_http_reply_init(&reply);
-    enum op_rc rc = work->lane->provider->remove_file(work->lane, id, &x, err);
+    enum op_rc rc = lane->provider->remove_file(lane, id, &x, err);
     if (!rc)
-        rc = op_lane_exchange(work->engine, work->lane, &x, NULL, NULL, &reply, err);
+        rc = op_lane_exchange(engine, lane, &x, NULL, NULL, &reply, err);
     if (reply.status == 404) { /* gone already is as good */
         op_err_clear(err);
         rc = OP_OK;
@@ -132,26 +133,28 @@ void op_upload_drop(struct op_work *work, const struct op_batch *batch)
 {
     struct op_err err = OP_ERR_INIT;
     int64_t date = 0;
+    const struct op_lane *lane = op_batch_lane(work, batch);
     if (!batch->file_id || !batch->file_id[0] || batch->fenced_ms)
         return;
-    if (remove_file(work, batch->file_id, &date, &err))
+    if (remove_file(work->engine, lane, batch->file_id, &date, &err))
         op_log(OP_EVENT_NOTE, OP_F("batch", batch->id), OP_T("problem", err.msg));
 }
 
 enum op_rc op_upload_fence(struct op_work *work, const struct op_batch *batch,
                            int64_t *ret_server_ms, struct op_err *err)
 {
+    const struct op_lane *lane = op_batch_lane(work, batch);
     char tag[OP_TAG_MAX];
     op_batch_tag(work->engine, batch, tag);
     struct search s = {0};
     int64_t date = -1;
-    enum op_rc rc = find_files(work, tag, &s, err);
+    enum op_rc rc = find_files(work->engine, lane, tag, &s, err);
     for (size_t i = 0; !rc && i < s.count; i++)
         if (strcmp(s.files[i].id, batch->file_id) != 0)
-            rc = remove_file(work, s.files[i].id, &date, err);
+            rc = remove_file(work->engine, lane, s.files[i].id, &date, err);
     /* A file that a list leaves out is still a file that a late create can read. */
     if (!rc && batch->file_id[0])
-        rc = remove_file(work, batch->file_id, &date, err);
+        rc = remove_file(work->engine, lane, batch->file_id, &date, err);
     if (date <= 0)
         date = s.server_ms;
     op_mem_free(s.files);
@@ -182,8 +185,9 @@ static enum op_rc adopt_upload(struct op_work *work, const struct op_batch *batc
                                const char *tag, struct op_remote_file *ret, int64_t *ret_date,
                                struct op_err *err)
 {
+    const struct op_lane *lane = op_batch_lane(work, batch);
     struct search s = {0};
-    enum op_rc rc = find_files(work, tag, &s, err);
+    enum op_rc rc = find_files(work->engine, lane, tag, &s, err);
     for (size_t i = 0; !rc && i < s.count; i++) {
         const struct op_remote_file *file = &s.files[i];
         struct op_err bad = OP_ERR_INIT;
@@ -195,7 +199,7 @@ static enum op_rc adopt_upload(struct op_work *work, const struct op_batch *batc
         }
         int64_t date = 0;
         bad = OP_ERR_INIT;
-        if (remove_file(work, file->id, &date, &bad))
+        if (remove_file(work->engine, lane, file->id, &date, &bad))
             op_log(OP_EVENT_NOTE, OP_F("batch", batch->id), OP_T("problem", bad.msg));
     }
     *ret_date = s.server_ms;
@@ -206,23 +210,23 @@ static enum op_rc adopt_upload(struct op_work *work, const struct op_batch *batc
 static enum op_rc put_file(struct op_work *work, const struct op_batch *batch, const char *tag,
                            struct op_remote_file *ret, int64_t *ret_date, struct op_err *err)
 {
+    const struct op_lane *lane = op_batch_lane(work, batch);
     struct op_engine *engine = work->engine;
-    const struct op_provider_ops *provider = work->lane->provider;
+    const struct op_provider_ops *provider = lane->provider;
     const struct op_create what = op_batch_create(batch, tag);
     struct op_exchange first = {0}, x = {0};
     struct op_http_reply begun, reply;
     op_http_reply_init(&begun);
     op_http_reply_init(&reply);
-    enum op_rc rc = provider->upload_begin(work->lane, &what, &first, err);
+    enum op_rc rc = provider->upload_begin(lane, &what, &first, err);
     if (rc == OP_NOTFOUND && !err->rc)
         rc = OP_OK;
     else if (!rc)
-        rc = op_lane_exchange(engine, work->lane, &first, NULL, NULL, &begun, err);
+        rc = op_lane_exchange(engine, lane, &first, NULL, NULL, &begun, err);
     if (!rc)
-        rc = provider->upload(work->lane, &what, &begun, &x, err);
+        rc = provider->upload(lane, &what, &begun, &x, err);
     if (!rc)
-        rc = op_lane_exchange_file(engine, work->lane, &x, batch->file, batch->bytes, &reply,
-                                   err);
+        rc = op_lane_exchange_file(engine, lane, &x, batch->file, batch->bytes, &reply, err);
     if (!rc)
         rc = provider->decode_upload(&reply, ret, err);
     *ret_date = op_http_date_ms(&reply);
@@ -231,7 +235,7 @@ static enum op_rc put_file(struct op_work *work, const struct op_batch *batch, c
     int64_t ignored = 0;
     struct op_err bad = OP_ERR_INIT;
     if (rc && ret->id[0] && op_provider_id_ok(op_str_from(ret->id)) &&
-        remove_file(work, ret->id, &ignored, &bad))
+        remove_file(work->engine, lane, ret->id, &ignored, &bad))
         op_log(OP_EVENT_NOTE, OP_F("batch", batch->id), OP_T("problem", bad.msg));
     op_http_reply_release(&begun);
     op_http_reply_release(&reply);
@@ -248,7 +252,7 @@ static enum op_rc uploaded(struct op_work *work, struct op_batch *batch,
     struct op_buf text;
     op_buf_init(&text, 4096);
     /* The server's time before the create, and who sends it: what reconciling starts from. */
-    op_baseline_write(&now, work->lane->id, &text);
+    op_baseline_write(&now, op_batch_lane(work, batch)->id, &text);
     op_mem_free(batch->baseline);
     batch->baseline = op_buf_take(&text);
     op_buf_release(&text);
@@ -272,6 +276,7 @@ static enum op_rc uploaded(struct op_work *work, struct op_batch *batch,
 enum op_rc op_batch_upload(struct op_work *work, struct op_batch *batch, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
+    const struct op_lane *lane = op_batch_lane(work, batch);
     char tag[OP_TAG_MAX];
     op_batch_tag(engine, batch, tag);
     struct op_remote_file file = {.bytes = -1};
@@ -296,12 +301,12 @@ enum op_rc op_batch_upload(struct op_work *work, struct op_batch *batch, struct 
     if (rc == OP_STOPPED)
         return op_fail(err, OP_STOPPED, "%s", why.msg);
     bool fell_back = false;
-    rc = op_work_fall_back(work, &why, &fell_back, err);
+    rc = op_work_fall_back(work, lane, &why, &fell_back, err);
     if (rc || fell_back)
         return rc;
     if (why.disp == OP_DISP_REJECT || why.disp == OP_DISP_SPLIT)
         return op_batch_refused(work, batch, OP_BATCH_DROPPED, -1, &why, err);
     if (op_disp_pauses(why.disp))
-        op_lane_pause(engine, work->lane, &why);
+        op_lane_pause(engine, lane, &why);
     return op_batch_later(work, batch, &why, err);
 }

@@ -116,7 +116,8 @@ static enum op_rc take_request(struct composing *c, struct chunk *chunk, int nam
     struct op_str params = {chunk->bytes.ptr + at, item->len};
     const struct op_work *work = c->walk->work;
     const struct op_plan_request *request = &work->plan->requests[name];
-    op_request_hash(work->lane, c->sha, request->model, request->endpoint, params, item->hash);
+    op_request_hash(request->lane, c->sha, request->model, request->endpoint, params,
+                    item->hash);
     item->tokens = op_tokens_estimate(params.ptr, params.len);
     return OP_OK;
 }

@@ -79,12 +79,13 @@ static enum op_rc compile(struct op_work *work, const struct job_options *o, siz
                           size_t *ret_legs, struct op_err *err)
 {
     struct op_engine *engine = work->engine;
-    struct op_chain chain;
+    OP_CLEANUP(op_chain_release) struct op_chain chain = {0};
+    OP_CLEANUP(op_mem_freep) const struct op_lane **lanes = NULL;
     enum op_rc rc =
         op_chain_read(&work->def, &work->params, o->provider, o->model, &chain, err);
     if (!rc)
-        rc = op_engine_lane(engine, chain.providers[at], o->emulate,
-                            !engine->options.read_only && !work->imported, &work->lane, err);
+        rc = op_work_find_lanes(work, &chain, at, o->emulate,
+                                !engine->options.read_only && !work->imported, &lanes, err);
     if (rc)
         return rc;
     *ret_legs = chain.count;
@@ -97,7 +98,7 @@ static enum op_rc compile(struct op_work *work, const struct job_options *o, siz
         .cwd = o->cwd,
         .work_dir = work_dir,
     };
-    return op_plan_compile(engine->env, &work->def, &work->params, work->lane, &work->bundle,
+    return op_plan_compile(engine->env, &work->def, &work->params, lanes, &work->bundle,
                            &options, &work->plan, err);
 }
 
@@ -182,7 +183,10 @@ void op_work_free(struct op_work *work)
     op_mem_free(work->inputs_db);
     op_mem_free(work->costs);
     op_mem_free(work->tier);
-    op_mem_free(work->no_batches);
+    for (size_t i = 0; i < work->lane_count; i++)
+        op_mem_free(work->lanes[i].no_batches);
+    op_mem_free(work->lanes);
+    op_mem_free(work->lane_names);
     op_mem_free(work);
 }
 
@@ -310,8 +314,9 @@ enum op_rc op_work_event(struct op_work *work, const struct op_batch *batch, str
         rc = op_work_refresh(work, err);
     if (rc)
         return rc;
+    const struct op_lane *lane = batch ? op_batch_lane(work, batch) : work->lanes[0].lane;
     struct op_context context = {
-        .job = &work->job, .batch = batch, .lane = work->lane, .request = -1};
+        .job = &work->job, .batch = batch, .lane = lane, .request = -1};
     op_sqlenv_set(sql, &context);
     struct op_buf *frames = op_frames_new(work);
     int64_t *rows = op_mem_array(work->def.output_count + 1, sizeof(*rows));

@@ -31,15 +31,32 @@ struct op_realtime;
 struct op_lane_owner;
 struct op_json_parser;
 
+/* A lane as one job uses it. */
+struct op_job_lane {
+    const struct op_lane *lane; /* owned by the engine */
+    char *no_batches; /* why batches are not to be had there after all; NULL: they are */
+    bool is_resumed;  /* realtime batches of an earlier process have been looked for */
+};
+
+/* What the ledger calls one of the job's lanes: once for every key it has been used with. */
+struct op_lane_name {
+    int64_t id;
+    const struct op_lane *lane;
+};
+
 struct op_work {
     struct op_engine *engine;
-    struct op_work *head; /* the chain's first, which the engine knows; itself where there is none */
+    struct op_work
+        *head; /* the chain's first, which the engine knows; itself where there is none */
     struct op_work *next_leg; /* the chain's next; NULL: the last */
-    struct op_job job; /* as last read; the ledger is the truth */
+    struct op_job job;        /* as last read; the ledger is the truth */
     struct op_bundle bundle;
     struct op_definition def;
     struct op_params params;
-    struct op_lane *lane; /* owned by the engine */
+    struct op_job_lane *lanes;    /* those its requests go to, each once */
+    size_t lane_count, next_lane; /* the next to send has its turn */
+    struct op_lane_name *lane_names;
+    size_t lane_name_count;
     struct op_plan *plan;
     char *inputs_db;       /* path of the staged inputs; NULL: the job streams */
     struct op_sqlenv *sql; /* opened when first needed */
@@ -54,8 +71,6 @@ struct op_work {
     enum op_mode mode;
     char *tier; /* of the realtime lane; NULL none */
     int64_t realtime_below;
-    char *no_batches; /* why batches are not to be had after all; NULL: they are */
-    bool is_resumed;  /* realtime batches of an earlier process have been looked for */
     struct op_work *next;
 };
 
@@ -94,6 +109,13 @@ OP_MUST_CHECK enum op_rc op_engine_lane(struct op_engine *engine,
                                         const struct op_provider_ops *provider, bool emulated,
                                         bool need_key, struct op_lane **ret,
                                         struct op_err *err);
+/* The lanes of the job's requests at one place of the chain: work->lanes, and *ret has one a request
+ * (an op_mem block). */
+OP_MUST_CHECK enum op_rc op_work_find_lanes(struct op_work *work, const struct op_chain *chain,
+                                            size_t at, bool emulated, bool need_key,
+                                            const struct op_lane ***ret, struct op_err *err);
+/* The lane that a batch of the job goes through now: of the provider it was built for. */
+const struct op_lane *op_batch_lane(const struct op_work *work, const struct op_batch *batch);
 /* One exchange on a lane, plain: performed, non-2xx decoded into err. */
 OP_MUST_CHECK enum op_rc op_lane_exchange(struct op_engine *engine, const struct op_lane *lane,
                                           const struct op_exchange *x, op_http_sink_fn sink,
@@ -149,15 +171,14 @@ static inline bool op_work_is_chained(const struct op_work *work)
 {
     return work->head->next_leg != NULL;
 }
-/* The job's work for what is at this lane; the head where there is no chain. */
-OP_MUST_CHECK enum op_rc op_work_leg(struct op_work *work, int64_t lane_id,
-                                     struct op_work **ret, struct op_err *err);
+/* The job's work for what is at this lane; the head where there is no chain. A leg of a chain has one
+ * lane. */
+struct op_work *op_work_leg(const struct op_work *work, int64_t lane_id);
 /* The same for a batch, 0 being none: the head then. */
 OP_MUST_CHECK enum op_rc op_work_leg_of_batch(struct op_work *work, int64_t batch_id,
                                               struct op_work **ret, struct op_err *err);
 /* Whether the work takes the steps of this batch of its job. */
-OP_MUST_CHECK enum op_rc op_work_owns(struct op_work *work, const struct op_batch *batch,
-                                      bool *ret, struct op_err *err);
+bool op_work_owns(const struct op_work *work, const struct op_batch *batch);
 /* Who asks what this one would ask: itself, unless its account has no quota left and the next one
  * round the chain has. refused: it has refused this very request so, and comes last. */
 OP_MUST_CHECK enum op_rc op_work_asker(struct op_work *work, bool refused, struct op_work **ret,
@@ -244,9 +265,9 @@ void op_upload_drop(struct op_work *work, const struct op_batch *batch);
 OP_MUST_CHECK enum op_rc op_upload_fence(struct op_work *work, const struct op_batch *batch,
                                          int64_t *ret_server_ms, struct op_err *err);
 /* poll.c: asks for one batch of the account, or to cancel it. */
-OP_MUST_CHECK enum op_rc op_batch_ask(struct op_work *work, const char *id, bool cancel,
-                                      struct op_remote_batch *ret, int64_t *ret_hint_ms,
-                                      struct op_err *err);
+OP_MUST_CHECK enum op_rc op_batch_ask(struct op_engine *engine, const struct op_lane *lane,
+                                      const char *id, bool cancel, struct op_remote_batch *ret,
+                                      int64_t *ret_hint_ms, struct op_err *err);
 /* twins.c: other batches that the provider made of the batch's create, as far as they have results.
  * *ret_ready false: one runs yet, the batch is put off. *ret is an op_mem block. */
 OP_MUST_CHECK enum op_rc op_twins_collect(struct op_work *work, struct op_batch *batch,
@@ -282,12 +303,13 @@ OP_MUST_CHECK enum op_rc op_request_is_superseded(struct op_ledger *ledger,
                                                   struct op_err *err);
 /* queue.c: the queues of the account at its provider, one a model (docs/design/queues.md). */
 /* The most estimated tokens of a batch, so that it fits the queue of its model; 0 no bound. */
-OP_MUST_CHECK enum op_rc op_queue_batch_tokens(struct op_work *work, const char *model,
-                                               int64_t *ret, struct op_err *err);
+OP_MUST_CHECK enum op_rc op_queue_batch_tokens(struct op_work *work, const struct op_lane *lane,
+                                               const char *model, int64_t *ret,
+                                               struct op_err *err);
 /* The queue's limit, 0 none, and whether the ledger has learned it. */
-OP_MUST_CHECK enum op_rc op_queue_limit(struct op_work *work, const char *model,
-                                        int64_t *ret_tokens, bool *ret_learned,
-                                        struct op_err *err);
+OP_MUST_CHECK enum op_rc op_queue_limit(struct op_work *work, const struct op_lane *lane,
+                                        const char *model, int64_t *ret_tokens,
+                                        bool *ret_learned, struct op_err *err);
 struct op_room {
     bool fits;
     bool never;        /* it is larger than the queue and can be split */
@@ -298,9 +320,10 @@ struct op_room {
 };
 OP_MUST_CHECK enum op_rc op_queue_room(struct op_work *work, const struct op_batch *batch,
                                        struct op_room *ret, struct op_err *err);
-/* The next batch to send: built or uploaded, due, and with room in its queue; uploaded ones first.
- * OP_NOTFOUND, err untouched: none; the job then says what it waits for. */
-OP_MUST_CHECK enum op_rc op_queue_pick(struct op_work *work, struct op_batch *ret,
+/* The next batch to send on a lane: built or uploaded, due, and with room in its queue; uploaded
+ * ones first. OP_NOTFOUND, err untouched: none; ret_room->why then says what they wait for. */
+OP_MUST_CHECK enum op_rc op_queue_pick(struct op_work *work, const struct op_lane *lane,
+                                       struct op_batch *ret, struct op_room *ret_room,
                                        struct op_err *err);
 /* The provider refused a batch before buying anything of it. told: the queue's limit that it named,
  * 0: the queue was full, < 0: it was another reason. */
@@ -324,22 +347,25 @@ OP_MUST_CHECK enum op_rc op_batch_may_send(struct op_work *work, struct op_batch
 OP_MUST_CHECK enum op_rc op_batch_announce(struct op_work *work, const struct op_batch *batch,
                                            bool withdrawn, struct op_err *err);
 
-/* mode.c: how the requests of a job are asked, and what a batch of it costs. */
+/* mode.c: how the requests of a job are asked on a lane, and what a batch costs there. */
 const char *op_mode_name(enum op_mode mode);
 enum op_mode op_mode_parse(struct op_str name); /* UNSAID for anything else */
-OP_MUST_CHECK enum op_rc op_mode_choose(const struct op_lane *lane,
+OP_MUST_CHECK enum op_rc op_mode_choose(const struct op_work *work,
                                         const struct op_job_request *request, enum op_mode *ret,
                                         struct op_err *err);
-bool op_work_is_realtime(const struct op_work *work);
-bool op_work_is_sequential(const struct op_work *work);
-bool op_work_pays_batch_price(const struct op_work *work);
+bool op_work_is_realtime(const struct op_work *work, const struct op_lane *lane);
+bool op_work_is_sequential(const struct op_work *work, const struct op_lane *lane);
+bool op_work_pays_batch_price(const struct op_work *work, const struct op_lane *lane);
+/* Why batches are not to be had on the lane after all; NULL: they are. */
+const char *op_work_no_batches(const struct op_work *work, const struct op_lane *lane);
 bool op_batch_is_realtime(const struct op_batch *batch); /* it is asked, or was, one by one */
 bool op_batch_pays_batch_price(const struct op_batch *batch);
 void op_batch_mark_realtime(struct op_batch *batch, const char *tier);
 /* The batch endpoint answered why: when it is a 404, the list of batches answers 404 too and the
- * mode allows it, the job goes on in the realtime lane, and *ret is true. */
-OP_MUST_CHECK enum op_rc op_work_fall_back(struct op_work *work, const struct op_err *why,
-                                           bool *ret, struct op_err *err);
+ * mode allows it, what the job asks of it goes on one by one, and *ret is true. */
+OP_MUST_CHECK enum op_rc op_work_fall_back(struct op_work *work, const struct op_lane *lane,
+                                           const struct op_err *why, bool *ret,
+                                           struct op_err *err);
 /* realtime_list.c: the result file of an ended realtime batch: its log's lines, and for members
  * without one that their outcome is unknown. */
 OP_MUST_CHECK enum op_rc op_realtime_results(struct op_work *work, const struct op_batch *batch,
@@ -395,9 +421,11 @@ OP_MUST_CHECK enum op_rc op_engine_doubt_announced(struct op_engine *engine,
 
 /* pick.c: due_ms has come; or it lies further ahead than anything is put off. */
 bool op_engine_is_due(const struct op_engine *engine, int64_t due_ms, int64_t now_ms);
-/* The first batch of the work in one of the states that is due. OP_NOTFOUND: none. */
-OP_MUST_CHECK enum op_rc op_batch_pick(struct op_work *work, uint32_t states,
-                                       struct op_batch *ret, struct op_err *err);
+/* The first batch of the work in one of the states that is due, on that lane; NULL: on any.
+ * OP_NOTFOUND: none. */
+OP_MUST_CHECK enum op_rc op_batch_pick(struct op_work *work, const struct op_lane *lane,
+                                       uint32_t states, struct op_batch *ret,
+                                       struct op_err *err);
 
 #define OP_FAULT(engine, point) (engine)->env->ops->fault((engine)->env, (point))
 #define OP_STATE_BIT(state)     (1u << (state))

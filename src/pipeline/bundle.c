@@ -12,6 +12,13 @@ void op_bundle_init(struct op_bundle *bundle)
 {
     *bundle = (struct op_bundle){0};
     bundle->dir = op_mem_strdup("");
+    bundle->profile = op_mem_strdup("");
+}
+
+void op_bundle_set_profile(struct op_bundle *bundle, const char *profile)
+{
+    op_mem_free(bundle->profile);
+    bundle->profile = op_mem_strdup(profile ? profile : "");
 }
 
 void op_bundle_release(struct op_bundle *bundle)
@@ -20,6 +27,7 @@ void op_bundle_release(struct op_bundle *bundle)
     op_map_release(&bundle->index);
     op_mem_free(bundle->files);
     op_mem_free(bundle->dir);
+    op_mem_free(bundle->profile);
     *bundle = (struct op_bundle){0};
 }
 
@@ -145,6 +153,8 @@ void op_bundle_write(const struct op_bundle *bundle, struct op_buf *out)
     op_json_out_init(&json, out, 0);
     op_json_out_object(&json);
     op_json_out_kv_text(&json, "dir", bundle->dir);
+    if (bundle->profile[0])
+        op_json_out_kv_text(&json, "profile", bundle->profile);
     op_json_out_name(&json, "files");
     op_json_out_object(&json);
     for (size_t i = 0; i < bundle->count; i++)
@@ -168,6 +178,11 @@ enum op_rc op_bundle_read(struct op_str json, struct op_bundle *ret, struct op_e
     op_mem_free(bundle.dir);
     bundle.dir = op_mem_strndup(dir.ptr, dir.len);
     bundle.frozen = true;
+    struct op_str profile = op_json_str(op_json_get(root, "profile"));
+    if (profile.ptr) {
+        op_mem_free(bundle.profile);
+        bundle.profile = op_mem_strndup(profile.ptr, profile.len);
+    }
     struct op_json_iter it = op_json_iter(files);
     while (op_json_next(&it)) {
         OP_CLEANUP(op_mem_freep) char *name = op_mem_strndup(it.name.ptr, it.name.len);

@@ -32,7 +32,10 @@ struct op_bundle {
         struct op_str text;
     } * files;
     size_t count, room;
-    char *dir;   /* "" when it has no folder; for messages */
+    char *dir; /* "" when it has no folder; for messages */
+    char *
+        profile; /* which of the definition's profiles is meant; "": the inputs and outputs at its
+                      top. Frozen with the texts */
     bool frozen; /* came from op_bundle_read: the folder is never read again */
 };
 
@@ -40,6 +43,7 @@ void op_bundle_init(struct op_bundle *bundle);
 void op_bundle_release(struct op_bundle *bundle);
 /* Adds or replaces; copies. */
 void op_bundle_put(struct op_bundle *bundle, const char *name, struct op_str text);
+void op_bundle_set_profile(struct op_bundle *bundle, const char *profile); /* NULL: "" */
 /* ptr NULL when absent */
 struct op_str op_bundle_get(const struct op_bundle *bundle, const char *name);
 
@@ -52,7 +56,7 @@ OP_MUST_CHECK enum op_rc op_bundle_need(struct op_env *env, struct op_bundle *bu
                                         const char *name, const char *place, struct op_str *ret,
                                         struct op_err *err);
 
-/* Canonical JSON {"dir":..., "files":{name:text}} and back. */
+/* Canonical JSON {"dir":..., "profile":..., "files":{name:text}} and back; no profile, no member. */
 void op_bundle_write(const struct op_bundle *bundle, struct op_buf *out);
 OP_MUST_CHECK enum op_rc op_bundle_read(struct op_str json, struct op_bundle *ret,
                                         struct op_err *err);

@@ -66,7 +66,12 @@ static bool is_list(const char *model)
 
 /* --- chains ----------------------------------------------------------------------------------- */
 
-static enum op_rc add(struct op_chain *chain, const struct op_provider_ops *provider,
+struct one {
+    const struct op_provider_ops *providers[OP_CHAIN_MAX];
+    size_t count;
+};
+
+static enum op_rc add(struct one *chain, const struct op_provider_ops *provider,
                       const char *place, struct op_err *err)
 {
     for (size_t i = 0; i < chain->count; i++)
@@ -80,7 +85,7 @@ static enum op_rc add(struct op_chain *chain, const struct op_provider_ops *prov
     return OP_OK;
 }
 
-static enum op_rc read_names(const char *text, const char *place, struct op_chain *ret,
+static enum op_rc read_names(const char *text, const char *place, struct one *ret,
                              struct op_err *err)
 {
     struct op_str rest = op_str_from(text);
@@ -95,24 +100,24 @@ static enum op_rc read_names(const char *text, const char *place, struct op_chai
 }
 
 /* Without names the models say who is asked, in their order. */
-static enum op_rc read_models(const char *text, const char *place, struct op_chain *ret,
+static enum op_rc read_models(const char *text, const char *place, struct one *ret,
                               struct op_err *err)
 {
     struct op_str rest = op_str_from(text);
     while (rest.len) {
         struct op_str one = op_str_trim(op_str_cut(&rest, ','));
         struct entry entry;
-        if (one.len && (read_entry(one, place, &entry, err) ||
-                        add(ret, entry.provider, place, err)))
+        if (one.len &&
+            (read_entry(one, place, &entry, err) || add(ret, entry.provider, place, err)))
             return err->rc;
     }
     return ret->count ? OP_OK : op_fail(err, OP_INVAL, "%s: 'model' names no model", place);
 }
 
 static enum op_rc chain_of(const struct op_request_def *request, const char *names,
-                           const char *model, struct op_chain *ret, struct op_err *err)
+                           const char *model, struct one *ret, struct op_err *err)
 {
-    *ret = (struct op_chain){0};
+    *ret = (struct one){0};
     if (names)
         return read_names(names, request->place, ret, err);
     if (is_list(model))
@@ -136,27 +141,26 @@ static enum op_rc chain_of(const struct op_request_def *request, const char *nam
         request->place, request->name, list.ptr);
 }
 
-static void write_names(const struct op_chain *chain, struct op_buf *out)
+static void write_names(const struct one *chain, struct op_buf *out)
 {
     op_buf_init(out, 1000);
     for (size_t i = 0; i < chain->count; i++)
         op_buf_addf(out, "%s%s", i ? ", " : "", chain->providers[i]->name);
 }
 
-static enum op_rc need_same(const struct op_definition *def, size_t at,
-                            const struct op_chain *first, const struct op_chain *one,
-                            struct op_err *err)
+static enum op_rc need_same(const struct op_definition *def, size_t at, const struct one *first,
+                            const struct one *one, struct op_err *err)
 {
-    if (first->count == one->count &&
-        !memcmp(first->providers, one->providers, one->count * sizeof(struct op_provider_ops *)))
+    if (first->count == one->count && !memcmp(first->providers, one->providers,
+                                              one->count * sizeof(struct op_provider_ops *)))
         return OP_OK;
     OP_CLEANUP(op_buf_release) struct op_buf a;
     OP_CLEANUP(op_buf_release) struct op_buf b;
     write_names(first, &a);
     write_names(one, &b);
     return op_fail(err, OP_INVAL,
-                   "%s: request '%s' goes to %s and request '%s' to %s: all requests of a "
-                   "pipeline go to the same providers, so make two pipelines of it",
+                   "%s: request '%s' goes to %s and request '%s' to %s: where one may "
+                   "move on to another provider, all requests have the same chain",
                    def->requests[at].place, def->requests[0].name, a.ptr,
                    def->requests[at].name, b.ptr);
 }
@@ -174,38 +178,60 @@ static enum op_rc rendered(const struct op_params *params, const char *text, con
     return rc;
 }
 
+static enum op_rc read_one(const struct op_definition *def, size_t at,
+                           const struct op_params *params, const char *names, const char *model,
+                           struct one *ret, struct op_err *err)
+{
+    OP_CLEANUP(op_arena_release) struct op_arena arena = {0};
+    const struct op_request_def *request = &def->requests[at];
+    const char *said = NULL, *own = NULL;
+    *ret = (struct one){0};
+    if (names)
+        return read_names(names, "--provider", ret, err);
+    if (rendered(params, request->provider, request->place, &arena, &said, err) ||
+        rendered(params, request->model, request->place, &arena, &own, err))
+        return err->rc;
+    return chain_of(request, said, model ? model : own, ret, err);
+}
+
+static enum op_rc need_movable(const struct op_request_def *request, struct op_err *err)
+{
+    return request->raw ? op_fail(err, OP_INVAL,
+                                  "%s: request '%s' is raw: ready lines are in the form of one "
+                                  "provider, so they cannot move on to another; name one",
+                                  request->place, request->name)
+                        : OP_OK;
+}
+
 enum op_rc op_chain_read(const struct op_definition *def, const struct op_params *params,
                          const char *names, const char *model, struct op_chain *ret,
                          struct op_err *err)
 {
-    OP_CLEANUP(op_arena_release) struct op_arena arena = {0};
-    *ret = (struct op_chain){0};
-    if (names)
-        return read_names(names, "--provider", ret, err);
-    for (size_t i = 0; i < def->request_count; i++) {
-        const struct op_request_def *request = &def->requests[i];
-        const char *said = NULL, *own = NULL;
-        struct op_chain one;
-        if (rendered(params, request->provider, request->place, &arena, &said, err) ||
-            rendered(params, request->model, request->place, &arena, &own, err) ||
-            chain_of(request, said, model ? model : own, &one, err) ||
-            (i && need_same(def, i, ret, &one, err)))
+    struct one first = {0};
+    size_t count = def->request_count;
+    *ret = (struct op_chain){.count = 1, .requests = count};
+    ret->of = op_mem_array(count * OP_CHAIN_MAX + 1, sizeof(*ret->of));
+    for (size_t i = 0; i < count; i++) {
+        struct one one;
+        if (read_one(def, i, params, names, model, &one, err))
             return err->rc;
-        *ret = one;
+        if (i == 0)
+            first = one;
+        bool chained = first.count > 1 || one.count > 1;
+        if (chained &&
+            (need_same(def, i, &first, &one, err) || need_movable(&def->requests[i], err)))
+            return err->rc;
+        ret->count = first.count;
+        for (size_t at = 0; at < one.count; at++)
+            ret->of[at * count + i] = one.providers[at];
     }
     return OP_OK;
 }
 
-enum op_rc op_chain_check(const struct op_definition *def, const struct op_chain *chain,
-                          struct op_err *err)
+void op_chain_release(struct op_chain *chain)
 {
-    for (size_t i = 0; chain->count > 1 && i < def->request_count; i++)
-        if (def->requests[i].raw)
-            return op_fail(err, OP_INVAL,
-                           "%s: request '%s' is raw: ready lines are in the form of one "
-                           "provider, so they cannot move on to another; name one",
-                           def->requests[i].place, def->requests[i].name);
-    return OP_OK;
+    op_mem_free(chain->of);
+    *chain = (struct op_chain){0};
 }
 
 /* --- models ----------------------------------------------------------------------------------- */

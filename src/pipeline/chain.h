@@ -19,25 +19,29 @@
 #define OP_CHAIN_MAX 8 /* more would be a mistake */
 
 struct op_chain {
-    const struct op_provider_ops *providers[OP_CHAIN_MAX];
-    size_t count; /* 1 or more; 1: no chain */
+    size_t count; /* places; 1: no chain, and each request may have a provider of its own */
+    size_t requests;
+    const struct op_provider_ops **of; /* op_mem: by place, then request */
 };
+static inline const struct op_provider_ops *op_chain_provider(const struct op_chain *chain,
+                                                              size_t at, size_t request)
+{
+    return chain->of[at * chain->requests + request];
+}
 
 /* names: --provider; NULL: the requests' provider keys, else their models tell. model: --model or
- * NULL. All requests of a definition have the same chain. */
+ * NULL. Where there is a chain, all requests of the definition have the same, and none is raw. *ret is
+ * to be released also after an error. */
 OP_MUST_CHECK enum op_rc op_chain_read(const struct op_definition *def,
                                        const struct op_params *params, const char *names,
                                        const char *model, struct op_chain *ret,
                                        struct op_err *err);
-/* Whether the definition's requests can be written for several providers. */
-OP_MUST_CHECK enum op_rc op_chain_check(const struct op_definition *def,
-                                        const struct op_chain *chain, struct op_err *err);
+void op_chain_release(struct op_chain *chain);
 /* What a text of models says for one provider: *ret is the text itself where it is no list, NULL
  * when it is NULL, and else lies in the arena. */
 OP_MUST_CHECK enum op_rc op_chain_model(const char *text,
-                                        const struct op_provider_ops *provider,
-                                        bool is_chained, const char *place,
-                                        struct op_arena *arena, const char **ret,
-                                        struct op_err *err);
+                                        const struct op_provider_ops *provider, bool is_chained,
+                                        const char *place, struct op_arena *arena,
+                                        const char **ret, struct op_err *err);
 
 #endif

@@ -105,7 +105,7 @@ static enum op_rc compose_prompts(const struct op_plan *plan,
     return OP_OK;
 }
 
-static enum op_rc split_raw(const struct op_plan *plan, struct op_str line,
+static enum op_rc split_raw(const struct op_plan_request *request, struct op_str line,
                             struct op_compose_scratch *scratch, struct op_json *ret_root,
                             struct op_str *ret_custom_id, struct op_str *ret_params,
                             const char **ret_endpoint, struct op_err *err)
@@ -116,11 +116,11 @@ static enum op_rc split_raw(const struct op_plan *plan, struct op_str line,
     if (!line.ptr)
         return op_fail_as(err, OP_INVAL, OP_DISP_REJECT, "the record's 'line' is NULL");
     if (op_json_parse(scratch->parser, line.ptr, line.len, false, &root, err) ||
-        plan->lane->provider->split_line(root, line, ret_custom_id, ret_params, ret_endpoint,
-                                         err)) {
+        request->lane->provider->split_line(root, line, ret_custom_id, ret_params, ret_endpoint,
+                                            err)) {
         err->disp = OP_DISP_REJECT;
         return op_err_wrap(err, "this line is no request in the form of %s",
-                           plan->lane->provider->name);
+                           request->lane->provider->name);
     }
     *ret_root = root;
     return OP_OK;
@@ -128,8 +128,8 @@ static enum op_rc split_raw(const struct op_plan *plan, struct op_str line,
 
 /* A line goes out under our own framing, so what it says about whom it asks and through what must
  * be what the job does. */
-static enum op_rc check_raw(const struct op_plan *plan, const struct op_plan_request *request,
-                            struct op_json root, const char *endpoint, struct op_err *err)
+static enum op_rc check_raw(const struct op_plan_request *request, struct op_json root,
+                            const char *endpoint, struct op_err *err)
 {
     const char *place = request->def->place;
     if (strcmp(endpoint, request->endpoint) != 0)
@@ -143,7 +143,7 @@ static enum op_rc check_raw(const struct op_plan *plan, const struct op_plan_req
         if (!model.ptr)
             continue;
         snprintf(name, sizeof(name), OP_STR_FMT, OP_STR_ARG(model));
-        return op_plan_check_model(plan->lane, name, place, err);
+        return op_plan_check_model(request->lane, name, place, err);
     }
     return OP_OK;
 }
@@ -159,8 +159,8 @@ static enum op_rc compose_raw(const struct op_plan *plan, const struct op_plan_r
     struct op_str custom_id, params;
     const char *endpoint = NULL;
     struct op_str line = cells[at].type == OP_VALUE_TEXT ? cells[at].s : OP_STR_NULL;
-    if (split_raw(plan, line, scratch, &root, &custom_id, &params, &endpoint, err) ||
-        check_raw(plan, request, root, endpoint, err))
+    if (split_raw(request, line, scratch, &root, &custom_id, &params, &endpoint, err) ||
+        check_raw(request, root, endpoint, err))
         return err->rc;
     op_buf_add_str(out, params);
     return OP_OK;
@@ -173,7 +173,8 @@ enum op_rc op_plan_raw_key(const struct op_plan *plan, struct op_str line,
     struct op_json root;
     struct op_str params;
     const char *endpoint = NULL;
-    return split_raw(plan, line, scratch, &root, ret_custom_id, &params, &endpoint, err);
+    return split_raw(&plan->requests[0], line, scratch, &root, ret_custom_id, &params,
+                     &endpoint, err);
 }
 
 enum op_rc op_plan_compose(const struct op_plan *plan, size_t ix, const struct op_value *cells,
@@ -181,7 +182,8 @@ enum op_rc op_plan_compose(const struct op_plan *plan, size_t ix, const struct o
                            struct op_err *err)
 {
     const struct op_plan_request *request = &plan->requests[ix];
-    int64_t most = plan->lane->provider->limits.max_line_bytes;
+    const struct op_provider_ops *provider = request->lane->provider;
+    int64_t most = provider->limits.max_line_bytes;
     size_t from = out->len;
     enum op_rc rc = request->def->raw
                         ? compose_raw(plan, request, cells, scratch, out, err)
@@ -193,7 +195,7 @@ enum op_rc op_plan_compose(const struct op_plan *plan, size_t ix, const struct o
     if (!rc && (int64_t)(out->len - from) > most)
         rc = op_fail_as(err, OP_INVAL, OP_DISP_REJECT,
                         "%s: the request has %zu bytes, %s takes %lld", request->def->place,
-                        out->len - from, plan->lane->provider->name, (long long)most);
+                        out->len - from, provider->name, (long long)most);
     if (rc) { /* a part of a request must not stay behind */
         out->len = from;
         out->ptr[from] = '\0';

@@ -170,6 +170,55 @@ static void collect_params(struct definer *d, const struct op_yaml *params)
         d->params[d->param_count++] = n->key;
 }
 
+static enum op_rc find_profile(const struct definer *d, const struct op_yaml *root,
+                               const struct op_yaml **ret, struct op_err *err)
+{
+    const char *wanted = d->bundle->profile;
+    const struct op_yaml *profiles = op_yaml_get(root, "profiles");
+    const struct op_yaml *found = profiles ? op_yaml_get(profiles, wanted) : NULL;
+    if (found && found->kind == OP_YAML_MAP) {
+        *ret = found;
+        return OP_OK;
+    }
+    OP_CLEANUP(op_buf_release) struct op_buf list;
+    op_buf_init(&list, 700);
+    for (const struct op_yaml *n = profiles ? profiles->first : NULL; n; n = n->next)
+        op_buf_addf(&list, "%s%s", n == profiles->first ? "; there are: " : ", ", n->key);
+    return op_fail(err, OP_INVAL, "%s:%d: there is no profile '%.80s'%s", root->file,
+                   profiles ? profiles->key_line : root->line, wanted,
+                   list.len ? list.ptr : ", and no 'profiles' at all");
+}
+
+/* The document as the profile has it: its keys in place of those at the top, the others beside
+ * them. */
+static enum op_rc overlay(struct definer *d, const struct op_yaml **root, struct op_err *err)
+{
+    const struct op_yaml *profile = NULL;
+    if (!d->bundle->profile[0])
+        return OP_OK;
+    if (find_profile(d, *root, &profile, err))
+        return err->rc;
+    size_t count = 0;
+    struct op_yaml *all =
+        op_arena_array(d->arena, (*root)->count + profile->count + 1, sizeof(*all));
+    for (const struct op_yaml *n = (*root)->first; n; n = n->next) {
+        const struct op_yaml *own =
+            strcmp(n->key, "about") ? op_yaml_get(profile, n->key) : NULL;
+        all[count++] = own ? *own : *n;
+    }
+    for (const struct op_yaml *n = profile->first; n; n = n->next)
+        if (!op_yaml_get(*root, n->key))
+            all[count++] = *n;
+    for (size_t i = 0; i < count; i++)
+        all[i].next = i + 1 < count ? &all[i + 1] : NULL;
+    struct op_yaml *whole = op_arena_array(d->arena, 1, sizeof(*whole));
+    *whole = **root;
+    whole->first = all;
+    whole->count = count;
+    *root = whole;
+    return OP_OK;
+}
+
 static enum op_rc define(struct definer *d, struct op_err *err)
 {
     struct op_definition *def = d->def;
@@ -189,6 +238,8 @@ static enum op_rc define(struct definer *d, struct op_err *err)
     if (root->kind != OP_YAML_MAP)
         return op_fail(err, OP_INVAL, "%s:%d: must be a map that begins with `pipeline: NAME`",
                        def->file, root->line);
+    if (overlay(d, &root, err))
+        return err->rc;
     collect_params(d, op_yaml_get(root, "params"));
     if (op_definer_map(d, root, "", def, err))
         return err->rc;

@@ -50,10 +50,11 @@ struct op_param_def {
 };
 
 struct op_input_def {
-    const char *name; /* table name */
-    const struct op_source_ops *source;
-    const char *target;               /* template over params */
-    struct op_source_option *options; /* values are templates over params; optional, on_error
+    const char *name;      /* table name */
+    struct op_text select; /* made by this SELECT over the inputs before it; ptr NULL: */
+    const struct op_source_ops *source; /* read by this; NULL with select */
+    const char *target;                 /* template over params */
+    struct op_source_option *options;   /* values are templates over params; optional, on_error
                                          and columns among them where the driver has them */
     size_t option_count;
     bool optional;        /* a missing file is an empty table */
@@ -109,6 +110,8 @@ struct op_definition {
     const char *file; /* "dir/pipeline.yaml", for messages */
     struct op_param_def *params;
     size_t param_count;
+    const char **profiles; /* names; NULL-terminated */
+    size_t profile_count;
     struct op_input_def *inputs;
     size_t input_count;
     struct op_text records; /* ptr NULL: the one input streams */
@@ -133,7 +136,8 @@ struct op_definition {
     int64_t reask_truncated; /* times a truncated one is, with more room (1) */
 };
 
-/* Parses bundle's pipeline.yaml, pulling the files it names into the bundle. */
+/* Parses bundle's pipeline.yaml, pulling the files it names into the bundle. Of its profiles only the
+ * bundle's is read; inputs, outputs and so on are then those of the profile. */
 OP_MUST_CHECK enum op_rc op_definition_parse(struct op_env *env, struct op_bundle *bundle,
                                              struct op_definition *ret, struct op_err *err);
 void op_definition_release(struct op_definition *def);

@@ -187,6 +187,47 @@ enum op_rc op_read_params(struct definer *d, const struct op_yaml *node, void *i
     return OP_OK;
 }
 
+/* --- profiles --------------------------------------------------------------------------------- */
+
+/* What a profile may say in place of the top. Params, requests and checks are the pipeline's own:
+ * with others it would be another pipeline. */
+static const char *const profile_keys[] = {"about",   "inputs", "outputs", "require",
+                                           "records", "done",   "progress"};
+
+static enum op_rc check_profile(const struct op_yaml *node, struct op_err *err)
+{
+    if (!is_identifier(node->key, "", "-_"))
+        return op_fail(
+            err, OP_INVAL,
+            "%s:%d: '%.80s' is no name for a profile: use small letters, digits, '-' and '_'",
+            node->file, node->key_line, node->key);
+    if (op_definer_need_map(node, "{inputs: ..., outputs: ...}", err))
+        return err->rc;
+    for (const struct op_yaml *n = node->first; n; n = n->next) {
+        size_t at = 0;
+        while (at < OP_COUNT(profile_keys) && strcmp(profile_keys[at], n->key) != 0)
+            at++;
+        if (at == OP_COUNT(profile_keys))
+            return op_definer_unknown(n, profile_keys, OP_COUNT(profile_keys), err);
+    }
+    return OP_OK;
+}
+
+enum op_rc op_read_profiles(struct definer *d, const struct op_yaml *node, void *into,
+                            struct op_err *err)
+{
+    struct op_definition *def = into;
+    if (op_definer_need_map(node, "{polis: {inputs: ..., outputs: ...}}", err))
+        return err->rc;
+    def->profiles = op_arena_array(d->arena, node->count + 1, sizeof(*def->profiles));
+    for (const struct op_yaml *n = node->first; n; n = n->next) {
+        def->profiles[def->profile_count++] = n->key;
+        if (check_profile(n, err) && op_definer_note(d, err))
+            return err->rc;
+    }
+    return OP_OK;
+}
+
 /* --- requests --------------------------------------------------------------------------------- */
 
 static enum op_rc check_raw(const struct op_request_def *request, struct op_err *err)

@@ -194,6 +194,23 @@ static enum op_rc check_table_name(const struct definer *d, const struct op_yaml
     return OP_OK;
 }
 
+/* A table that a SELECT makes has no source, and so none of a source's keys. */
+static enum op_rc read_select(struct definer *d, const struct op_yaml *node,
+                              struct op_input_def *input, struct op_err *err)
+{
+    if (node->count > 1)
+        return op_fail(
+            err, OP_INVAL,
+            "%s:%d: an input that is a SELECT has no other keys, and this one has %zu",
+            node->file, node->key_line, node->count - 1);
+    if (d->def->input_count == 1)
+        return op_fail(err, OP_INVAL,
+                       "%s:%d: this SELECT has nothing to read: the inputs it reads must stand "
+                       "above it",
+                       node->file, node->key_line);
+    return op_read_sql(d, node->first, &input->select, err);
+}
+
 static enum op_rc read_input(struct definer *d, const struct port *port,
                              const struct op_yaml *node, struct op_input_def *input,
                              struct op_err *err)
@@ -201,7 +218,11 @@ static enum op_rc read_input(struct definer *d, const struct port *port,
     struct port_values values;
     input->name = node->key;
     input->place = op_arena_printf(d->arena, "%s:%d", node->file, node->key_line);
-    if (check_table_name(d, node, err) || read_port(d, port, node, input, &values, err) ||
+    if (check_table_name(d, node, err))
+        return err->rc;
+    if (node->kind == OP_YAML_MAP && op_yaml_get(node, "select"))
+        return read_select(d, node, input, err);
+    if (read_port(d, port, node, input, &values, err) ||
         op_read_template(d, values.target, &input->target, err))
         return err->rc;
     input->source = op_sources()[values.kind];

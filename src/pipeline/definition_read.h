@@ -100,6 +100,8 @@ enum op_rc op_read_object(struct definer *d, const struct op_yaml *node, void *i
 /* Parts (definition_parts.c, definition_ports.c); into is the definition. */
 enum op_rc op_read_params(struct definer *d, const struct op_yaml *node, void *into,
                           struct op_err *err);
+enum op_rc op_read_profiles(struct definer *d, const struct op_yaml *node, void *into,
+                            struct op_err *err);
 enum op_rc op_read_requests(struct definer *d, const struct op_yaml *node, void *into,
                             struct op_err *err);
 enum op_rc op_read_require(struct definer *d, const struct op_yaml *node, void *into,

@@ -122,7 +122,7 @@ static enum op_rc compile_prompt(const struct op_text *text, struct op_bundle *b
 }
 
 /* The provider's form of the params needs the schema while it is parsed. */
-static enum op_rc make_form(struct op_plan *plan, struct op_plan_request *request,
+static enum op_rc make_form(struct op_plan_request *request,
                             struct op_request_settings *settings, struct op_err *err)
 {
     const struct op_request_def *def = request->def;
@@ -141,7 +141,7 @@ static enum op_rc make_form(struct op_plan *plan, struct op_plan_request *reques
     }
     if (def->raw)
         return OP_OK;
-    return plan->lane->provider->params(plan->lane, settings, &request->form, err);
+    return request->lane->provider->params(request->lane, settings, &request->form, err);
 }
 
 static enum op_rc compile_request(struct op_plan *plan, const struct op_request_def *def,
@@ -159,7 +159,7 @@ static enum op_rc compile_request(struct op_plan *plan, const struct op_request_
                        def->place, def->name);
     if (setting(&plan->arena, plan->params, def->model, def->place, &ret->model, err) ||
         setting(&plan->arena, plan->params, def->endpoint, def->place, &endpoint, err) ||
-        op_plan_endpoint(plan->lane, endpoint, def->place, &ret->endpoint, err) ||
+        op_plan_endpoint(ret->lane, endpoint, def->place, &ret->endpoint, err) ||
         setting(&plan->arena, plan->params, def->effort, def->place, &settings.effort, err) ||
         setting(&plan->arena, plan->params, def->cache, def->place, &settings.cache, err) ||
         number_setting(plan, def->temperature, "temperature", def->place, &settings.temperature,
@@ -168,18 +168,18 @@ static enum op_rc compile_request(struct op_plan *plan, const struct op_request_
         render_extra(plan, &def->extra, &settings.extra, err))
         return err->rc;
     const char *said = plan->options.model ? plan->options.model : ret->model;
-    if (op_chain_model(said, plan->lane->provider, plan->options.is_chained,
+    if (op_chain_model(said, ret->lane->provider, plan->options.is_chained,
                        plan->options.model ? "--model" : def->place, &plan->arena, &ret->model,
                        err))
         return err->rc;
     if (!ret->model)
-        ret->model = def->raw ? "" : plan->lane->provider->default_model;
-    if (op_plan_check_model(plan->lane, ret->model, def->place, err))
+        ret->model = def->raw ? "" : ret->lane->provider->default_model;
+    if (op_plan_check_model(ret->lane, ret->model, def->place, err))
         return err->rc;
     settings.model = ret->model;
     settings.endpoint = ret->endpoint;
     settings.max_tokens = ret->max_tokens;
-    if (make_form(plan, ret, &settings, err) ||
+    if (make_form(ret, &settings, err) ||
         compile_prompt(&def->system, bundle, &ret->system, err) ||
         compile_prompt(&def->user, bundle, &ret->user, err))
         return err->rc;
@@ -231,19 +231,13 @@ static bool reads_records(const struct op_definition *def)
 
 static enum op_rc batch_limits(struct op_plan *plan, struct op_err *err)
 {
-    const struct op_provider_limits *limits = &plan->lane->provider->limits;
     const struct op_definition *def = plan->def;
-    plan->batch_requests = limits->max_requests;
-    plan->batch_bytes = limits->max_bytes;
+    plan->batch_requests = plan->batch_bytes = INT64_MAX;
     if (count_setting(plan, def->batch_requests, "batch.requests", def->file,
                       &plan->batch_requests, err) ||
         count_setting(plan, def->batch_bytes, "batch.bytes", def->file, &plan->batch_bytes,
                       err))
         return err->rc;
-    if (plan->batch_requests > limits->max_requests)
-        plan->batch_requests = limits->max_requests;
-    if (plan->batch_bytes > limits->max_bytes)
-        plan->batch_bytes = limits->max_bytes;
     return OP_OK;
 }
 
@@ -268,7 +262,7 @@ static enum op_rc compile_display(struct op_plan *plan, struct op_bundle *bundle
 }
 
 enum op_rc op_plan_compile(struct op_env *env, const struct op_definition *def,
-                           const struct op_params *params, const struct op_lane *lane,
+                           const struct op_params *params, const struct op_lane *const *lanes,
                            struct op_bundle *bundle, const struct op_plan_options *options,
                            struct op_plan **ret, struct op_err *err)
 {
@@ -277,14 +271,15 @@ enum op_rc op_plan_compile(struct op_env *env, const struct op_definition *def,
     plan->bundle = bundle;
     plan->def = def;
     plan->params = params;
-    plan->lane = lane;
     plan->requests = op_mem_array(def->request_count + 1, sizeof(*plan->requests));
     plan->outputs = op_mem_array(def->output_count + 1, sizeof(*plan->outputs));
     copy_options(plan, options);
     plan->keeps_data = options->is_chained || reads_records(def);
-    for (size_t i = 0; i < def->request_count; i++)
+    for (size_t i = 0; i < def->request_count; i++) {
+        plan->requests[i].lane = lanes[i];
         if (compile_request(plan, &def->requests[i], bundle, &plan->requests[i], err))
             return err->rc;
+    }
     op_plan_number_kinds(plan);
     for (size_t i = 0; i < def->output_count; i++)
         if (op_plan_output_target(plan, &def->outputs[i], &plan->outputs[i], err))

@@ -10,7 +10,7 @@
  *            reading the inputs' rows; nothing is sent or written.
  *            A prompt sees the record's columns and the params. A name that is both is an error
  *            where a prompt uses it.
- * Ownership: the plan owns all of it; definition, params, bundle and lane must outlive it.
+ * Ownership: the plan owns all of it; definition, params, bundle and lanes must outlive it.
  * Errors:    OP_INVAL with file, line and a hint.
  * Threads:   read-only once its columns are known; op_plan_compose may run on several threads with a scratch each.
  */
@@ -32,9 +32,10 @@ struct op_plan_options {
 
 struct op_plan_request {
     const struct op_request_def *def;
-    const char *model;    /* raw: of lines that do not say theirs */
-    const char *endpoint; /* one of the provider's */
-    int kind;             /* the plan's requests of one model and endpoint have one number */
+    const struct op_lane *lane; /* whom it is asked of */
+    const char *model;          /* raw: of lines that do not say theirs */
+    const char *endpoint;       /* one of the provider's */
+    int kind; /* the plan's requests that may go in one batch have one number */
     int64_t max_tokens;
     struct op_params_form form;
     struct op_template *system, *user; /* NULL: none; OP_ESCAPE_JSON */
@@ -56,7 +57,6 @@ struct op_plan {
     const struct op_bundle *bundle;
     const struct op_definition *def;
     const struct op_params *params;
-    const struct op_lane *lane;
     struct op_plan_options options;
     struct op_arena arena;
     struct op_plan_request *requests;  /* def->request_count */
@@ -68,16 +68,19 @@ struct op_plan {
     size_t prompt_column_count;
     bool keeps_data; /* an output, check or warning reads columns of `records` beyond key, or a
                         request may have to be written for another provider */
-    int64_t batch_requests, batch_bytes; /* per batch, within the provider's limits */
-    struct op_template *display;         /* NULL: none */
+    /* The most in a batch; beside them there are the provider's limits. */
+    int64_t batch_requests, batch_bytes;
+    struct op_template *display; /* NULL: none */
 };
 
 /* The model's output limit where a request does not say max_tokens. */
 #define OP_PLAN_MAX_TOKENS 4096
 
+/* lanes: one a request, of the providers that op_chain_read found. */
 OP_MUST_CHECK enum op_rc op_plan_compile(struct op_env *env, const struct op_definition *def,
                                          const struct op_params *params,
-                                         const struct op_lane *lane, struct op_bundle *bundle,
+                                         const struct op_lane *const *lanes,
+                                         struct op_bundle *bundle,
                                          const struct op_plan_options *options,
                                          struct op_plan **ret, struct op_err *err);
 void op_plan_free(struct op_plan *plan);

@@ -3,8 +3,8 @@
 #include "pipeline/plan.h"
 #include "pipeline/plan_internal.h"
 
-/* What kind a request is of: its model and the endpoint it goes through. Some providers take one
- * kind in a batch. */
+/* What kind a request is of: whom it is asked of, and, for providers that take one model and one
+ * endpoint in a batch, which ones. */
 
 static bool is_own_server(const struct op_lane *lane)
 {
@@ -48,6 +48,14 @@ enum op_rc op_plan_endpoint(const struct op_lane *lane, const char *name, const 
                    provider->name, name ? name : "", list.ptr);
 }
 
+static bool is_one_kind(const struct op_plan_request *a, const struct op_plan_request *b)
+{
+    if (a->lane != b->lane)
+        return false;
+    return !a->lane->provider->one_model ||
+           (strcmp(a->model, b->model) == 0 && strcmp(a->endpoint, b->endpoint) == 0);
+}
+
 void op_plan_number_kinds(struct op_plan *plan)
 {
     plan->kind_count = 0;
@@ -55,9 +63,8 @@ void op_plan_number_kinds(struct op_plan *plan)
         struct op_plan_request *r = &plan->requests[i];
         r->kind = -1;
         for (size_t j = 0; j < i && r->kind < 0; j++) {
-            const struct op_plan_request *o = &plan->requests[j];
-            if (strcmp(o->model, r->model) == 0 && strcmp(o->endpoint, r->endpoint) == 0)
-                r->kind = o->kind;
+            if (is_one_kind(&plan->requests[j], r))
+                r->kind = plan->requests[j].kind;
         }
         if (r->kind < 0)
             r->kind = plan->kind_count++;

@@ -51,6 +51,9 @@ struct op_sqlenv {
 /* A connection with the inputs and the functions only: for SELECTs that make records. */
 OP_MUST_CHECK enum op_rc op_sql_open(struct op_plan *plan, const char *inputs_db,
                                      struct op_sqlenv **ret, struct op_err *err);
+/* Attaches a file of staged inputs as `inputs`; making: to fill it, else complete and only read. */
+OP_MUST_CHECK enum op_rc op_sql_attach(sqlite3 *db, const char *path, bool making,
+                                       struct op_err *err);
 /* Adds the views; `records` has these columns. */
 OP_MUST_CHECK enum op_rc op_sql_add_views(struct op_sqlenv *sql, const char *const *columns,
                                           size_t count, struct op_err *err);

@@ -133,7 +133,7 @@ static void configure(sqlite3 *db)
 
 /* The staged file is complete and nobody writes it any more, so SQLite need not lock it or look for
  * a journal: immutable. */
-static enum op_rc attach(sqlite3 *db, const char *path, struct op_err *err)
+enum op_rc op_sql_attach(sqlite3 *db, const char *path, bool making, struct op_err *err)
 {
     OP_CLEANUP(op_buf_release) struct op_buf uri;
     op_buf_init(&uri, 16 * 1024);
@@ -144,7 +144,7 @@ static enum op_rc attach(sqlite3 *db, const char *path, struct op_err *err)
         else
             op_buf_addc(&uri, *p);
     }
-    op_buf_addz(&uri, "?mode=ro&immutable=1");
+    op_buf_addz(&uri, making ? "?mode=rwc" : "?mode=ro&immutable=1");
     sqlite3_stmt *stmt = NULL;
     int code = sqlite3_prepare_v2(db, "ATTACH ?1 AS inputs", -1, &stmt, NULL);
     if (!code)
@@ -175,8 +175,8 @@ enum op_rc op_sql_open(struct op_plan *plan, const char *inputs_db, struct op_sq
     if (sqlite3_open_v2(":memory:", &sql->db, flags, NULL) != SQLITE_OK)
         return fail_own(sql->db, "SQLite", err);
     configure(sql->db);
-    if ((inputs_db && attach(sql->db, inputs_db, err)) || op_sql_add_functions(sql, err) ||
-        op_sql_add_json(sql, err))
+    if ((inputs_db && op_sql_attach(sql->db, inputs_db, false, err)) ||
+        op_sql_add_functions(sql, err) || op_sql_add_json(sql, err))
         return err->rc;
     (void)sqlite3_set_authorizer(sql->db, authorize, sql);
     /* SQLite declares its own table-valued functions when first used, which looks like a change of

@@ -86,11 +86,14 @@ enum op_rc op_input_next(struct op_input *input, op_skipped_fn skipped, void *ar
 
 /* --- all of them, into one file ----------------------------------------------------------- */
 
+/* The file is attached as `inputs` to a connection like those that will read it, so that an input
+ * may be a SELECT over those before it, with the same functions and the same bars. */
 struct staging {
     struct op_env *env;
     struct op_plan *plan;
     const char *path;
-    sqlite3 *db;
+    struct op_sqlenv *sql;
+    sqlite3 *db;          /* sql's */
     struct op_buf schema; /* what follows CREATE TABLE, each with a NUL */
     sqlite3_stmt *note;   /* adds a skipped row's message */
     op_skipped_fn skipped;
@@ -115,36 +118,37 @@ static void note_skipped(void *arg, const char *message)
         s->skipped(s->skipped_arg, message);
 }
 
-static enum op_rc create_table(struct staging *s, const struct op_input *input,
-                               sqlite3_stmt **ret_add, struct op_err *err)
+static enum op_rc create_table(struct staging *s, const struct op_input_def *def,
+                               const char *const *columns, size_t count, sqlite3_stmt **ret_add,
+                               struct op_err *err)
 {
-    const char *name = input->def->name;
+    const char *name = def->name;
     if (op_sql_is_view(name) || !sqlite3_stricmp(name, "json_each") ||
         !sqlite3_stricmp(name, "json_tree"))
         return op_fail(err, OP_INVAL,
                        "%s: '%s' is a table of offpeak's own: give the input another name",
-                       input->def->place, name);
+                       def->place, name);
     size_t from = s->schema.len;
     op_sql_add_name(&s->schema, name);
-    for (size_t i = 0; i < input->source->column_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         op_buf_addc(&s->schema, i ? ',' : '(');
-        op_sql_add_name(&s->schema, input->source->columns[i]);
+        op_sql_add_name(&s->schema, columns[i]);
     }
     op_buf_addz(&s->schema, ")");
     op_buf_addc(&s->schema, '\0');
     if (op_buf_finish(&s->schema, "the inputs' columns", err))
         return err->rc;
     OP_CLEANUP(op_mem_freep)
-    char *create = op_mem_printf("CREATE TABLE %s", s->schema.ptr + from);
+    char *create = op_mem_printf("CREATE TABLE inputs.%s", s->schema.ptr + from);
     if (sqlite3_exec(s->db, create, NULL, NULL, NULL)) {
         (void)fail(s, err);
-        return op_err_wrap(err, "%s: input '%s'", input->def->place, name);
+        return op_err_wrap(err, "%s: input '%s'", def->place, name);
     }
     OP_CLEANUP(op_buf_release) struct op_buf add;
     op_buf_init(&add, 64 * 1024);
-    op_buf_addz(&add, "INSERT INTO ");
+    op_buf_addz(&add, "INSERT INTO inputs.");
     op_sql_add_name(&add, name);
-    for (size_t i = 0; i < input->source->column_count; i++)
+    for (size_t i = 0; i < count; i++)
         op_buf_addz(&add, i ? ",?" : " VALUES(?");
     op_buf_addz(&add, ")");
     if (sqlite3_prepare_v2(s->db, add.ptr, -1, ret_add, NULL))
@@ -184,7 +188,8 @@ static enum op_rc add_row(struct staging *s, sqlite3_stmt *add, const struct op_
 static enum op_rc stage_input(struct staging *s, struct op_input *input, struct op_err *err)
 {
     sqlite3_stmt *add = NULL;
-    enum op_rc rc = create_table(s, input, &add, err);
+    enum op_rc rc = create_table(s, input->def, input->source->columns,
+                                 input->source->column_count, &add, err);
     const struct op_value *cells = NULL;
     while (!rc) {
         rc = op_input_next(input, note_skipped, s, &cells, err);
@@ -197,36 +202,72 @@ static enum op_rc stage_input(struct staging *s, struct op_input *input, struct 
     return rc == OP_NOTFOUND && !err->rc ? OP_OK : rc;
 }
 
+/* Its SELECT is the pipeline's, and may only read; the table it fills is ours. */
+static enum op_rc stage_select(struct staging *s, const struct op_input_def *def,
+                               struct op_err *err)
+{
+    struct op_query *query = NULL;
+    sqlite3_stmt *add = NULL;
+    const char *const *columns = NULL;
+    s->sql->own = false;
+    enum op_rc rc = op_query_open(s->sql, &def->select, &query, err);
+    s->sql->own = true;
+    size_t count = rc ? 0 : op_query_columns(query, &columns);
+    if (!rc)
+        rc = op_query_distinct(query, err);
+    if (!rc)
+        rc = create_table(s, def, columns, count, &add, err);
+    while (!rc) {
+        const struct op_value *cells = NULL;
+        rc = op_query_next(query, &cells, err);
+        if (!rc)
+            rc = add_row(s, add, cells, count, err);
+        if (!rc)
+            s->rows++;
+    }
+    sqlite3_finalize(add);
+    op_query_close(query);
+    return rc == OP_NOTFOUND && !err->rc ? OP_OK : rc;
+}
+
+static enum op_rc stage_one(struct staging *s, const struct op_input_def *def,
+                            struct op_err *err)
+{
+    if (def->select.text.ptr)
+        return stage_select(s, def, err);
+    struct op_input input;
+    enum op_rc rc = op_input_open(s->env, s->plan, def, &input, err);
+    if (rc)
+        return rc;
+    rc = stage_input(s, &input, err);
+    op_input_close(&input);
+    return rc;
+}
+
 /* Nothing here needs to survive a crash: a file that was not finished is made anew. */
-#define PRAGMAS                                                                               \
-    "PRAGMA page_size=8192; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; "                \
-    "PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_size=-16384; PRAGMA temp_store=FILE; BEGIN;" \
-    "CREATE TABLE \"" OP_STAGE_SKIPPED "\"(message)"
+#define PRAGMAS                                                             \
+    "PRAGMA inputs.page_size=8192; PRAGMA inputs.journal_mode=MEMORY; "     \
+    "PRAGMA inputs.synchronous=OFF; PRAGMA inputs.locking_mode=EXCLUSIVE; " \
+    "PRAGMA inputs.cache_size=-16384; PRAGMA temp_store=FILE; BEGIN;"       \
+    "CREATE TABLE inputs.\"" OP_STAGE_SKIPPED "\"(message)"
 
 static enum op_rc stage_all(struct staging *s, struct op_err *err)
 {
     const struct op_definition *def = s->plan->def;
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-    if (sqlite3_open_v2(s->path, &s->db, flags, NULL))
-        return fail(s, err);
-    (void)sqlite3_limit(s->db, SQLITE_LIMIT_LENGTH, OP_SQL_MAX_LENGTH);
+    if (op_sql_open(s->plan, NULL, &s->sql, err))
+        return err->rc;
+    s->db = s->sql->db;
+    s->sql->own = true;
     (void)sqlite3_limit(s->db, SQLITE_LIMIT_COLUMN, 32767);
     (void)sqlite3_limit(s->db, SQLITE_LIMIT_VARIABLE_NUMBER, 32766);
-    if (op_sql_run(s->db, PRAGMAS, s->path, err))
+    if (op_sql_attach(s->db, s->path, true, err) || op_sql_run(s->db, PRAGMAS, s->path, err))
         return err->rc;
-    if (sqlite3_prepare_v2(s->db, "INSERT INTO \"" OP_STAGE_SKIPPED "\" VALUES(?1)", -1,
+    if (sqlite3_prepare_v2(s->db, "INSERT INTO inputs.\"" OP_STAGE_SKIPPED "\" VALUES(?1)", -1,
                            &s->note, NULL))
         return fail(s, err);
-    for (size_t i = 0; i < def->input_count; i++) {
-        struct op_input input;
-        enum op_rc rc = op_input_open(s->env, s->plan, &def->inputs[i], &input, err);
-        if (rc)
-            return rc;
-        rc = stage_input(s, &input, err);
-        op_input_close(&input);
-        if (rc)
-            return rc;
-    }
+    for (size_t i = 0; i < def->input_count; i++)
+        if (stage_one(s, &def->inputs[i], err))
+            return err->rc;
     OP_CLEANUP(op_buf_release) struct op_buf indexes;
     op_buf_init(&indexes, 1024 * 1024);
     if (op_stage_indexes(s->plan, s->schema.ptr, &indexes, err) ||
@@ -269,8 +310,7 @@ enum op_rc op_stage(struct op_env *env, struct op_plan *plan, const char *db_pat
     op_buf_init(&s.schema, 4 * 1024 * 1024);
     enum op_rc rc = stage_all(&s, err);
     sqlite3_finalize(s.note);
-    if (sqlite3_close(s.db) != SQLITE_OK && !rc)
-        rc = fail(&s, err);
+    op_sqlenv_close(s.sql);
     op_buf_release(&s.schema);
     if (!rc)
         rc = sync_file(env, db_path, err);

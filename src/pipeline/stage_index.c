@@ -97,7 +97,7 @@ static void read_step(struct candidates *c, const char *step)
     (void)sqlite3_exec(c->sql->db, mark, NULL, NULL, NULL);
     if (sqlite3_total_changes(c->sql->db) == before)
         return; /* another SELECT of this asking named it */
-    add_index(c->out, "", table, column, table_name, name);
+    add_index(c->out, "inputs.", table, column, table_name, name);
     c->made++;
     c->used++;
 }
@@ -194,6 +194,6 @@ enum op_rc op_stage_indexes(struct op_plan *plan, const char *schema, struct op_
     struct candidates c = {.plan = plan, .sql = sql, .out = out};
     enum op_rc rc = ask_planner(&c, schema, err);
     if (!rc && c.made > 0)
-        op_buf_addz(out, "PRAGMA analysis_limit=1000; ANALYZE;\n");
+        op_buf_addz(out, "PRAGMA analysis_limit=1000; ANALYZE inputs;\n");
     return rc;
 }

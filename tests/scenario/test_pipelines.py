@@ -1241,3 +1241,83 @@ def test_a_kill_behind_the_end_loses_no_row_of_the_job(world):
         states = [json.loads(x)["state"] for x in (w.cwd / "jobs.jsonl").open()]
         assert set(states) == {"done"}, (nth, states)
     assert nth > 2
+
+
+# --- profiles, and inputs that are SELECTs ------------------------------------------------------
+
+PROFILES = HEAD + """inputs:
+  items: {csv: items.csv}
+records: SELECT id AS key, word FROM items
+outputs:
+  - csv: out.csv
+    key: [id]
+    rows: SELECT key AS id, answer ->> 'text' AS text FROM answers
+profiles:
+  store:
+    about: what the shop has
+    inputs:
+      goods: {jsonl: goods.jsonl, columns: [n, name, tags]}
+      names: {select: "SELECT n, upper(name) AS name, json_array_length(tags) AS tags FROM goods"}
+      items: {select: items.sql}
+    outputs:
+      - jsonl: out.jsonl
+        key: [id]
+        rows: SELECT key AS id, items.word AS word FROM answers JOIN items ON items.id = key
+""" + ASK
+
+
+def test_a_profile_takes_other_inputs_and_outputs(world):
+    """One pipeline on two stores; the profile's tables are brought into the shape that `records`
+    knows by SELECTs, each over the inputs above it. Oracle: prompts and rows worked out here."""
+    w = world()
+    w.write(PROFILES, items__sql="SELECT 'g' || n AS id, name AS word FROM names WHERE tags > :least")
+    w.write(PROFILES.replace("inputs:", "params:\n  least: {type: integer, default: 1}\ninputs:", 1))
+    w.put("items.csv", WORDS)
+    goods = [{"n": n, "name": f"thing{n}", "tags": ["t"] * n} for n in range(5)]
+    w.put("goods.jsonl", "".join(json.dumps(g) + "\n" for g in goods))
+    w.run("--profile", "store", expect=0)
+    assert sorted(w.prompts()) == [f"About THING{n}" for n in (2, 3, 4)]
+    rows = [json.loads(line) for line in (w.cwd / "out.jsonl").read_text().splitlines()]
+    assert sorted((r["id"], r["word"]) for r in rows) == [(f"g{n}", f"THING{n}") for n in (2, 3, 4)]
+    assert not (w.cwd / "out.csv").exists()
+    w.run(expect=0)  # the first profile is another job
+    assert len(w.sent()) == 9 and len((w.cwd / "out.csv").read_text().splitlines()) == 7
+
+
+def test_a_job_goes_on_with_the_profile_it_began_with(world):
+    """Oracle: the target of the profile, written by a command that does not name it."""
+    w = world()
+    w.write(PROFILES.replace(":least", "0"), items__sql="SELECT 'g' || n AS id, name AS word FROM names")
+    w.put("items.csv", WORDS)
+    w.put("goods.jsonl", '{"n": 1, "name": "a", "tags": []}\n')
+    w.program.run("create", w.pipeline, "--profile", "store", expect=3)
+    w.program.run("recover", expect=0)
+    assert (w.cwd / "out.jsonl").exists() and not (w.cwd / "out.csv").exists()
+
+
+@pytest.mark.parametrize("change,given,words", [
+    ((), ["--profile", "shop"], ["no profile 'shop'", "store"]),
+    (("outputs:\n      - jsonl", "output:\n      - jsonl"), ["--profile", "store"],
+     ["unknown key 'output'", "did you mean 'outputs'"]),
+    (("    about: what", "    params: {}\n    about: what"), [], ["unknown key 'params'"]),
+    (("SELECT n, upper(name)", "SELECT n, uper(name)"), ["--profile", "store"], ["uper"]),
+    (('{select: "SELECT n,', '{select: "DELETE FROM goods; SELECT n,'), ["--profile", "store"],
+     ["may only read"]),
+    (("{select: items.sql}", "{select: items.sql, optional: true}"), ["--profile", "store"],
+     ["no other keys"]),
+    (("      goods: {jsonl: goods.jsonl, columns: [n, name, tags]}\n", ""), ["--profile", "store"],
+     ["must stand above"]),
+    (("AS name, json", "AS n, json"), ["--profile", "store"], ["n"]),
+])
+def test_wrong_profiles(world, change, given, words):
+    """Oracle: exit code, a message that names the place and what is wrong, an empty bill."""
+    w = world()
+    w.write(PROFILES.replace(*change) if change else PROFILES,
+            items__sql="SELECT n AS id, name AS word FROM names")
+    w.put("items.csv", WORDS)
+    w.put("goods.jsonl", '{"n": 1, "name": "a", "tags": []}\n')
+    done = w.run(*given, expect=None)
+    assert done.returncode in (1, 2) and not w.emulator.bill()
+    assert "pipeline.yaml:" in done.stderr
+    for word in words:
+        assert word in done.stderr, done.stderr

@@ -65,8 +65,10 @@ static inline enum op_rc world_plan(struct world *w, const char *yaml, struct op
         .cwd = w->dir, .work_dir = w->dir, .no_cache = w->no_cache, .limit = w->limit};
     if (op_params_resolve(&w->def, given, w->dir, &w->params, err))
         return err->rc;
-    return op_plan_compile(op_env_default(), &w->def, &w->params, &w->lane, &w->bundle,
-                           &options, &w->plan, err);
+    const struct op_lane *lanes[] = {&w->lane, &w->lane, &w->lane, &w->lane};
+    assert_true(w->def.request_count <= OP_COUNT(lanes));
+    return op_plan_compile(op_env_default(), &w->def, &w->params, lanes, &w->bundle, &options,
+                           &w->plan, err);
 }
 
 /* Plans and stages what must be good. */
