@@ -223,7 +223,9 @@ def test_who_answered(chain):
     assert {line["provider"]: line["requests"] for line in costs} == {"gemini": 8, "mistral": 4}
     record = c.offpeak.json("show", "r11")
     assert [r["provider"] for r in record["requests"][0]["results"]] == ["mistral"]
-    assert c.offpeak.run("export", "job-1", "-o", "asked.jsonl").returncode == 0
+    c.offpeak.run("export", "job-1", "--output", "asked.jsonl", expect=0)
+    asked = (c.offpeak.cwd / "asked.jsonl").read_text().splitlines()
+    assert collections.Counter("body" in json.loads(line) for line in asked) == {False: 8, True: 4}
 
 
 def test_in_flight_and_rate(chain):
