@@ -134,6 +134,7 @@ void op_engine_close(struct op_engine *engine)
     op_engine_lanes_free(engine);
     if (engine->own_http)
         op_http_close(engine->http);
+    op_engine_frozen_prices_free(engine);
     op_prices_free(engine->prices);
     op_spool_close(engine->spool);
     op_ledger_close(engine->ledger);

@@ -204,6 +204,13 @@ OP_MUST_CHECK enum op_rc op_ledger_definition_get(struct op_ledger *ledger, cons
                                                   char **ret, size_t *ret_len,
                                                   struct op_err *err);
 
+/* The same for the texts of price lists, which batches refer to (R5). A text that is not there, or
+ * not what its hash says, is OP_IO. */
+OP_MUST_CHECK enum op_rc op_ledger_prices_put(struct op_ledger *ledger, const char *sha_hex,
+                                              struct op_str text, struct op_err *err);
+OP_MUST_CHECK enum op_rc op_ledger_prices_get(struct op_ledger *ledger, const char *sha_hex,
+                                              char **ret, size_t *ret_len, struct op_err *err);
+
 /* --- records and requests ----------------------------------------------------------------- */
 
 /* Where the params of a request lie: bytes [offset, offset+len) of the payload file of a batch. */
@@ -337,6 +344,7 @@ struct op_batch {
     int64_t tokens; /* of its prompts, estimated */
     bool prime;     /* a stub that warms the prompt cache; other batches wait for it */
     int64_t reserved_microusd;
+    char *prices; /* hex SHA-256 of the price list it was built with; "": by an older version */
     /* from here on: set while it lives */
     char *file_id;          /* of its upload, at the provider; "" none */
     int64_t uploads;        /* begun: one whose answer was lost is looked for before another */

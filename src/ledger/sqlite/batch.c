@@ -5,22 +5,23 @@
 #include "ledger/sqlite/sqlite.h"
 
 /* What BUILT freezes (R5): written once, protected by a trigger. */
-#define BATCH_FROZEN(X)            \
-    X(INT, id, id)                 \
-    X(INT, job_id, job_id)         \
-    X(INT, lane_id, lane_id)       \
-    X(CHARS, nonce, nonce)         \
-    X(INT, count, count)           \
-    X(INT, request_lo, request_lo) \
-    X(INT, request_hi, request_hi) \
-    X(TEXT, file, file)            \
-    X(INT, bytes, bytes)           \
-    X(CHARS, sha256, sha256)       \
-    X(TEXT, model, model)          \
-    X(TEXT, endpoint, endpoint)    \
-    X(INT, tokens, tokens)         \
-    X(SMALL, prime, prime)         \
-    X(INT, reserved_microusd, reserved_microusd)
+#define BATCH_FROZEN(X)                          \
+    X(INT, id, id)                               \
+    X(INT, job_id, job_id)                       \
+    X(INT, lane_id, lane_id)                     \
+    X(CHARS, nonce, nonce)                       \
+    X(INT, count, count)                         \
+    X(INT, request_lo, request_lo)               \
+    X(INT, request_hi, request_hi)               \
+    X(TEXT, file, file)                          \
+    X(INT, bytes, bytes)                         \
+    X(CHARS, sha256, sha256)                     \
+    X(TEXT, model, model)                        \
+    X(TEXT, endpoint, endpoint)                  \
+    X(INT, tokens, tokens)                       \
+    X(SMALL, prime, prime)                       \
+    X(INT, reserved_microusd, reserved_microusd) \
+    X(TEXT, prices, prices)
 
 /* What changes while it lives; baseline, which may be long, comes behind it. */
 #define BATCH_MUTABLE(X)                                     \
@@ -81,7 +82,7 @@ void op_batch_release(struct op_batch *batch)
     char **const texts[] = {&batch->file,        &batch->model,        &batch->endpoint,
                             &batch->file_id,     &batch->twins,        &batch->provider_id,
                             &batch->results_url, &batch->remote_state, &batch->baseline,
-                            &batch->evidence};
+                            &batch->evidence,    &batch->prices};
     for (size_t i = 0; i < OP_COUNT(texts); i++)
         op_mem_free(*texts[i]);
     *batch = (struct op_batch){0};
