@@ -441,8 +441,8 @@ enum op_rc op_batch_may_send(struct op_work *work, struct op_batch *batch, bool 
     *ret_go = false;
     struct op_str why;
     if (op_ledger_is_suspect(engine->ledger, &why))
-        return op_fail(err, OP_CONFLICT, OP_STR_FMT "; run `offpeak recover --trust`",
-                       OP_STR_ARG(why));
+        return op_fail(err, OP_CONFLICT, OP_STR_FMT "; run `%s`", OP_STR_ARG(why),
+                       op_ledger_remedy(engine->ledger));
     struct lane_use use;
     enum op_rc rc = lane_use(work, lane, &use, err);
     bool is_serial = lane->provider->lane_is_serial && !op_work_is_realtime(work, lane);

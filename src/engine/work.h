@@ -25,6 +25,7 @@ struct op_cost_row {
 enum op_mode { OP_MODE_UNSAID, OP_MODE_BATCH, OP_MODE_REALTIME, OP_MODE_AUTO };
 
 struct op_realtime;
+struct op_blackbox_entry;
 
 /* A lane as one job uses it. */
 struct op_job_lane {
@@ -83,6 +84,7 @@ struct op_engine {
     int64_t due_ms;               /* earliest due time met during this step */
     int64_t last_turn;            /* the job that stepped last, where jobs take turns */
     struct op_realtime *realtime; /* NULL until it is needed */
+    const struct op_blackbox_entry *_Atomic unwritten; /* bought, and being written down */
     int64_t fetched_batch; /* its result files were written by this process, last; 0 none */
 };
 
@@ -326,6 +328,11 @@ OP_MUST_CHECK enum op_rc op_realtime_results(struct op_work *work, const struct 
                                              struct op_err *err);
 /* The batch's log is not needed any more: everything in it is applied. */
 void op_realtime_forget(struct op_engine *engine, const struct op_batch *batch);
+
+/* prove.c: from now on a flush that fails ends the process (OP_EXIT_DISK in cli/command.h), after a
+ * mark in the black box that makes the next one send nothing before it is proved. */
+void op_engine_watch_flushes(struct op_engine *engine);
+void op_engine_unwatch_flushes(struct op_engine *engine);
 
 /* frozen_prices.c: the prices that a batch is built with (R5). Freezing belongs into the transaction
  * that adds the batch; the list is the engine's. The engine's thread only. */

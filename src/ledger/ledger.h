@@ -54,9 +54,16 @@ void op_ledger_closep(struct op_ledger **ledger);
 const char *op_ledger_tag(const struct op_ledger *ledger);  /* 6 characters */
 const char *op_ledger_uuid(const struct op_ledger *ledger); /* 36 characters */
 int op_ledger_version(const struct op_ledger *ledger);      /* schema version */
-/* True after a restore from an old backup was noticed: no send until op_ledger_trust. */
+/* True after a restore from an old backup was noticed: no send until op_ledger_trust; and while it
+ * is in doubt. */
 bool op_ledger_is_suspect(const struct op_ledger *ledger, struct op_str *ret_why);
 OP_MUST_CHECK enum op_rc op_ledger_trust(struct op_ledger *ledger, struct op_err *err);
+/* An earlier process ended because a flush failed (blackbox.h): no send until somebody has looked
+ * that ledger and accounts agree, and has said so. */
+bool op_ledger_in_doubt(const struct op_ledger *ledger);
+OP_MUST_CHECK enum op_rc op_ledger_proved(struct op_ledger *ledger, struct op_err *err);
+/* The command that lifts the suspicion. */
+const char *op_ledger_remedy(const struct op_ledger *ledger);
 
 OP_MUST_CHECK enum op_rc op_ledger_begin(struct op_ledger *ledger, struct op_err *err);
 /* On any error nothing of the transaction is left and none is open. */

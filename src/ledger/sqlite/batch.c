@@ -261,11 +261,12 @@ static enum op_rc check_go(const struct op_ledger *ledger, const struct op_batch
         return op_fail(err, OP_INVAL, "batch %lld may not go from %s to %s",
                        (long long)batch->id, op_batch_state_name(batch->state),
                        op_batch_state_name(to));
-    if (to == OP_BATCH_SENDING && ledger->suspect)
+    struct op_str why;
+    if (to == OP_BATCH_SENDING && op_ledger_is_suspect(ledger, &why))
         return op_fail_as(err, OP_INVAL, OP_DISP_PAUSE,
-                          "nothing is sent from this ledger: %s; if it is the only one, run "
-                          "`offpeak recover --trust`",
-                          ledger->suspect);
+                          "nothing is sent from this ledger: " OP_STR_FMT
+                          "; if it is the only one, run `%s`",
+                          OP_STR_ARG(why), op_ledger_remedy(ledger));
     return OP_OK;
 }
 

@@ -160,6 +160,7 @@ struct op_ledger {
     char uuid[37];
     char tag[OP_LEDGER_TAG_LEN + 1];
     char *suspect; /* why no send may happen; NULL: none */
+    char *doubt;   /* the same, kept in the black box */
     sqlite3_stmt *stmts[OP_SQ_STATEMENTS];
 };
 
