@@ -334,8 +334,8 @@ void op_realtime_forget(struct op_engine *engine, const struct op_batch *batch);
 void op_engine_watch_flushes(struct op_engine *engine);
 void op_engine_unwatch_flushes(struct op_engine *engine);
 
-/* frozen_prices.c: the prices that a batch is built with (R5). Freezing belongs into the transaction
- * that adds the batch; the list is the engine's. The engine's thread only. */
+/* frozen_prices.c: the prices that a batch is built with (R5). Freezing belongs into the
+ * transaction that adds the batch; the list is the engine's. The engine's thread only. */
 OP_MUST_CHECK enum op_rc op_batch_freeze_prices(struct op_engine *engine,
                                                 struct op_batch *batch, struct op_err *err);
 OP_MUST_CHECK enum op_rc op_batch_prices(struct op_engine *engine, const struct op_batch *batch,

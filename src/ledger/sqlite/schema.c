@@ -222,8 +222,8 @@ static const char version_3[] =
     " FROM result x JOIN batch b ON b.id = x.batch_id JOIN request r ON r.id = x.request_id"
     " GROUP BY x.batch_id, b.model, x.class, x.valid, r.batch_id <> x.batch_id;";
 
-/* The prices a batch was built with are frozen with it (R5): the text of the list, once for all that
- * share it. Batches of older versions have none. */
+/* The prices a batch was built with are frozen with it (R5): the text of the list, once for all
+ * that share it. Batches of older versions have none. */
 static const char version_4[] =
     "CREATE TABLE price_list(sha256 TEXT PRIMARY KEY, text BLOB NOT NULL)"
     " STRICT, WITHOUT ROWID;"
