@@ -92,7 +92,7 @@ enum op_rc op_engine_load_lanes(struct op_engine *engine, struct op_err *err)
 
 struct missing {
     struct op_engine *engine;
-    int64_t lane_id; /* of an open job */
+    int64_t lane_id; /* of an open job or a batch that is not over */
     char *provider;  /* whose account cannot be looked through; NULL none */
 };
 
@@ -115,6 +115,15 @@ static enum op_rc see_job(void *arg, const struct op_job *job, struct op_err *er
     return job->lane_id ? op_ledger_lanes(m->engine->ledger, see_lane, m, err) : OP_OK;
 }
 
+/* The requests of a job may have several lanes. */
+static enum op_rc see_batch(void *arg, const struct op_batch *batch, struct op_err *err)
+{
+    struct missing *m = arg;
+    bool known = m->lane_id == batch->lane_id;
+    m->lane_id = batch->lane_id;
+    return known ? OP_OK : op_ledger_lanes(m->engine->ledger, see_lane, m, err);
+}
+
 /* What an account holds counts only when it can be asked. */
 static enum op_rc need_lanes(struct op_engine *engine, struct op_err *err)
 {
@@ -122,6 +131,12 @@ static enum op_rc need_lanes(struct op_engine *engine, struct op_err *err)
     enum op_rc rc = op_engine_load_lanes(engine, err);
     if (!rc)
         rc = op_ledger_jobs(engine->ledger, true, see_job, &m, err);
+    struct op_batch_filter open = {0};
+    for (unsigned state = 0; state < OP_BATCH_STATE_COUNT; state++)
+        if (!op_batch_is_final((enum op_batch_state)state))
+            open.states |= OP_STATE_BIT(state);
+    if (!rc)
+        rc = op_ledger_batches(engine->ledger, &open, see_batch, &m, err);
     OP_CLEANUP(op_mem_freep) char *provider = m.provider;
     if (rc || !provider)
         return rc;
