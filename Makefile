@@ -25,10 +25,10 @@ check: build ## every test
 	@tools/check $(BUILD) $(PYTHON)
 
 unit: build ## the unit tests alone
-	@meson test -C $(BUILD) --no-rebuild
+	@tools/check unit $(BUILD) $(PYTHON)
 
 scenario: build ## the scenario and crash tests alone
-	@OFFPEAK=$(abspath $(BUILD)/offpeak) $(PYTHON) -m pytest -q tests/scenario tests/crash
+	@tools/check scenario $(BUILD) $(PYTHON)
 
 lint: deps ## gcc and clang with -Werror, layers, banned calls, layout, documentation
 	@tools/lint

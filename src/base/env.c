@@ -158,10 +158,65 @@ static ssize_t real_pwrite(struct op_env *env, int fd, const void *ptr, size_t l
     return result_size(pwrite(fd, ptr, len, offset));
 }
 
+/* --- flushes -------------------------------------------------------------------------------- */
+
+static op_flush_failed_fn flush_fn;
+static void *flush_arg;
+static atomic_bool flush_told;
+static _Thread_local bool flush_teller; /* what the teller itself flushes is not told again */
+
+void op_env_on_flush_failed(op_flush_failed_fn fn, void *arg)
+{
+    flush_fn = fn;
+    flush_arg = arg;
+    flush_teller = false;
+    atomic_store(&flush_told, false);
+}
+
+/* A full disk is an error like others, and the rest mean that no flush was tried. */
+static bool leaves_open(int code)
+{
+    switch (code) {
+    case 0:
+    case ENOSPC:
+    case EDQUOT:
+    case EINTR:
+    case EBADF:
+    case EINVAL:
+    case EROFS:
+        return false;
+    default:
+        return true;
+    }
+}
+
+void op_env_flush_failed(const char *path, int code)
+{
+    if (!flush_fn || !leaves_open(code) || flush_teller)
+        return;
+    while (atomic_exchange(&flush_told, true))
+        pause(); /* the process is being ended */
+    flush_teller = true;
+    flush_fn(flush_arg, path, code);
+}
+
+static int flush(int fd)
+{
+    int rc = result(fsync(fd));
+    if (rc == 0 || !leaves_open(-rc))
+        return rc;
+    char link[64], path[PATH_MAX];
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(link, path, sizeof(path) - 1);
+    path[len < 0 ? 0 : len] = '\0';
+    op_env_flush_failed(len < 0 ? "a file" : path, -rc);
+    return rc;
+}
+
 static int real_fsync(struct op_env *env, int fd)
 {
     (void)env;
-    return result(fsync(fd));
+    return flush(fd);
 }
 
 static void real_writeback(struct op_env *env, int fd, int64_t offset, int64_t len)
@@ -219,7 +274,7 @@ static int real_fsync_dir(struct op_env *env, const char *path)
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    int rc = result(fsync(fd));
+    int rc = flush(fd);
     int closed = result(close(fd));
     return rc < 0 ? rc : closed;
 }

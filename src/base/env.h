@@ -60,6 +60,16 @@ struct op_env {
  * the process kills itself with SIGKILL. Built without that when fault_points=false. */
 struct op_env *op_env_default(void);
 
+/* A flush that failed for another reason than a full disk leaves open what the disk holds, and no
+ * later flush tells: the kernel has marked the pages clean (reference/reliability.md 3.10). So the
+ * default env tells fn before the call returns, once, from whatever thread it happens in, and fn
+ * may end the process; other threads to which the same happens are held meanwhile. code: errno.
+ * fn NULL: nobody is told. */
+typedef void (*op_flush_failed_fn)(void *arg, const char *path, int code);
+void op_env_on_flush_failed(op_flush_failed_fn fn, void *arg);
+/* For a library that flushes by itself: what it says of a flush of path. */
+void op_env_flush_failed(const char *path, int code);
+
 /* Every fault point by name, NULL-terminated: the crash tests iterate over it. */
 const char *const *op_fault_points(void);
 

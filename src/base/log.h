@@ -56,6 +56,8 @@
     X(OUTPUT_FAILED, "output failed", OP_LOG_WARN)                \
     X(INPUT_SKIPPED, "input row skipped", OP_LOG_WARN)            \
     X(DISK_LOW, "disk space low", OP_LOG_WARN)                    \
+    X(DISK_DOUBT, "disk in doubt, looking", OP_LOG_WARN)          \
+    X(DISK_PROVED, "ledger and accounts agree", OP_LOG_INFO)      \
     X(LEDGER_MIGRATED, "ledger migrated", OP_LOG_INFO)            \
     X(NOTE, "note", OP_LOG_INFO)
 

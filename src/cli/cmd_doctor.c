@@ -350,8 +350,8 @@ static enum op_rc look_into(struct doctor *d, struct op_ledger *ledger, struct o
     check(d, "ledger", GOOD, "%s, version %d", op_ledger_uuid(ledger),
           op_ledger_version(ledger));
     if (op_ledger_is_suspect(ledger, &why))
-        check(d, "ledger", PROBLEM,
-              OP_STR_FMT ": nothing is sent until `offpeak recover --trust`", OP_STR_ARG(why));
+        check(d, "ledger", PROBLEM, OP_STR_FMT ": nothing is sent until `%s`", OP_STR_ARG(why),
+              op_ledger_remedy(ledger));
     enum op_rc rc = op_ledger_jobs(ledger, true, see_job, &jobs, err);
     if (!rc)
         check(d, "jobs", GOOD, "%lld open", (long long)jobs.open);

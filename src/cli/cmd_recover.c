@@ -10,31 +10,20 @@
 #include "cli/work.h"
 #include "engine/work.h"
 
-/* Loads the lane of every provider this ledger has used and that there is a key for: they are
- * asked what they hold. */
-static enum op_rc load_lane(void *arg, const struct op_lane_row *row, struct op_err *err)
-{
-    struct op_session *session = arg;
-    const struct op_provider_ops *provider = op_provider_find(row->provider);
-    bool emulated = strcmp(row->base_url, "emulator") == 0;
-    const char *key = provider ? getenv(provider->key_env) : NULL;
-    if (!provider || (emulated ? !session->emulator : !key || !key[0]))
-        return OP_OK;
-    struct op_lane *lane = NULL;
-    return op_engine_lane(session->engine, provider, emulated, true, &lane, err);
-}
-
 static enum op_rc sweep(struct op_session *session, struct op_err *err)
 {
     struct op_ledger *ledger = op_session_ledger(session);
     struct op_str why;
+    enum op_rc rc = session->args->trust ? OP_OK : op_engine_prove(session->engine, err);
+    if (rc)
+        return rc;
     bool suspect = op_ledger_is_suspect(ledger, &why);
     if (suspect && !session->args->trust)
         return op_fail(err, OP_CONFLICT,
                        OP_STR_FMT "; nothing is sent until you have looked: `offpeak recover "
                                   "--trust` lists what the account holds and goes on",
                        OP_STR_ARG(why));
-    enum op_rc rc = op_ledger_lanes(ledger, load_lane, session, err);
+    rc = op_engine_load_lanes(session->engine, err);
     return rc ? rc : op_engine_sweep(session->engine, session->args->trust, err);
 }
 

@@ -273,8 +273,8 @@ static enum op_rc add_text(struct op_session *session, const struct view *v, str
     struct op_ledger *ledger = op_session_ledger(session);
     struct op_str why;
     if (op_ledger_is_suspect(ledger, &why))
-        op_buf_addf(out, "nothing is sent: " OP_STR_FMT " (`offpeak recover --trust`)\n",
-                    OP_STR_ARG(why));
+        op_buf_addf(out, "nothing is sent: " OP_STR_FMT " (`%s`)\n", OP_STR_ARG(why),
+                    op_ledger_remedy(ledger));
     struct lanes lanes = {.ledger = ledger, .text = out};
     enum op_rc rc = op_ledger_lanes(ledger, text_lane, &lanes, err);
     size_t shown = 0;

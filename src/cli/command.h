@@ -22,6 +22,7 @@ enum op_exit {
     OP_EXIT_USAGE = 2,
     OP_EXIT_PARTIAL = 3, /* partly failed, canceled, or not finished yet */
     OP_EXIT_BUSY = 4,
+    OP_EXIT_DISK = 75, /* a flush failed: EX_TEMPFAIL, in engine/prove.c */
 };
 
 struct op_command;

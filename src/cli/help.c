@@ -158,7 +158,8 @@ void op_options_overview(struct op_buf *out)
              "`offpeak help COMMAND` explains a command, `offpeak help COMMAND PIPELINE` with "
              "the pipeline's\nown options; `offpeak help pipeline` lists the keys of "
              "pipeline.yaml, `offpeak help sql` the\nfunctions its SELECTs have.\n"
-             "Exit codes: 0 done, 1 failed, 2 usage, 3 partial or not finished, 4 busy.\n");
+             "Exit codes: 0 done, 1 failed, 2 usage, 3 partial or not finished, 4 busy,\n"
+             "75 the disk failed.\n");
 }
 
 /* --- docs/reference/cli.md ---------------------------------------------------------------- */
@@ -209,9 +210,11 @@ void op_options_markdown(struct op_buf *out)
         "# Commands\n\n"
         "<!-- Made by `offpeak help --markdown` from the option tables in src/cli. -->\n\n"
         "stdout is the result, stderr the chatter. Exit codes: 0 done, 1 failed, 2 usage, "
-        "3 partial or not\nfinished, 4 another process has the ledger. Option names take "
-        "`-` and `_` alike. With `--json` the result is\none object with `\"version\": 1`, "
-        "and so is an error: `{\"version\": 1, \"error\": {\"code\", \"message\"}}`.\n\n"
+        "3 partial or not\nfinished, 4 another process has the ledger, 75 the disk failed to "
+        "keep what was written (one line on\nstderr, whatever the options; "
+        "`docs/guide/recovery.md`). Option names take `-` and `_` alike.\nWith `--json` the "
+        "result is one object with `\"version\": 1`, and so is an error:\n"
+        "`{\"version\": 1, \"error\": {\"code\", \"message\"}}`.\n\n"
         "An ID is a job (`job-3`), a batch (`batch-7`), or the provider's own batch id.\n"
         "Keys come from the environment alone (`ANTHROPIC_API_KEY`).\n");
     for (size_t i = 0; op_commands[i]; i++)

@@ -23,6 +23,7 @@ struct op_digest {
     struct op_batch batch;
     const struct op_lane *lane; /* of the batch */
     bool owns_batch;
+    const struct op_price_list *prices; /* the batch's */
     const struct op_member *members;
     size_t member_count;
     uint8_t *seen; /* by member: has a result in this chunk */
@@ -48,13 +49,17 @@ enum op_rc op_digest_open(struct op_work *work, const struct op_batch *batch,
                           const struct op_member *members, size_t member_count,
                           struct op_digest **ret, struct op_err *err)
 {
+    const struct op_price_list *prices = NULL;
     enum op_rc rc = op_work_columns(work, err);
+    if (!rc)
+        rc = op_batch_prices(work->engine, batch, &prices, err);
     if (rc)
         return rc;
     struct op_digest *d = op_mem_alloc(sizeof(*d));
     d->work = work;
     d->batch = *batch;
     d->lane = op_batch_lane(work, batch);
+    d->prices = prices;
     d->members = members;
     d->member_count = member_count;
     d->seen = op_mem_alloc(member_count + 1);
@@ -78,14 +83,16 @@ enum op_rc op_digest_open(struct op_work *work, const struct op_batch *batch,
     return OP_OK;
 }
 
-void op_digest_take_batch(struct op_digest *d, struct op_batch *batch)
+enum op_rc op_digest_take_batch(struct op_digest *d, struct op_batch *batch, struct op_err *err)
 {
+    enum op_rc rc = op_batch_prices(d->work->engine, batch, &d->prices, err);
     if (d->owns_batch)
         op_batch_release(&d->batch);
     d->batch = *batch;
     d->lane = op_batch_lane(d->work, batch);
     d->owns_batch = true;
     *batch = (struct op_batch){0};
+    return rc;
 }
 
 void op_digest_close(struct op_digest *d)
@@ -209,9 +216,8 @@ static void price(struct op_digest *d, const struct op_result *result, struct op
     if (!result->has_usage)
         return;
     entry->usage = result->usage;
-    const struct op_price *row =
-        op_price_find(&d->work->engine->prices->list, d->lane->provider->name, entry->model,
-                      op_usage_prompt(&result->usage));
+    const struct op_price *row = op_price_find(d->prices, d->lane->provider->name, entry->model,
+                                               op_usage_prompt(&result->usage));
     if (row)
         entry->microusd =
             op_price_cost(row, op_batch_pays_batch_price(&d->batch), &result->usage);

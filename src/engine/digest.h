@@ -68,8 +68,9 @@ struct op_digest;
 OP_MUST_CHECK enum op_rc op_digest_open(struct op_work *work, const struct op_batch *batch,
                                         const struct op_member *members, size_t member_count,
                                         struct op_digest **ret, struct op_err *err);
-/* Another batch for the context; its strings are taken over. */
-void op_digest_take_batch(struct op_digest *digest, struct op_batch *batch);
+/* Another batch for the context and its prices; its strings are taken over, after an error too. */
+OP_MUST_CHECK enum op_rc op_digest_take_batch(struct op_digest *digest, struct op_batch *batch,
+                                              struct op_err *err);
 void op_digest_close(struct op_digest *digest);
 
 struct op_chunk *op_chunk_new(const struct op_work *work);

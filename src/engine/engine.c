@@ -96,6 +96,8 @@ enum op_rc op_engine_open(const struct op_engine_options *options, struct op_eng
     engine->state_dir = options->state_dir ? op_mem_strdup(options->state_dir) : NULL;
     engine->options.state_dir = engine->state_dir;
     engine->env = options->env ? options->env : op_env_default();
+    if (options->state_dir && !options->read_only)
+        op_engine_watch_flushes(engine);
     enum op_rc rc = options->state_dir ? open_state(engine, err) : OP_OK;
     if (!rc)
         rc = op_prices_load(engine->env, options->prices_file, &engine->prices, err);
@@ -135,9 +137,11 @@ void op_engine_close(struct op_engine *engine)
     op_mem_free(engine->owners);
     if (engine->own_http)
         op_http_close(engine->http);
+    op_engine_frozen_prices_free(engine);
     op_prices_free(engine->prices);
     op_spool_close(engine->spool);
     op_ledger_close(engine->ledger);
+    op_engine_unwatch_flushes(engine);
     op_mem_free(engine->state_dir);
     op_mem_free(engine);
 }
@@ -384,6 +388,9 @@ static bool is_asking(const struct op_engine *engine)
 static enum op_rc run(struct op_engine *engine, int64_t job, enum op_until until,
                       int64_t deadline_ms, struct op_err *err)
 {
+    enum op_rc proved = op_engine_prove(engine, err);
+    if (proved)
+        return proved;
     if (engine->options.retry_now) {
         enum op_rc rc = hurry(engine, err);
         if (rc)

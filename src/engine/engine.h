@@ -146,6 +146,13 @@ OP_MUST_CHECK enum op_rc op_engine_retry_failed(struct op_engine *engine, int64_
  * the ledger's suspicion is cleared. */
 OP_MUST_CHECK enum op_rc op_engine_sweep(struct op_engine *engine, bool trust,
                                          struct op_err *err);
+/* Loads the lane of every provider this ledger has used and that there is a key for, so that the
+ * sweep looks through it. */
+OP_MUST_CHECK enum op_rc op_engine_load_lanes(struct op_engine *engine, struct op_err *err);
+/* Of a ledger that is in doubt after a failed flush: the audit finds nothing and the accounts of
+ * all open jobs have been looked through, so that it is in doubt no more. Nothing to do for another.
+ * Run by op_engine_run. */
+OP_MUST_CHECK enum op_rc op_engine_prove(struct op_engine *engine, struct op_err *err);
 
 /* The name of the provider of a lane; NULL: the ledger has none such. Static. */
 OP_MUST_CHECK enum op_rc op_engine_provider(struct op_engine *engine, int64_t lane_id,

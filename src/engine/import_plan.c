@@ -409,6 +409,8 @@ static enum op_rc close_batch(struct planning *p, struct source *s, struct op_er
         rc = op_spool_commit(engine->spool, &s->result, part, ".jsonl", &file.file, file.sha256,
                              &file.bytes, err);
     if (!rc)
+        rc = op_batch_freeze_prices(engine, batch, err);
+    if (!rc)
         rc = op_ledger_batch_add(engine->ledger, batch, err);
     return rc ? rc : adopt(p, s, &file, err);
 }

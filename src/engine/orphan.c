@@ -18,6 +18,7 @@ struct settling {
     struct op_engine *engine;
     const struct op_orphan *orphan;
     struct op_batch batch; /* zero when forgotten */
+    const struct op_price_list *prices;
     struct op_parts parts;
     /* what the results hold */
     int64_t *ids; /* of requests, each once, ascending */
@@ -34,14 +35,13 @@ static bool is_given_up(enum op_batch_state state)
 
 static void add_cost(struct settling *s, const struct op_result *result)
 {
-    const struct op_prices *prices = s->engine->prices;
     const char *provider = s->orphan->lane->provider->name;
     int64_t prompt = op_usage_prompt(&result->usage);
     OP_CLEANUP(op_mem_freep)
     char *model = op_mem_strndup(result->model.ptr ? result->model.ptr : "", result->model.len);
-    const struct op_price *price = op_price_find(&prices->list, provider, model, prompt);
+    const struct op_price *price = op_price_find(s->prices, provider, model, prompt);
     if (!price && s->batch.model)
-        price = op_price_find(&prices->list, provider, s->batch.model, prompt);
+        price = op_price_find(s->prices, provider, s->batch.model, prompt);
     if (price)
         s->microusd += op_price_cost(price, true, &result->usage);
     else
@@ -408,6 +408,8 @@ enum op_rc op_orphan_settle(struct op_engine *engine, const struct op_orphan *or
     struct settling s = {.engine = engine, .orphan = orphan};
     if (orphan->batch_id)
         rc = op_ledger_batch_get(engine->ledger, orphan->batch_id, &s.batch, err);
+    if (!rc)
+        rc = op_batch_prices(engine, &s.batch, &s.prices, err);
     if (!rc)
         rc = settle(&s, ret_adopted, err);
     op_mem_free(s.ids);

@@ -31,6 +31,10 @@ enum op_owner op_remote_owner(struct op_engine *engine, const struct op_lane *la
                               const struct op_remote_batch *remote,
                               char ret_nonce[OP_NONCE_LEN + 1]);
 
+/* sweep.c: looks at everything that the loaded accounts hold, and says only what is ours. An
+ * account that does not answer is an error. */
+OP_MUST_CHECK enum op_rc op_engine_sweep_all(struct op_engine *engine, struct op_err *err);
+
 /* sweep.c: before anything is bought again, the list that is read for every send is searched for
  * batches of the job that were given up. *ret_adopted: the job has changed, look at it anew. */
 OP_MUST_CHECK enum op_rc op_sweep_before_send(struct op_work *work, const struct op_lane *lane,

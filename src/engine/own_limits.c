@@ -37,8 +37,8 @@ bool op_params_cost(struct op_packer *packer, int name, struct op_str params, in
     struct op_str model = op_json_str(op_json_get(root, "model"));
     if (request->def->raw && model.len)
         snprintf(ret_model, OP_MODEL_MAX, OP_STR_FMT, OP_STR_ARG(model));
-    const struct op_price *price = op_price_find(
-        &work->engine->prices->list, request->lane->provider->name, ret_model, tokens);
+    const struct op_price *price =
+        op_price_find(packer->prices, request->lane->provider->name, ret_model, tokens);
     if (!price)
         return false;
     int64_t most = own_max_tokens(root);

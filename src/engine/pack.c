@@ -31,7 +31,8 @@ void op_packer_init(struct op_packer *packer, struct op_work *work, int name, co
     *packer = (struct op_packer){.work = work,
                                  .lane = request->lane,
                                  .model = model ? op_mem_strdup(model) : NULL,
-                                 .endpoint = request->endpoint};
+                                 .endpoint = request->endpoint,
+                                 .prices = &work->engine->prices->list};
     packer->lane->provider->framing(packer->lane, packer->endpoint, &packer->framing);
     op_buf_init(&packer->custom_id, OP_CUSTOM_ID_MAX + 1);
 }
@@ -312,6 +313,8 @@ enum op_rc op_packer_close(struct op_packer *packer, struct op_err *err)
     OP_CLEANUP(op_mem_freep) char *prefix = op_mem_printf("%lld", (long long)batch->id);
     rc = op_spool_commit(engine->spool, &packer->file, prefix, ".json", &batch->file,
                          batch->sha256, &batch->bytes, err);
+    if (!rc)
+        rc = op_batch_freeze_prices(engine, batch, err);
     if (!rc)
         rc = op_ledger_batch_add(engine->ledger, batch, err);
     if (rc)

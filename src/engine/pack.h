@@ -31,6 +31,7 @@ struct op_packer {
     struct op_buf custom_id;
     bool amended;                  /* params may differ from what was planned */
     struct op_json_parser *parser; /* of own_limits.c */
+    const struct op_price_list *prices;
 };
 
 /* For requests of this one's kind. model: of all in a batch; NULL: its provider takes all models

@@ -161,6 +161,7 @@ static enum op_rc resume_lists(struct op_realtime *rt, struct op_job_lane *used,
 struct pricing {
     struct op_realtime *rt;
     const char *file;
+    const struct op_price_list *prices;
     int64_t microusd;
 };
 
@@ -168,7 +169,7 @@ static enum op_rc add_price(void *arg, const struct op_request *request, struct 
 {
     struct pricing *p = arg;
     struct op_buf *params = &p->rt->params;
-    struct op_packer packer = {.work = p->rt->work, .amended = true};
+    struct op_packer packer = {.work = p->rt->work, .amended = true, .prices = p->prices};
     int64_t cost = 0;
     char model[OP_MODEL_MAX];
     op_buf_clear(params);
@@ -194,8 +195,9 @@ static enum op_rc may_begin(struct op_realtime *rt, struct op_batch *batch, bool
         return OP_OK; /* an open list counts with the lower price */
     struct pricing p = {.rt = rt, .file = batch->file};
     int64_t reserved = batch->reserved_microusd, id = batch->id;
-    enum op_rc rc =
-        op_ledger_batch_requests(work->engine->ledger, batch->id, add_price, &p, err);
+    enum op_rc rc = op_batch_prices(work->engine, batch, &p.prices, err);
+    if (!rc)
+        rc = op_ledger_batch_requests(work->engine->ledger, batch->id, add_price, &p, err);
     if (p.microusd > reserved)
         batch->reserved_microusd = p.microusd;
     if (!rc)
@@ -220,7 +222,9 @@ static enum op_rc begin_list(struct op_realtime *rt, bool *ret_begun, struct op_
     if (rc == OP_NOTFOUND && !err->rc)
         return OP_OK;
     bool go = false;
-    if (!rc && !batch.cancel_wanted)
+    if (!rc)
+        rc = op_batch_price_anew(work, &batch, ret_begun, err);
+    if (!rc && !*ret_begun && !batch.cancel_wanted)
         rc = may_begin(rt, &batch, &go, err);
     if (rc || !go)
         return rc;

@@ -36,7 +36,7 @@ static enum op_rc load_answer(struct reuse *r, const struct op_request *primary,
     struct op_batch batch = {0};
     rc = op_ledger_batch_get(engine->ledger, row.batch_id, &batch, err);
     if (!rc)
-        op_digest_take_batch(r->digest, &batch);
+        rc = op_digest_take_batch(r->digest, &batch, err);
     return rc;
 }
 

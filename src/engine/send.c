@@ -364,18 +364,38 @@ static enum op_rc capped(struct op_work *work, const char *reason, struct op_err
 }
 
 /* A batch may hold requests of several models (pack.c), so one that has no price is enough. */
-static bool model_without_price(const struct op_work *work, const struct op_batch *batch,
-                                char ret[OP_MODEL_MAX])
+static bool model_without_price(const struct op_work *work, const struct op_price_list *prices,
+                                const struct op_batch *batch, char ret[OP_MODEL_MAX])
 {
     struct op_str rest = op_str_from(batch->model);
     do {
         struct op_str model = op_str_trim(op_str_cut(&rest, ','));
         snprintf(ret, OP_MODEL_MAX, OP_STR_FMT, OP_STR_ARG(model));
-        if (!op_price_find(&work->engine->prices->list,
-                           op_batch_lane(work, batch)->provider->name, ret, 0))
+        if (!op_price_find(prices, op_batch_lane(work, batch)->provider->name, ret, 0))
             return true;
     } while (rest.len);
     return false;
+}
+
+/* A batch that was built when one of its models had no price has too little reserved for a cap, and
+ * is frozen so: once the list has the price, it is built anew. */
+enum op_rc op_batch_price_anew(struct op_work *work, struct op_batch *batch, bool *ret_done,
+                               struct op_err *err)
+{
+    static const char why[] = "its models have a price now";
+    const struct op_price_list *now = &work->engine->prices->list, *then = now;
+    char unpriced[OP_MODEL_MAX];
+    enum op_rc rc = OP_OK;
+    *ret_done = false;
+    if (work->job.max_cost_microusd)
+        rc = op_batch_prices(work->engine, batch, &then, err);
+    if (rc || then == now || !model_without_price(work, then, batch, unpriced) ||
+        model_without_price(work, now, batch, unpriced))
+        return rc;
+    op_log(OP_EVENT_NOTE, OP_F("batch", batch->id), OP_T("packed_again", why));
+    op_upload_drop(work, batch);
+    *ret_done = true;
+    return op_work_move_unpack(work, batch, OP_BATCH_DROPPED, why, false, err);
 }
 
 /* True when the cap forbids it; said once, in the job's reason. */
@@ -388,9 +408,12 @@ static enum op_rc over_cap(struct op_work *work, const struct op_batch *batch, b
         return OP_OK;
     int64_t in_flight = 0;
     char reason[300];
+    const struct op_price_list *prices = NULL;
     enum op_rc rc = op_work_in_flight(work, &in_flight, err);
+    if (!rc)
+        rc = op_batch_prices(work->engine, batch, &prices, err);
     char unpriced[OP_MODEL_MAX];
-    if (!rc && model_without_price(work, batch, unpriced)) {
+    if (!rc && model_without_price(work, prices, batch, unpriced)) {
         *ret = true;
         snprintf(
             reason, sizeof(reason),
@@ -421,8 +444,8 @@ enum op_rc op_batch_may_send(struct op_work *work, struct op_batch *batch, bool 
     *ret_go = false;
     struct op_str why;
     if (op_ledger_is_suspect(engine->ledger, &why))
-        return op_fail(err, OP_CONFLICT, OP_STR_FMT "; run `offpeak recover --trust`",
-                       OP_STR_ARG(why));
+        return op_fail(err, OP_CONFLICT, OP_STR_FMT "; run `%s`", OP_STR_ARG(why),
+                       op_ledger_remedy(engine->ledger));
     struct lane_use use;
     enum op_rc rc = lane_use(work, lane, &use, err);
     bool is_serial = lane->provider->lane_is_serial && !op_work_is_realtime(work, lane);
@@ -534,6 +557,9 @@ static enum op_rc send_on(struct op_work *work, const struct op_lane *lane, bool
     if (is_realtime)
         return OP_OK; /* realtime.c takes it */
     bool go = false;
+    rc = op_batch_price_anew(work, &batch, ret_worked, err);
+    if (rc || *ret_worked)
+        return rc;
     rc = op_batch_may_send(work, &batch, &go, err);
     if (!rc && !go)
         return OP_OK;

@@ -250,7 +250,7 @@ static enum op_rc look_at_tag(struct sweep *s, const struct op_remote_batch *rem
     char nonce[OP_NONCE_LEN + 1];
     if (tag_is_ours(s->engine, remote, nonce))
         return settle_ours(s, remote, nonce, err);
-    if (s->all)
+    if (s->all && !s->quiet)
         say(s, remote, "it carries no tag of this ledger: somebody else's");
     return OP_OK;
 }
@@ -279,7 +279,7 @@ static enum op_rc look(struct sweep *s, const struct op_remote_batch *remote,
     case OURS:
         return settle_ours(s, remote, nonce, err);
     case ANOTHERS:
-        if (s->all)
+        if (s->all && !s->quiet)
             say(s, remote, "its results carry no id of this ledger: somebody else's");
         return rule_out(s, remote, err);
     case UNKNOWN:
@@ -334,18 +334,18 @@ enum op_rc op_sweep_before_send(struct op_work *work, const struct op_lane *lane
     return rc;
 }
 
-static enum op_rc sweep_lane(struct op_engine *engine, const struct op_lane *lane, bool trust,
-                             struct op_err *err)
+static enum op_rc sweep_lane(struct op_engine *engine, const struct op_lane *lane, bool all,
+                             bool quiet, struct op_err *err)
 {
-    struct sweep s = {.engine = engine, .lane = lane, .all = trust};
+    struct sweep s = {.engine = engine, .lane = lane, .all = all, .quiet = quiet};
     struct op_listing listing = {0};
     enum op_rc rc = read_given_up(&s, err);
-    bool wanted = !rc && (trust || s.count);
+    bool wanted = !rc && (all || s.count);
     struct op_err why = OP_ERR_INIT;
     if (wanted &&
         op_listing_read(engine, lane, -lane->provider->limits.keep_ms, &listing, &why)) {
         /* Nothing hangs on it but when it was asked for: the next recover looks again. */
-        if (trust || why.rc == OP_STOPPED) {
+        if (all || why.rc == OP_STOPPED) {
             *err = why;
             rc = why.rc;
         } else {
@@ -359,16 +359,27 @@ static enum op_rc sweep_lane(struct op_engine *engine, const struct op_lane *lan
     return rc;
 }
 
+static enum op_rc sweep_lanes(struct op_engine *engine, bool all, bool quiet,
+                              struct op_err *err)
+{
+    enum op_rc rc = OP_OK;
+    for (size_t i = 0; !rc && i < engine->lane_count; i++)
+        rc = sweep_lane(engine, engine->lanes[i], all, quiet, err);
+    return rc;
+}
+
+enum op_rc op_engine_sweep_all(struct op_engine *engine, struct op_err *err)
+{
+    return sweep_lanes(engine, true, true, err);
+}
+
 enum op_rc op_engine_sweep(struct op_engine *engine, bool trust, struct op_err *err)
 {
-    for (size_t i = 0; i < engine->lane_count; i++) {
-        enum op_rc rc = sweep_lane(engine, engine->lanes[i], trust, err);
-        if (rc)
-            return rc;
-    }
-    struct op_str why;
-    if (!trust || !op_ledger_is_suspect(engine->ledger, &why))
-        return OP_OK;
-    enum op_rc rc = op_ledger_trust(engine->ledger, err);
+    enum op_rc rc = sweep_lanes(engine, trust, false, err);
+    if (rc || !trust || !op_ledger_is_suspect(engine->ledger, NULL))
+        return rc;
+    rc = op_ledger_trust(engine->ledger, err);
+    if (!rc && op_ledger_in_doubt(engine->ledger))
+        rc = op_ledger_proved(engine->ledger, err);
     return rc ? rc : op_engine_doubt_announced(engine, err);
 }

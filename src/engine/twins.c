@@ -91,8 +91,8 @@ enum op_rc op_twins_collect(struct op_work *work, struct op_batch *batch,
 }
 
 static int64_t line_cost(struct op_work *work, const struct op_batch *batch,
-                         struct op_json_parser *parser, struct op_buf *scratch,
-                         const struct op_line *line)
+                         const struct op_price_list *prices, struct op_json_parser *parser,
+                         struct op_buf *scratch, const struct op_line *line)
 {
     const struct op_lane *lane = op_batch_lane(work, batch);
     struct op_json root;
@@ -102,9 +102,8 @@ static int64_t line_cost(struct op_work *work, const struct op_batch *batch,
     if (!line->ptr || op_json_parse(parser, line->ptr, line->len, true, &root, &ignored) ||
         lane->provider->decode_result(root, scratch, &result, &ignored) || !result.has_usage)
         return 0;
-    const struct op_price *price =
-        op_price_find(&work->engine->prices->list, lane->provider->name, batch->model,
-                      op_usage_prompt(&result.usage));
+    const struct op_price *price = op_price_find(prices, lane->provider->name, batch->model,
+                                                 op_usage_prompt(&result.usage));
     return price ? op_price_cost(price, true, &result.usage) : 0;
 }
 
@@ -117,12 +116,15 @@ enum op_rc op_twins_cost(struct op_work *work, const struct op_batch *batch, con
     OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     OP_CLEANUP(op_buf_release) struct op_buf scratch;
     op_buf_init(&scratch, OP_RESULT_LINE_MAX);
-    enum op_rc rc = op_lines_open(engine->env, path, 0, OP_RESULT_LINE_MAX, &lines, err);
+    const struct op_price_list *prices = NULL;
+    enum op_rc rc = op_batch_prices(engine, batch, &prices, err);
+    if (!rc)
+        rc = op_lines_open(engine->env, path, 0, OP_RESULT_LINE_MAX, &lines, err);
     while (!rc) {
         struct op_line line;
         rc = op_lines_next(lines, &line, err);
         if (!rc)
-            *ret_microusd += line_cost(work, batch, parser, &scratch, &line);
+            *ret_microusd += line_cost(work, batch, prices, parser, &scratch, &line);
     }
     return rc == OP_NOTFOUND && !err->rc ? OP_OK : rc;
 }

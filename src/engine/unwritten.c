@@ -24,6 +24,11 @@ enum op_rc op_work_accept(struct op_work *work, struct op_batch *batch,
     enum op_batch_state state = batch->state;
     int64_t epoch = batch->epoch;
     struct op_err why = OP_ERR_INIT;
+    struct op_blackbox_entry entry = {.batch_id = batch->id,
+                                      .nonce = batch->nonce,
+                                      .provider_id = remote->id,
+                                      .created_ms = remote->created_ms};
+    engine->unwritten = &entry; /* for when the process has to end in here (prove.c) */
     enum op_rc rc = op_work_move(work, batch, OP_BATCH_ACCEPTED, remote->id, &why);
     if (rc && is_full(&why) && op_ballast_free(engine->env, dir)) {
         op_log(OP_EVENT_DISK_LOW, OP_F("batch", batch->id), OP_T("dir", dir),
@@ -33,12 +38,9 @@ enum op_rc op_work_accept(struct op_work *work, struct op_batch *batch,
         batch->epoch = epoch;
         rc = op_work_move(work, batch, OP_BATCH_ACCEPTED, remote->id, &why);
     }
+    engine->unwritten = NULL;
     if (!rc)
         return OP_OK;
-    struct op_blackbox_entry entry = {.batch_id = batch->id,
-                                      .nonce = batch->nonce,
-                                      .provider_id = remote->id,
-                                      .created_ms = remote->created_ms};
     struct op_err second = OP_ERR_INIT;
     bool kept =
         !op_blackbox_write(engine->env, dir, op_ledger_uuid(engine->ledger), &entry, &second);

@@ -30,6 +30,7 @@ enum op_mode { OP_MODE_UNSAID, OP_MODE_BATCH, OP_MODE_REALTIME, OP_MODE_AUTO };
 struct op_realtime;
 struct op_lane_owner;
 struct op_json_parser;
+struct op_blackbox_entry;
 
 /* A lane as one job uses it. */
 struct op_job_lane {
@@ -83,6 +84,8 @@ struct op_engine {
     struct op_http *http;
     bool own_http;
     struct op_prices *prices;
+    struct op_frozen_prices
+        *frozen_prices; /* of older batches, as far as they were asked for */
     struct op_lane **lanes;
     size_t lane_count;
     struct op_work *works;
@@ -91,6 +94,7 @@ struct op_engine {
     struct op_realtime *realtime; /* NULL until it is needed */
     struct op_lane_owner *owners; /* chain.c: whose lanes the ledger's are */
     size_t owner_count;
+    const struct op_blackbox_entry *_Atomic unwritten; /* bought, and being written down */
     int64_t fetched_batch; /* its result files were written by this process, last; 0 none */
 };
 
@@ -343,6 +347,9 @@ OP_MUST_CHECK enum op_rc op_work_waits(struct op_work *work, const char *why,
  * has to go first takes the batch's place. */
 OP_MUST_CHECK enum op_rc op_batch_may_send(struct op_work *work, struct op_batch *batch,
                                            bool *ret_go, struct op_err *err);
+/* *ret_done: the batch, which is not sent, was dropped, to be packed with prices it lacked. */
+OP_MUST_CHECK enum op_rc op_batch_price_anew(struct op_work *work, struct op_batch *batch,
+                                             bool *ret_done, struct op_err *err);
 /* The manifest's line about a batch, before its door opens, or when it did not after all. */
 OP_MUST_CHECK enum op_rc op_batch_announce(struct op_work *work, const struct op_batch *batch,
                                            bool withdrawn, struct op_err *err);
@@ -373,6 +380,19 @@ OP_MUST_CHECK enum op_rc op_realtime_results(struct op_work *work, const struct 
                                              struct op_err *err);
 /* The batch's log is not needed any more: everything in it is applied. */
 void op_realtime_forget(struct op_engine *engine, const struct op_batch *batch);
+
+/* prove.c: from now on a flush that fails ends the process (OP_EXIT_DISK in cli/command.h), after a
+ * mark in the black box that makes the next one send nothing before it is proved. */
+void op_engine_watch_flushes(struct op_engine *engine);
+void op_engine_unwatch_flushes(struct op_engine *engine);
+
+/* frozen_prices.c: the prices that a batch is built with (R5). Freezing belongs into the
+ * transaction that adds the batch; the list is the engine's. The engine's thread only. */
+OP_MUST_CHECK enum op_rc op_batch_freeze_prices(struct op_engine *engine,
+                                                struct op_batch *batch, struct op_err *err);
+OP_MUST_CHECK enum op_rc op_batch_prices(struct op_engine *engine, const struct op_batch *batch,
+                                         const struct op_price_list **ret, struct op_err *err);
+void op_engine_frozen_prices_free(struct op_engine *engine);
 
 /* The steps. Each does at most one thing and says so in *ret_worked. */
 typedef enum op_rc (*op_step_fn)(struct op_work *work, bool *ret_worked, struct op_err *err);

@@ -94,8 +94,7 @@ enum op_rc op_append_sync(struct op_append *file, struct op_err *err)
     if (rc == 0)
         return OP_OK;
     /* Never tried again: the kernel may have dropped the pages and would report success. */
-    errno = -rc;
-    return op_fail_errno(err, OP_IO, "cannot make %s durable", file->path);
+    return fail_append(rc, "make durable", file->path, err);
 }
 
 void op_append_close(struct op_append *file)

@@ -170,8 +170,10 @@ static enum op_rc see_seq(void *arg, size_t at, struct op_json root, struct op_e
     return OP_OK;
 }
 
+/* doubt NULL: of the entry. */
 static enum op_rc format(char slot[OP_BLACKBOX_SLOT], int64_t seq, const char *uuid,
-                         const struct op_blackbox_entry *entry, struct op_err *err)
+                         const struct op_blackbox_entry *entry, const char *doubt,
+                         struct op_err *err)
 {
     OP_CLEANUP(op_buf_release) struct op_buf text;
     op_buf_init(&text, TEXT_LEN);
@@ -180,10 +182,14 @@ static enum op_rc format(char slot[OP_BLACKBOX_SLOT], int64_t seq, const char *u
     op_json_out_object(&o);
     op_json_out_kv_int(&o, "seq", seq);
     op_json_out_kv_text(&o, "ledger", uuid);
-    op_json_out_kv_int(&o, "batch", entry->batch_id);
-    op_json_out_kv_text(&o, "nonce", entry->nonce);
-    op_json_out_kv_text(&o, "provider_id", entry->provider_id);
-    op_json_out_kv_int(&o, "created_ms", entry->created_ms);
+    if (doubt) {
+        op_json_out_kv_text(&o, "doubt", doubt);
+    } else {
+        op_json_out_kv_int(&o, "batch", entry->batch_id);
+        op_json_out_kv_text(&o, "nonce", entry->nonce);
+        op_json_out_kv_text(&o, "provider_id", entry->provider_id);
+        op_json_out_kv_int(&o, "created_ms", entry->created_ms);
+    }
     op_json_out_end_object(&o);
     enum op_rc rc = op_buf_finish(&text, "a slot of the black box", err);
     if (rc)
@@ -195,8 +201,9 @@ static enum op_rc format(char slot[OP_BLACKBOX_SLOT], int64_t seq, const char *u
     return OP_OK;
 }
 
-enum op_rc op_blackbox_write(struct op_env *env, const char *dir, const char *uuid,
-                             const struct op_blackbox_entry *entry, struct op_err *err)
+static enum op_rc put(struct op_env *env, const char *dir, const char *uuid,
+                      const struct op_blackbox_entry *entry, const char *doubt,
+                      struct op_err *err)
 {
     OP_CLEANUP(op_mem_freep) char *path = op_io_join(dir, BLACKBOX);
     OP_CLEANUP(op_mem_freep) char *slots = op_mem_alloc(OP_BLACKBOX_BYTES);
@@ -206,7 +213,7 @@ enum op_rc op_blackbox_write(struct op_env *env, const char *dir, const char *uu
     if (!rc)
         rc = each_slot(slots, see_seq, &newest, err);
     if (!rc)
-        rc = format(slot, newest.seq + 1, uuid, entry, err);
+        rc = format(slot, newest.seq + 1, uuid, entry, doubt, err);
     if (rc)
         return rc;
     int fd = env->ops->open(env, path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
@@ -221,6 +228,53 @@ enum op_rc op_blackbox_write(struct op_env *env, const char *dir, const char *uu
     return failed ? fail(failed, "write", path, err) : OP_OK;
 }
 
+enum op_rc op_blackbox_write(struct op_env *env, const char *dir, const char *uuid,
+                             const struct op_blackbox_entry *entry, struct op_err *err)
+{
+    return put(env, dir, uuid, entry, NULL, err);
+}
+
+enum op_rc op_blackbox_doubt(struct op_env *env, const char *dir, const char *uuid,
+                             const char *why, struct op_err *err)
+{
+    return put(env, dir, uuid, NULL, why, err);
+}
+
+struct doubt {
+    const char *uuid;
+    int64_t seq;
+    char *why;
+};
+
+static enum op_rc see_doubt(void *arg, size_t at, struct op_json root, struct op_err *err)
+{
+    (void)at;
+    (void)err;
+    struct doubt *doubt = arg;
+    struct op_str why = op_json_str(op_json_get(root, "doubt"));
+    struct op_str uuid = op_json_str(op_json_get(root, "ledger"));
+    int64_t seq = op_json_int(op_json_get(root, "seq"), 0);
+    if (!why.ptr || seq <= doubt->seq || (uuid.len && !op_str_is(uuid, doubt->uuid)))
+        return OP_OK;
+    doubt->seq = seq;
+    op_mem_free(doubt->why);
+    doubt->why = why.len ? op_mem_strndup(why.ptr, why.len) : NULL;
+    return OP_OK;
+}
+
+enum op_rc op_blackbox_doubted(struct op_env *env, const char *dir, const char *uuid,
+                               char **ret, struct op_err *err)
+{
+    OP_CLEANUP(op_mem_freep) char *path = op_io_join(dir, BLACKBOX);
+    OP_CLEANUP(op_mem_freep) char *slots = op_mem_alloc(OP_BLACKBOX_BYTES);
+    struct doubt doubt = {.uuid = uuid};
+    enum op_rc rc = read_slots(env, path, slots, err);
+    if (!rc)
+        rc = each_slot(slots, see_doubt, &doubt, err);
+    *ret = doubt.why;
+    return rc;
+}
+
 struct walk {
     const char *uuid;
     op_blackbox_fn fn;
@@ -231,7 +285,8 @@ static enum op_rc give(void *arg, size_t at, struct op_json root, struct op_err 
 {
     (void)at;
     struct walk *walk = arg;
-    if (!op_str_is(op_json_str(op_json_get(root, "ledger")), walk->uuid))
+    if (!op_str_is(op_json_str(op_json_get(root, "ledger")), walk->uuid) ||
+        op_json_str(op_json_get(root, "doubt")).ptr)
         return OP_OK;
     struct op_str nonce = op_json_str(op_json_get(root, "nonce"));
     struct op_str id = op_json_str(op_json_get(root, "provider_id"));

@@ -10,6 +10,7 @@
  *                STATE/blackbox   1 MiB of slots, all of them written beforehand: writing into one
  *                                 takes no block. A slot is 512 bytes, a disk's sector: a JSON
  *                                 object, blanks, and a checksum; the oldest is overwritten
+ *            The black box also keeps the doubt of a process that ended because a flush failed.
  *            Both are made before the first send that costs money, and no state folder has them
  *            before.
  * Errors:    a slot that is torn, empty or another ledger's says nothing.
@@ -52,5 +53,14 @@ typedef enum op_rc (*op_blackbox_fn)(void *arg, const struct op_blackbox_entry *
                                      struct op_err *err);
 OP_MUST_CHECK enum op_rc op_blackbox_walk(struct op_env *env, const char *dir, const char *uuid,
                                           op_blackbox_fn fn, void *arg, struct op_err *err);
+
+/* What the disk holds is not known, because of why; why "": it has been proved. uuid may be "": the
+ * ledger was not open yet. */
+OP_MUST_CHECK enum op_rc op_blackbox_doubt(struct op_env *env, const char *dir,
+                                           const char *uuid, const char *why,
+                                           struct op_err *err);
+/* The newest doubt of this ledger that was not proved since, as an op_mem block; NULL: none. */
+OP_MUST_CHECK enum op_rc op_blackbox_doubted(struct op_env *env, const char *dir,
+                                             const char *uuid, char **ret, struct op_err *err);
 
 #endif

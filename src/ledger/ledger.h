@@ -54,9 +54,16 @@ void op_ledger_closep(struct op_ledger **ledger);
 const char *op_ledger_tag(const struct op_ledger *ledger);  /* 6 characters */
 const char *op_ledger_uuid(const struct op_ledger *ledger); /* 36 characters */
 int op_ledger_version(const struct op_ledger *ledger);      /* schema version */
-/* True after a restore from an old backup was noticed: no send until op_ledger_trust. */
+/* True after a restore from an old backup was noticed: no send until op_ledger_trust; and while it
+ * is in doubt. */
 bool op_ledger_is_suspect(const struct op_ledger *ledger, struct op_str *ret_why);
 OP_MUST_CHECK enum op_rc op_ledger_trust(struct op_ledger *ledger, struct op_err *err);
+/* An earlier process ended because a flush failed (blackbox.h): no send until somebody has looked
+ * that ledger and accounts agree, and has said so. */
+bool op_ledger_in_doubt(const struct op_ledger *ledger);
+OP_MUST_CHECK enum op_rc op_ledger_proved(struct op_ledger *ledger, struct op_err *err);
+/* The command that lifts the suspicion. */
+const char *op_ledger_remedy(const struct op_ledger *ledger);
 
 OP_MUST_CHECK enum op_rc op_ledger_begin(struct op_ledger *ledger, struct op_err *err);
 /* On any error nothing of the transaction is left and none is open. */
@@ -208,6 +215,13 @@ OP_MUST_CHECK enum op_rc op_ledger_definition_get(struct op_ledger *ledger, cons
                                                   char **ret, size_t *ret_len,
                                                   struct op_err *err);
 
+/* The same for the texts of price lists, which batches refer to (R5). A text that is not there, or
+ * not what its hash says, is OP_IO. */
+OP_MUST_CHECK enum op_rc op_ledger_prices_put(struct op_ledger *ledger, const char *sha_hex,
+                                              struct op_str text, struct op_err *err);
+OP_MUST_CHECK enum op_rc op_ledger_prices_get(struct op_ledger *ledger, const char *sha_hex,
+                                              char **ret, size_t *ret_len, struct op_err *err);
+
 /* --- records and requests ----------------------------------------------------------------- */
 
 /* Where the params of a request lie: bytes [offset, offset+len) of the payload file of a batch. */
@@ -347,6 +361,7 @@ struct op_batch {
     int64_t tokens; /* of its prompts, estimated */
     bool prime;     /* a stub that warms the prompt cache; other batches wait for it */
     int64_t reserved_microusd;
+    char *prices; /* hex SHA-256 of the price list it was built with; "": by an older version */
     /* from here on: set while it lives */
     char *file_id;          /* of its upload, at the provider; "" none */
     int64_t uploads;        /* begun: one whose answer was lost is looked for before another */

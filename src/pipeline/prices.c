@@ -215,21 +215,35 @@ static enum op_rc read_row(struct loading *l, const struct op_yaml *node, struct
     return rc;
 }
 
-static enum op_rc parse(struct op_prices *prices, const char *file, struct op_str text,
-                        struct op_err *err)
+static enum op_rc parse(struct op_prices *prices, struct op_err *err)
 {
     const struct op_yaml *root;
-    enum op_rc rc = op_yaml_parse(&prices->arena, file, text, &root, err);
+    enum op_rc rc = op_yaml_parse(&prices->arena, prices->file, prices->text, &root, err);
     if (rc)
         return rc;
     if (root->kind != OP_YAML_LIST || root->count == 0)
-        return op_fail(err, OP_INVAL, "%s:%d: a price list is a list of prices, not %s", file,
-                       root->line, root->count ? op_yaml_kind_name(root) : "nothing");
+        return op_fail(err, OP_INVAL, "%s:%d: a price list is a list of prices, not %s",
+                       prices->file, root->line,
+                       root->count ? op_yaml_kind_name(root) : "nothing");
     struct loading l = {.prices = prices};
     for (const struct op_yaml *row = root->first; !rc && row; row = row->next)
         rc = read_row(&l, row, err);
     op_map_release(&l.seen);
     return rc;
+}
+
+enum op_rc op_prices_read(const char *file, struct op_str text, struct op_prices **ret,
+                          struct op_err *err)
+{
+    OP_CLEANUP(op_prices_freep) struct op_prices *prices = op_mem_alloc(sizeof(*prices));
+    prices->file = op_arena_strdup(&prices->arena, op_str_from(file));
+    prices->text = (struct op_str){op_arena_strdup(&prices->arena, text), text.len};
+    op_sha256_hex(text.ptr, text.len, prices->sha256);
+    enum op_rc rc = parse(prices, err);
+    if (rc)
+        return rc;
+    *ret = OP_TAKE(prices);
+    return OP_OK;
 }
 
 /* --- files ---------------------------------------------------------------------------------- */
@@ -244,13 +258,7 @@ static enum op_rc load_file(struct op_env *env, const char *path, struct op_pric
         op_err_wrap(err, "no price list");
         return rc;
     }
-    OP_CLEANUP(op_prices_freep) struct op_prices *prices = op_mem_alloc(sizeof(*prices));
-    prices->file = op_arena_strdup(&prices->arena, op_str_from(path));
-    rc = parse(prices, path, op_buf_str(&text), err);
-    if (rc)
-        return rc;
-    *ret = OP_TAKE(prices);
-    return OP_OK;
+    return op_prices_read(path, op_buf_str(&text), ret, err);
 }
 
 /* The folder the program lies in; NULL when the system does not tell. */

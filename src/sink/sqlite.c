@@ -12,6 +12,7 @@
 
 #include "base/io.h"
 #include "base/mem.h"
+#include "base/sqlite_flush.h"
 #include "sink/common.h"
 #include "sink/frame.h"
 #include "sink/sink.h"
@@ -192,6 +193,8 @@ static void load_release(struct load *l)
 static enum op_rc fail_db(const struct load *l, const char *doing, struct op_err *err)
 {
     int code = l->db ? sqlite3_extended_errcode(l->db) : SQLITE_NOMEM;
+    if (op_sqlite_flush_is_full(l->db, code, l->path))
+        code = SQLITE_FULL;
     int primary = code & 0xff;
     bool busy = primary == SQLITE_BUSY || primary == SQLITE_LOCKED;
     bool input = primary == SQLITE_ERROR || primary == SQLITE_NOTADB ||

@@ -348,3 +348,83 @@ def test_a_ready_line_without_a_price_cannot_be_capped(connected):
         for m in ("claude-haiku-4-5", "claude-unheard-of")))
     done = offpeak.run("run", "r.jsonl", "--output", "out.jsonl", "--max-cost", "100", expect=3)
     assert "no price for the model claude-unheard-of" in done.stdout and accepted(offpeak) == 0
+
+
+def price_file(path, factor):
+    """A list of one model, its prices so many times those of prices.yaml; to the micro-dollar per
+    million tokens, as the format has it. Returns {kind: fraction} of batch and of realtime."""
+    batch = {k: v * factor for k, v in next(r for m, _, r in PRICES if "claude-haiku-4-5" in m).items()}
+    realtime = {k: 2 * v for k, v in batch.items()}
+    text = {name: ", ".join(f"{k}: {decimal.Decimal(v.numerator) / v.denominator}" for k, v in row.items())
+            for name, row in (("batch", batch), ("realtime", realtime))}
+    path.write_text(f"- model: [claude-haiku-4-5, claude-haiku-4-5-20*]\n  provider: anthropic\n"
+                    f"  as_of: 2026-11-20\n  realtime: {{{text['realtime']}}}\n"
+                    f"  batch: {{{text['batch']}}}\n")
+    return batch, realtime
+
+
+def at(prices, lines):
+    """Micro-dollars of lines of the bill, each rounded half up by itself."""
+    return sum(int(sum((line[name] * prices[kind] for kind, name in KINDS.items()), fractions.Fraction(1, 2)))
+               for line in lines)
+
+
+def succeeded(offpeak):
+    return [line for line in offpeak.emulator.bill() if line["state"] == "succeeded"]
+
+
+@pytest.mark.parametrize("mode", ["batch", "realtime"])
+def test_a_bill_is_by_the_prices_of_the_day_it_was_made(connected, tmp_path, mode):
+    """The list changes between create and fetch: what was built with the old one is counted, and
+    reserved, by the old one; what is built afterwards by the new one. Oracle: the bill times either."""
+    folder = write_pipeline(tmp_path / "frozen", 4, 4)
+    list_file = tmp_path / "prices.yaml"
+    old, new = (price_file(list_file, factor)[mode == "realtime"] for factor in (1, 7))
+    price_file(list_file, 1)
+    offpeak = connected(speed=1000)
+    offpeak.env.update(OFFPEAK_CLOCK=clock(1000), OFFPEAK_PRICES=str(list_file))
+    run = ["run", folder, "--path", folder / "items.csv", "--mode", mode]
+    if mode == "batch":
+        offpeak.run("create", *run[1:], expect=3)
+    else:
+        offpeak.run(*run, OFFPEAK_FAULT="realtime.ended:1", expect=-9)
+    assert offpeak.ledger("SELECT spent_microusd FROM batch") == [(0,)]
+    (reserved, _), = reserved_and_spent(offpeak)
+    price_file(list_file, 7)
+    offpeak.run("recover", expect=0)
+    bill = succeeded(offpeak)
+    assert len(bill) == 4 and at(old, bill) != at(new, bill)
+    assert offpeak.json("cost")["total"]["microusd"] == at(old, bill)
+    assert reserved_and_spent(offpeak) == [(reserved, at(old, bill))]
+    assert offpeak.ledger("SELECT reserved_microusd FROM job") == [(0,)]
+    assert len(offpeak.ledger("SELECT 1 FROM price_list")) == 1
+    offpeak.run("doctor", "--audit", expect=0)
+
+    before = offpeak.json("cost")["total"]["microusd"]
+    offpeak.run(*run, "--fresh", expect=0)
+    assert offpeak.json("cost")["total"]["microusd"] - before == at(new, succeeded(offpeak)[len(bill):])
+    assert len(offpeak.ledger("SELECT 1 FROM price_list")) == 2
+    offpeak.run("doctor", "--audit", expect=0)
+
+
+def test_a_price_that_is_added_lets_the_cap_go_on(connected, tmp_path):
+    """Built without a price, a batch has nothing reserved; with one on the list it is built anew."""
+    folder = write_pipeline(tmp_path / "late", 2, 2)
+    list_file = tmp_path / "prices.yaml"
+    old, _ = price_file(list_file, 1)
+    text = list_file.read_text()
+    list_file.write_text(text.replace("claude-haiku-4-5", "claude-other"))
+    offpeak = connected(speed=3000)
+    offpeak.env.update(OFFPEAK_CLOCK=clock(3000), OFFPEAK_PRICES=str(list_file))
+    run = ["run", folder, "--path", folder / "items.csv", "--max-cost"]
+    done = offpeak.run(*run, "1", expect=3)
+    assert "no price for the model claude-haiku-4-5" in done.stdout and accepted(offpeak) == 0
+    assert reserved_and_spent(offpeak) == [(0, 0)]
+    list_file.write_text(text)
+    done = offpeak.run(*run, "0.000001", expect=3)
+    assert "may cost" in done.stdout and accepted(offpeak) == 0, done.stdout
+    offpeak.run(*run, "1", expect=0)
+    assert accepted(offpeak) == 2
+    assert [s for s, in offpeak.ledger("SELECT state FROM batch ORDER BY id")] == ["dropped", "sealed"]
+    assert offpeak.json("cost")["total"]["microusd"] == at(old, succeeded(offpeak))
+    offpeak.run("doctor", "--audit", expect=0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/buf.h"
+#include "base/hash.h"
 #include "ledger/sqlite/sqlite.h"
 
 /* Findings of one kind that are written out; the rest are counted. */
@@ -93,6 +94,8 @@ static const char *const checks[] = {
     " WHERE r.id BETWEEN b.request_lo AND b.request_hi AND r.batch_id = b.id"
     " AND NOT EXISTS (SELECT 1 FROM result x WHERE x.request_id = r.id AND x.batch_id = b.id)) AS n"
     " FROM batch b WHERE b.state IN " RESERVING ") WHERE n <> count",
+    "SELECT printf('batch %d: the price list %s it was built with is missing', id, prices)"
+    " FROM batch WHERE prices <> '' AND prices NOT IN (SELECT sha256 FROM price_list)",
     "SELECT printf('batches %s: they claim the same batch %s of the provider',"
     " group_concat(id, ', '), provider_id) FROM batch WHERE provider_id <> ''"
     " GROUP BY lane_id, provider_id HAVING count(*) > 1",
@@ -214,6 +217,34 @@ static enum op_rc check_moves(struct audit *audit, struct op_err *err)
     return rc;
 }
 
+/* Nor are hashes: a price list is what its name says (R5). */
+static enum op_rc check_prices(struct audit *audit, struct op_err *err)
+{
+    struct op_ledger *ledger = audit->ledger;
+    sqlite3_stmt *stmt = NULL;
+    int step =
+        sqlite3_prepare_v2(ledger->db, "SELECT sha256, text FROM price_list", -1, &stmt, NULL);
+    while (step == SQLITE_OK || step == SQLITE_ROW) {
+        step = sqlite3_step(stmt);
+        if (step != SQLITE_ROW)
+            break;
+        struct op_str name = op_sq_col(stmt, 0);
+        char sha[OP_SHA256_HEX];
+        const void *text = sqlite3_column_blob(stmt, 1);
+        op_sha256_hex(text ? text : "", (size_t)sqlite3_column_bytes(stmt, 1), sha);
+        if (op_str_is(name, sha))
+            continue;
+        op_buf_addf(audit->report, "price list " OP_STR_FMT ": its text has the hash %s\n",
+                    OP_STR_ARG(name), sha);
+        audit->problems++;
+    }
+    enum op_rc rc = OP_OK;
+    if (step != SQLITE_DONE)
+        rc = op_sq_describe(ledger->db, ledger->path, "audit the ledger", err);
+    sqlite3_finalize(stmt);
+    return rc;
+}
+
 enum op_rc op_ledger_audit(struct op_ledger *ledger, struct op_buf *report,
                            int64_t *ret_problems, struct op_err *err)
 {
@@ -228,6 +259,8 @@ enum op_rc op_ledger_audit(struct op_ledger *ledger, struct op_buf *report,
         rc = run_check(&audit, checks[i], err);
     if (!rc)
         rc = check_moves(&audit, err);
+    if (!rc)
+        rc = check_prices(&audit, err);
     if (own && !sqlite3_get_autocommit(ledger->db))
         (void)sqlite3_exec(ledger->db, "COMMIT", NULL, NULL, NULL);
     pthread_mutex_unlock(&ledger->mutex);

@@ -5,22 +5,23 @@
 #include "ledger/sqlite/sqlite.h"
 
 /* What BUILT freezes (R5): written once, protected by a trigger. */
-#define BATCH_FROZEN(X)            \
-    X(INT, id, id)                 \
-    X(INT, job_id, job_id)         \
-    X(INT, lane_id, lane_id)       \
-    X(CHARS, nonce, nonce)         \
-    X(INT, count, count)           \
-    X(INT, request_lo, request_lo) \
-    X(INT, request_hi, request_hi) \
-    X(TEXT, file, file)            \
-    X(INT, bytes, bytes)           \
-    X(CHARS, sha256, sha256)       \
-    X(TEXT, model, model)          \
-    X(TEXT, endpoint, endpoint)    \
-    X(INT, tokens, tokens)         \
-    X(SMALL, prime, prime)         \
-    X(INT, reserved_microusd, reserved_microusd)
+#define BATCH_FROZEN(X)                          \
+    X(INT, id, id)                               \
+    X(INT, job_id, job_id)                       \
+    X(INT, lane_id, lane_id)                     \
+    X(CHARS, nonce, nonce)                       \
+    X(INT, count, count)                         \
+    X(INT, request_lo, request_lo)               \
+    X(INT, request_hi, request_hi)               \
+    X(TEXT, file, file)                          \
+    X(INT, bytes, bytes)                         \
+    X(CHARS, sha256, sha256)                     \
+    X(TEXT, model, model)                        \
+    X(TEXT, endpoint, endpoint)                  \
+    X(INT, tokens, tokens)                       \
+    X(SMALL, prime, prime)                       \
+    X(INT, reserved_microusd, reserved_microusd) \
+    X(TEXT, prices, prices)
 
 /* What changes while it lives; baseline, which may be long, comes behind it. */
 #define BATCH_MUTABLE(X)                                     \
@@ -81,7 +82,7 @@ void op_batch_release(struct op_batch *batch)
     char **const texts[] = {&batch->file,        &batch->model,        &batch->endpoint,
                             &batch->file_id,     &batch->twins,        &batch->provider_id,
                             &batch->results_url, &batch->remote_state, &batch->baseline,
-                            &batch->evidence};
+                            &batch->evidence,    &batch->prices};
     for (size_t i = 0; i < OP_COUNT(texts); i++)
         op_mem_free(*texts[i]);
     *batch = (struct op_batch){0};
@@ -260,11 +261,12 @@ static enum op_rc check_go(const struct op_ledger *ledger, const struct op_batch
         return op_fail(err, OP_INVAL, "batch %lld may not go from %s to %s",
                        (long long)batch->id, op_batch_state_name(batch->state),
                        op_batch_state_name(to));
-    if (to == OP_BATCH_SENDING && ledger->suspect)
+    struct op_str why;
+    if (to == OP_BATCH_SENDING && op_ledger_is_suspect(ledger, &why))
         return op_fail_as(err, OP_INVAL, OP_DISP_PAUSE,
-                          "nothing is sent from this ledger: %s; if it is the only one, run "
-                          "`offpeak recover --trust`",
-                          ledger->suspect);
+                          "nothing is sent from this ledger: " OP_STR_FMT
+                          "; if it is the only one, run `%s`",
+                          OP_STR_ARG(why), op_ledger_remedy(ledger));
     return OP_OK;
 }
 

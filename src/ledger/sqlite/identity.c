@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "base/io.h"
+#include "ledger/blackbox.h"
 #include "ledger/manifest.h"
 #include "ledger/sqlite/sqlite.h"
 
@@ -211,9 +212,28 @@ enum op_rc op_sq_identity(struct op_ledger *ledger, struct op_err *err)
 
 bool op_ledger_is_suspect(const struct op_ledger *ledger, struct op_str *ret_why)
 {
-    if (ledger->suspect && ret_why)
-        *ret_why = op_str_from(ledger->suspect);
-    return ledger->suspect != NULL;
+    const char *why = ledger->suspect ? ledger->suspect : ledger->doubt;
+    if (why && ret_why)
+        *ret_why = op_str_from(why);
+    return why != NULL;
+}
+
+bool op_ledger_in_doubt(const struct op_ledger *ledger)
+{
+    return ledger->doubt != NULL;
+}
+
+const char *op_ledger_remedy(const struct op_ledger *ledger)
+{
+    return ledger->suspect ? "offpeak recover --trust" : "offpeak recover";
+}
+
+enum op_rc op_ledger_proved(struct op_ledger *ledger, struct op_err *err)
+{
+    enum op_rc rc = op_blackbox_doubt(ledger->env, ledger->dir, ledger->uuid, "", err);
+    if (!rc)
+        op_mem_freep(&ledger->doubt);
+    return rc;
 }
 
 enum op_rc op_ledger_trust(struct op_ledger *ledger, struct op_err *err)

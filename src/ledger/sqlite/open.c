@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "ledger/blackbox.h"
 #include "ledger/sqlite/schema.h"
 #include "ledger/sqlite/sqlite.h"
 
@@ -165,6 +166,16 @@ enum op_rc op_sq_read_next(struct op_ledger *ledger, struct op_err *err)
     return OP_OK;
 }
 
+/* SQLite made its journal, which from now on keeps its name, and did not look whether the flush of
+ * the folder failed: without the name a power loss in a commit could not be undone. */
+static enum op_rc sync_names(struct op_ledger *ledger, struct op_err *err)
+{
+    int rc = ledger->env->ops->fsync_dir(ledger->env, ledger->dir);
+    errno = -rc;
+    return rc ? op_fail_errno(err, OP_IO, "cannot make the names in %s durable", ledger->dir)
+              : OP_OK;
+}
+
 enum op_rc op_ledger_open(struct op_env *env, const char *dir, enum op_ledger_mode mode,
                           const char *vfs, struct op_ledger **ret, struct op_err *err)
 {
@@ -187,8 +198,12 @@ enum op_rc op_ledger_open(struct op_env *env, const char *dir, enum op_ledger_mo
         rc = connect_file(ledger, vfs, err);
     if (!rc)
         rc = prepare_schema(ledger, err);
+    if (!rc && mode == OP_LEDGER_WRITE && !vfs)
+        rc = sync_names(ledger, err);
     if (!rc)
         rc = op_sq_identity(ledger, err);
+    if (!rc)
+        rc = op_blackbox_doubted(env, dir, ledger->uuid, &ledger->doubt, err);
     if (!rc)
         rc = op_sq_read_next(ledger, err);
     int64_t asked = 0;
@@ -219,6 +234,7 @@ void op_ledger_close(struct op_ledger *ledger)
     op_mem_free(ledger->dir);
     op_mem_free(ledger->path);
     op_mem_free(ledger->suspect);
+    op_mem_free(ledger->doubt);
     op_mem_free(ledger);
 }
 

@@ -222,10 +222,27 @@ static const char version_3[] =
     " FROM result x JOIN batch b ON b.id = x.batch_id JOIN request r ON r.id = x.request_id"
     " GROUP BY x.batch_id, b.model, x.class, x.valid, r.batch_id <> x.batch_id;";
 
+/* The prices a batch was built with are frozen with it (R5): the text of the list, once for all
+ * that share it. Batches of older versions have none. */
+static const char version_4[] =
+    "CREATE TABLE price_list(sha256 TEXT PRIMARY KEY, text BLOB NOT NULL)"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE TRIGGER price_list_frozen BEFORE UPDATE ON price_list"
+    " BEGIN SELECT RAISE(ABORT, 'R5: a price list is frozen'); END;"
+    "CREATE TRIGGER price_list_not_deleted BEFORE DELETE ON price_list"
+    " WHEN EXISTS (SELECT 1 FROM batch WHERE prices = OLD.sha256)"
+    " BEGIN SELECT RAISE(ABORT, 'R5: batches were built with this price list'); END;"
+    "ALTER TABLE batch ADD COLUMN prices TEXT NOT NULL DEFAULT '';"
+    "DROP TRIGGER batch_frozen;"
+    "CREATE TRIGGER batch_frozen BEFORE UPDATE OF id, job_id, lane_id, nonce, count, request_lo,"
+    " request_hi, file, bytes, sha256, model, endpoint, tokens, prime, reserved_microusd, prices"
+    " ON batch BEGIN SELECT RAISE(ABORT, 'R5: a batch is frozen when it is built'); END;";
+
 const struct op_schema_step op_schema_steps[] = {
     {version_1},
     {version_2},
     {version_3},
+    {version_4},
 };
 const size_t op_schema_count = OP_COUNT(op_schema_steps);
 

@@ -3,11 +3,15 @@
 
 #include <string.h>
 
+#include "base/sqlite_flush.h"
+
 /* --- errors --------------------------------------------------------------------------------- */
 
 enum op_rc op_sq_describe(sqlite3 *db, const char *path, const char *what, struct op_err *err)
 {
     int code = db ? sqlite3_extended_errcode(db) : SQLITE_NOMEM;
+    if (op_sqlite_flush_is_full(db, code, path))
+        code = SQLITE_FULL;
     const char *text = db ? sqlite3_errmsg(db) : "no memory";
     enum op_rc rc = OP_IO;
     switch (code & 0xff) {

@@ -60,6 +60,8 @@ enum op_sq_id {
     OP_SQ_JOBS_OPEN,
     OP_SQ_DEFINITION_PUT,
     OP_SQ_DEFINITION_GET,
+    OP_SQ_PRICES_PUT,
+    OP_SQ_PRICES_GET,
     OP_SQ_RESET_LOOK,
     OP_SQ_RESET_SENT,
     OP_SQ_RESET_FILES,
@@ -160,6 +162,7 @@ struct op_ledger {
     char uuid[37];
     char tag[OP_LEDGER_TAG_LEN + 1];
     char *suspect; /* why no send may happen; NULL: none */
+    char *doubt;   /* the same, kept in the black box */
     sqlite3_stmt *stmts[OP_SQ_STATEMENTS];
 };
 

@@ -186,9 +186,43 @@ static void fault_points(void **state)
     }
 }
 
+static int told_code, told_times;
+static char told_path[4096];
+
+static void on_flush_failed(void *arg, const char *path, int code)
+{
+    assert_ptr_equal(arg, &told_code);
+    snprintf(told_path, sizeof(told_path), "%s", path);
+    told_code = code;
+    told_times++;
+    op_env_flush_failed(path, EIO); /* what the teller itself flushes is not told */
+}
+
+/* Told once, with the cause; what is no failure of the disk is not told, nor anything to nobody. */
+static void failed_flushes_are_told(void **state)
+{
+    (void)state;
+    static const int others[] = {ENOSPC, EDQUOT, EINTR, EBADF, EINVAL, EROFS, 0};
+    op_env_flush_failed("x", EIO);
+    op_env_on_flush_failed(on_flush_failed, &told_code);
+    for (size_t i = 0; i < OP_COUNT(others); i++)
+        op_env_flush_failed("x", others[i]);
+    struct op_env *env = op_env_default();
+    assert_int_equal(env->ops->fsync(env, -1), -EBADF);
+    assert_int_equal(told_times, 0);
+    op_env_flush_failed("the file", EIO);
+    assert_int_equal(told_times, 1);
+    assert_int_equal(told_code, EIO);
+    assert_string_equal(told_path, "the file");
+    op_env_on_flush_failed(NULL, NULL);
+    op_env_flush_failed("x", EIO);
+    assert_int_equal(told_times, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(failed_flushes_are_told),
         cmocka_unit_test(files),
         cmocka_unit_test(failures_are_negative_errno),
         cmocka_unit_test(rename_may_refuse_to_replace),

@@ -29,6 +29,7 @@
 
 #include "../folder.h"
 #include "base/buf.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "ledger/ledger.h"
 #include "ledger/spool.h"
@@ -141,7 +142,9 @@ static inline int64_t add_request(struct world *w, int64_t job, int64_t record,
 static inline int64_t add_batch(struct world *w, int64_t job, int64_t lo, int64_t hi,
                                 int64_t count)
 {
-    char file[] = "payload/1-aabbccddeeff.json", model[] = "m";
+    char file[] = "payload/1-aabbccddeeff.json", model[] = "m", prices[OP_SHA256_HEX];
+    op_sha256_hex("prices", strlen("prices"), prices);
+    assert_ok(w, op_ledger_prices_put(w->ledger, prices, OP_STR("prices"), &w->err));
     struct op_batch b = {.id = op_ledger_next_batch(w->ledger),
                          .job_id = job,
                          .lane_id = w->lane,
@@ -151,7 +154,8 @@ static inline int64_t add_batch(struct world *w, int64_t job, int64_t lo, int64_
                          .file = file,
                          .bytes = 100,
                          .model = model,
-                         .reserved_microusd = 7};
+                         .reserved_microusd = 7,
+                         .prices = prices};
     snprintf(b.nonce, sizeof(b.nonce), "n%07lld", (long long)b.id);
     memset(b.sha256, 'a', 64);
     assert_ok(w, op_ledger_batch_add(w->ledger, &b, &w->err));

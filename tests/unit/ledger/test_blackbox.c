@@ -2,7 +2,7 @@
 /*
  * Behaviour: an entry of the black box is there or not, whatever happens while it is written; it
  *            takes no room of the disk; the oldest of 2048 is overwritten; torn slots and those of
- *            other ledgers say nothing. The ballast takes its size and gives it back, and is only
+ *            other ledgers say nothing, and a doubt lasts until it is proved. The ballast takes its size and gives it back, and is only
  *            made where there is plenty.
  * Oracle:    the entries written, kept in the test; the file's size and blocks as the kernel tells
  *            them; an environment that allows no byte behind what the file had, or fails.
@@ -217,6 +217,43 @@ static void test_ballast(void **state)
     assert_false(op_ballast_free(&env, dir));
 }
 
+static void doubt(const char *uuid, const char *why)
+{
+    struct op_err err = OP_ERR_INIT;
+    assert_int_equal(op_blackbox_doubt(&env, dir, uuid, why, &err), OP_OK);
+}
+
+static void assert_doubt(const char *uuid, const char *expected)
+{
+    struct op_err err = OP_ERR_INIT;
+    OP_CLEANUP(op_mem_freep) char *why = NULL;
+    assert_int_equal(op_blackbox_doubted(&env, dir, uuid, &why, &err), OP_OK);
+    if (expected)
+        assert_string_equal(why ? why : "none", expected);
+    else
+        assert_null(why);
+}
+
+/* The newest counts, a proof lifts it, another ledger's is another's, one without a name is
+ * everybody's; what was bought is told all the same. */
+static void test_doubt(void **state)
+{
+    (void)state;
+    assert_doubt(UUID, NULL);
+    doubt(UUID, "first");
+    put(UUID, 7);
+    assert_doubt(UUID, "first");
+    assert_doubt("another", NULL);
+    doubt(UUID, "second");
+    assert_doubt(UUID, "second");
+    doubt(UUID, "");
+    assert_doubt(UUID, NULL);
+    doubt("", "before it was open");
+    assert_doubt(UUID, "before it was open");
+    assert_doubt("another", "before it was open");
+    assert_int_equal(walk(UUID).count, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +264,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_without_room_for_it, setup, teardown),
         cmocka_unit_test_setup_teardown(test_too_long, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ballast, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_doubt, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

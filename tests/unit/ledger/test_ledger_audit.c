@@ -10,7 +10,8 @@
 #define NO_TRIGGERS                                                                              \
     "DROP TRIGGER request_in_one_live_batch; DROP TRIGGER batch_door; DROP TRIGGER batch_epoch;" \
     "DROP TRIGGER journal_kept; DROP TRIGGER journal_not_deleted; DROP TRIGGER batch_frozen;"    \
-    "DROP TRIGGER batch_not_deleted;"
+    "DROP TRIGGER batch_not_deleted; DROP TRIGGER price_list_frozen;"                            \
+    "DROP TRIGGER price_list_not_deleted;"
 
 /* A job with a batch applied, one sent, one built, a follower and a failed request: every counter as
  * the engine would keep it. */
@@ -158,6 +159,9 @@ static const struct damage {
     {"UPDATE result_file SET sha256 = 'ab'", "has a name, length or hash"},
     {"INSERT INTO result_file SELECT 70, 0, file, 1, sha256, '' FROM result_file",
      "result files of a batch 70"},
+    {"DELETE FROM price_list", "batch 1: the price list "},
+    {"UPDATE batch SET prices = 'zz' WHERE id = 2", "batch 2: the price list zz it was built"},
+    {"UPDATE price_list SET text = x'00'", "its text has the hash 6e340b9cffb37a98"},
     {"UPDATE job SET definition = 'zz'", "its definition zz is missing"},
     {"UPDATE job SET lane_id = 5", "its lane 5 is missing"},
     {"UPDATE outbox SET delivered = 11", "outbox 0 of job 1: 11 of 10 bytes delivered"},

@@ -9,6 +9,7 @@
 #include <grp.h>
 
 #include "base/io.h"
+#include "ledger/blackbox.h"
 #include "ledger/sqlite/schema.h"
 #include "ledger/sqlite/sqlite.h"
 #include "support.h"
@@ -476,6 +477,34 @@ static void check_suspect(struct world *w, const char *word)
     assert_false(op_ledger_is_suspect(w->ledger, NULL));
 }
 
+/* After a failed flush nothing is sent until the state was proved; that is not the operator's to
+ * say, and another's doubt is none. */
+static void doubt_lasts_until_it_is_proved(void **state)
+{
+    struct world *w = *state;
+    int64_t batch = add_packed(w, w->job, 1);
+    OP_CLEANUP(op_batch_release) struct op_batch b = {0};
+    assert_ok(w, op_ledger_batch_get(w->ledger, batch, &b, &w->err));
+    assert_false(op_ledger_in_doubt(w->ledger));
+    assert_ok(w, op_blackbox_doubt(op_env_default(), w->dir, "other", "theirs", &w->err));
+    reopen(w);
+    assert_false(op_ledger_in_doubt(w->ledger));
+    assert_ok(w, op_blackbox_doubt(op_env_default(), w->dir, op_ledger_uuid(w->ledger),
+                                   "the disk", &w->err));
+    reopen(w);
+    struct op_str why = OP_STR_NULL;
+    assert_true(op_ledger_in_doubt(w->ledger) && op_ledger_is_suspect(w->ledger, &why));
+    assert_true(op_str_is(why, "the disk"));
+    assert_string_equal(op_ledger_remedy(w->ledger), "offpeak recover");
+    assert_fails(w, op_ledger_batch_go(w->ledger, &b, OP_BATCH_SENDING, "", &w->err), OP_INVAL,
+                 "nothing is sent");
+    assert_ok(w, op_ledger_proved(w->ledger, &w->err));
+    assert_false(op_ledger_is_suspect(w->ledger, NULL));
+    assert_ok(w, op_ledger_batch_go(w->ledger, &b, OP_BATCH_SENDING, "", &w->err));
+    reopen(w);
+    assert_false(op_ledger_is_suspect(w->ledger, NULL));
+}
+
 static void the_manifest_in_step(void **state)
 {
     struct world *w = *state;
@@ -548,6 +577,7 @@ int main(void)
         T(old_ledgers_become_new_ones),
         T(a_migration_keeps_a_copy),
         T(no_copy_no_migration),
+        T(doubt_lasts_until_it_is_proved),
         T(the_manifest_in_step),
         T(a_restored_backup_is_noticed),
         T(another_history_of_the_same_batch),

@@ -229,6 +229,28 @@ static void the_new_fields_are_kept(void **state)
     open_world(w);
 }
 
+/* A price list is what its name says, or it is refused: money is counted with it. */
+static void a_price_list_is_what_its_hash_says(void **state)
+{
+    struct world *w = *state;
+    char good[OP_SHA256_HEX], wrong[OP_SHA256_HEX];
+    op_sha256_hex("one", 3, good);
+    op_sha256_hex("two", 3, wrong);
+    assert_ok(w, op_ledger_prices_put(w->ledger, good, OP_STR("one"), &w->err));
+    assert_ok(w,
+              op_ledger_prices_put(w->ledger, good, OP_STR("other"), &w->err)); /* is there */
+    assert_ok(w, op_ledger_prices_put(w->ledger, wrong, OP_STR("one"), &w->err));
+    char *text = NULL;
+    size_t len = 0;
+    assert_ok(w, op_ledger_prices_get(w->ledger, good, &text, &len, &w->err));
+    assert_true(len == 3 && !memcmp(text, "one", 3));
+    op_mem_free(text);
+    assert_fails(w, op_ledger_prices_get(w->ledger, wrong, &text, &len, &w->err), OP_IO,
+                 "is changed");
+    assert_fails(w, op_ledger_prices_get(w->ledger, "none", &text, &len, &w->err), OP_IO,
+                 "is missing");
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -238,6 +260,7 @@ int main(void)
         T(what_was_learned_is_kept),
         T(ids_can_be_taken),
         T(the_new_fields_are_kept),
+        T(a_price_list_is_what_its_hash_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
