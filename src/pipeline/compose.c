@@ -143,6 +143,12 @@ static enum op_rc check_raw(const struct op_plan_request *request, struct op_jso
         if (!model.ptr)
             continue;
         snprintf(name, sizeof(name), OP_STR_FMT, OP_STR_ARG(model));
+        /* --model is for lines that name none; one that says another was not meant by it. */
+        if (plan->options.model && strcmp(name, plan->options.model) != 0)
+            return op_fail_as(err, OP_INVAL, OP_DISP_REJECT,
+                              "%s: this line names the model '%.80s', and --model is '%.80s': "
+                              "make two files of lines with and without a model",
+                              place, name, plan->options.model);
         return op_plan_check_model(request->lane, name, place, err);
     }
     return OP_OK;
