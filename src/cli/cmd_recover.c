@@ -10,6 +10,12 @@
 #include "cli/work.h"
 #include "engine/work.h"
 
+static bool is_set(const char *name)
+{
+    const char *value = name ? getenv(name) : NULL;
+    return value && value[0];
+}
+
 /* Loads the lane of every provider this ledger has used and that there is a key for: they are
  * asked what they hold. */
 static enum op_rc load_lane(void *arg, const struct op_lane_row *row, struct op_err *err)
@@ -17,8 +23,8 @@ static enum op_rc load_lane(void *arg, const struct op_lane_row *row, struct op_
     struct op_session *session = arg;
     const struct op_provider_ops *provider = op_provider_find(row->provider);
     bool emulated = strcmp(row->base_url, "emulator") == 0;
-    const char *key = provider ? getenv(provider->key_env) : NULL;
-    if (!provider || (emulated ? !session->emulator : !key || !key[0]))
+    if (!provider || (emulated && !session->emulator) ||
+        (!emulated && !is_set(provider->key_env) && !is_set(provider->key_env_2)))
         return OP_OK;
     struct op_lane *lane = NULL;
     return op_engine_lane(session->engine, provider, emulated, true, &lane, err);
