@@ -257,7 +257,7 @@ static enum op_rc adopt_inside(struct settling *s, struct op_work *work,
     return rc;
 }
 
-/* The files that the rivals were to be made of. One that stays behind costs room until it expires. */
+/* The files the rivals were to be made of. One that stays behind costs room until it expires. */
 static void drop_uploads(struct op_work *work, const struct rivals *rivals)
 {
     for (size_t i = 0; i < rivals->count; i++) {

@@ -24,8 +24,8 @@ static enum op_rc check_tag(const struct op_create *what, struct op_err *err)
 
 /* --- upload --------------------------------------------------------------------------------- */
 
-/* Together's way, as its SDK goes it (together-py, lib/resources/files.py): the form is answered with
- * 302, a place for the bytes and the id to come; when they are there, /preprocess makes a file of them. */
+/* Together's way, as its SDK goes it (together-py, lib/resources/files.py): the form is answered
+ * with 302, a place for the bytes and the id to come; then /preprocess makes a file of them. */
 enum op_rc op_openai_upload_begin(const struct op_lane *lane, const struct op_create *what,
                                   struct op_exchange *ret, struct op_err *err)
 {
