@@ -208,19 +208,19 @@ static enum op_rc adopt_upload(struct op_work *work, const struct op_batch *batc
 }
 
 /* The bytes are there: what is to be said then, and the file. */
-static enum op_rc end_upload(struct op_work *work, const struct op_http_reply *begun,
-                             struct op_http_reply *reply, struct op_remote_file *ret,
-                             struct op_err *err)
+static enum op_rc end_upload(struct op_engine *engine, const struct op_lane *lane,
+                             const struct op_http_reply *begun, struct op_http_reply *reply,
+                             struct op_remote_file *ret, struct op_err *err)
 {
-    const struct op_provider_ops *provider = work->lane->provider;
+    const struct op_provider_ops *provider = lane->provider;
     struct op_exchange x = {0};
-    enum op_rc rc = provider->upload_end(work->lane, begun, &x, err);
+    enum op_rc rc = provider->upload_end(lane, begun, &x, err);
     if (rc == OP_NOTFOUND && !err->rc)
         return provider->decode_upload(reply, ret, err);
     op_http_reply_release(reply);
     op_http_reply_init(reply);
     if (!rc)
-        rc = op_lane_exchange(work->engine, work->lane, &x, NULL, NULL, reply, err);
+        rc = op_lane_exchange(engine, lane, &x, NULL, NULL, reply, err);
     if (!rc)
         rc = provider->decode_upload(reply, ret, err);
     op_exchange_release(&x);
@@ -248,7 +248,7 @@ static enum op_rc put_file(struct op_work *work, const struct op_batch *batch, c
     if (!rc)
         rc = op_lane_exchange_file(engine, lane, &x, batch->file, batch->bytes, &reply, err);
     if (!rc)
-        rc = end_upload(work, &begun, &reply, ret, err);
+        rc = end_upload(engine, lane, &begun, &reply, ret, err);
     *ret_date = op_http_date_ms(&reply);
     if (!rc)
         rc = check_file(batch, ret, err);

@@ -57,6 +57,7 @@ struct stage {
     struct op_engine *engine;
     struct op_lane lane;
     struct op_plan plan;
+    struct op_plan_request request;
     struct op_work work;
     struct op_packer packer;
 };
@@ -70,8 +71,10 @@ static void stage_open(struct stage *s, const struct edge *edge)
                                         .prices_file = OP_SOURCE_DIR "/prices.yaml"};
     if (op_engine_open(&options, &s->engine, &err))
         fail_msg("%s", err.msg);
-    s->work = (struct op_work){.engine = s->engine, .lane = &s->lane, .plan = &s->plan};
-    op_packer_init(&s->packer, &s->work, "m", edge->endpoint);
+    s->request = (struct op_plan_request){.lane = &s->lane, .endpoint = edge->endpoint};
+    s->plan.requests = &s->request;
+    s->work = (struct op_work){.engine = s->engine, .plan = &s->plan};
+    op_packer_init(&s->packer, &s->work, 0, "m");
     s->packer.max_requests = edge->provider->limits.max_requests;
     s->packer.max_bytes = edge->provider->limits.max_bytes;
     s->packer.open = true; /* without a file: nothing is written */
