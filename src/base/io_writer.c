@@ -33,7 +33,7 @@ enum op_rc op_writer_open(struct op_writer *w, struct op_env *env, const char *p
     return OP_OK;
 }
 
-/* Written out so far behind the writing, a batch file of 255 MB is nearly on the disk when it is
+/* Written out so far behind the writing, a batch file of 256 MB is nearly on the disk when it is
  * closed; without that its fsync would hold everything up for as long as writing it took. */
 #define WRITEBACK_BYTES (8 * 1024 * 1024)
 

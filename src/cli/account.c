@@ -24,7 +24,7 @@ struct account {
 static void whose(const struct op_account_batch *b, char ret[120])
 {
     if (b->owner == OP_OWNER_OTHER)
-        snprintf(ret, 120, "made elsewhere: its results carry no id of this ledger");
+        snprintf(ret, 120, "made elsewhere: it carries no id of this ledger");
     else if (b->owner == OP_OWNER_US && b->batch_id)
         snprintf(ret, 120, "ours: batch-%lld, which is %s here", (long long)b->batch_id,
                  op_batch_state_name(b->state));

@@ -493,7 +493,6 @@ static enum op_rc refuse(const struct op_args *args, struct op_err *err)
         {"input", args->input},   {"prompt", args->prompt},
         {"system", args->system}, {"schema", args->schema},
         {"key", args->key},       {"max-tokens", args->max_tokens > 0},
-        {"model", args->model},
     };
     for (size_t i = 0; i < OP_COUNT(own); i++)
         if (own[i].given)
@@ -502,6 +501,28 @@ static enum op_rc refuse(const struct op_args *args, struct op_err *err)
                            "place here",
                            args->subject.word, own[i].name);
     return OP_OK;
+}
+
+/* Where a batch has one model, its lines may leave it out; then --model names it. */
+static enum op_rc check_model(const struct op_args *args, const struct first_line *first,
+                              struct op_err *err)
+{
+    const struct op_provider_ops *provider = first->provider;
+    if (first->model && args->model && strcmp(first->model, args->model) != 0)
+        return op_fail(
+            err, OP_INVAL,
+            "%s:1: this line names its model, '%.80s': --model is for lines that name "
+            "none, leave it out",
+            args->subject.word, first->model);
+    if (first->model || args->model)
+        return OP_OK;
+    return op_fail(
+        err, OP_INVAL,
+        "%s:1: this line names no model, which in the form of %s it need not: say it "
+        "with --model%s%s%s",
+        args->subject.word, provider->name, provider->default_model ? " (" : "",
+        provider->default_model ? provider->default_model : "",
+        provider->default_model ? ", for example)" : "");
 }
 
 enum op_rc op_oneline_raw(const struct op_args *args, bool need_output,
@@ -513,6 +534,9 @@ enum op_rc op_oneline_raw(const struct op_args *args, bool need_output,
         rc = check_output(args, need_output, "results", err);
     if (!rc)
         rc = read_first(subject->word, &first, err);
+    OP_CLEANUP(op_mem_freep) char *own_model = first.model;
+    if (!rc)
+        rc = check_model(args, &first, err);
     if (rc)
         return rc;
     OP_CLEANUP(op_buf_release) struct op_buf yaml = {0};
@@ -528,13 +552,12 @@ enum op_rc op_oneline_raw(const struct op_args *args, bool need_output,
     op_json_out_object(&out);
     op_json_out_kv_bool(&out, "raw", true);
     op_json_out_kv_text(&out, "provider", first.provider->name);
-    if (first.model)
+    if (first.model && !args->model) /* which says the same */
         op_json_out_kv_text(&out, "model", first.model);
     if (first.endpoint)
         op_json_out_kv_text(&out, "endpoint", first.endpoint);
     op_json_out_end_object(&out);
     op_json_out_end_object(&out);
-    op_mem_free(first.model);
     if (args->output) {
         /* The provider's own line under the id that the file gave; what it never returned is
          * said. */

@@ -28,6 +28,9 @@ const struct op_price *op_price_find(const struct op_price_list *list, const cha
 {
     const struct op_price *best = NULL;
     size_t best_rank = 0;
+    /* Gemini's full name of a model is its short one behind this. */
+    if (strncmp(model, "models/", 7) == 0)
+        model += 7;
     for (size_t i = 0; i < list->count; i++) {
         const struct op_price *row = &list->rows[i];
         size_t rank = strcmp(row->provider, provider) == 0 ? match_rank(row->model, model) : 0;

@@ -255,6 +255,4 @@ void op_anthropic_create(struct op_emu_call *call)
     }
     op_emu_wake(call->emulator);
     op_anthropic_reply_batch(call, &batch);
-    if (op_emu_quirk(&batch.quirks, OP_EMU_ACCEPT_LATE))
-        call->reply.drop = true;
 }

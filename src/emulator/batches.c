@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "emulator/api.h"
+#include "base/mem.h"
 #include "emulator/state.h"
 #include "emulator/words.h"
 
@@ -21,8 +21,6 @@ void op_emu_batch_plan(struct op_emulator *em, struct op_emu_batch *batch,
     int64_t takes =
         em->process_min_us + (int64_t)op_emu_random_below(&random, (uint64_t)spread + 1);
     batch->created_us = op_emu_clock_now(&em->clock);
-    if (op_emu_quirk(quirks, OP_EMU_ACCEPT_LATE))
-        batch->created_us += quirks->value[OP_EMU_ACCEPT_LATE] * 1000;
     if (op_emu_quirk(quirks, OP_EMU_SLOW))
         takes = quirks->value[OP_EMU_SLOW] * 1000;
     int64_t finalizing = part_of(takes, timing->finalizing_part);
@@ -88,8 +86,6 @@ int64_t op_emu_batch_progress(const struct op_emu_batch *batch, int64_t now_us)
 
 static bool exists(const struct op_emu_batch *batch, int64_t now_us)
 {
-    if (now_us < batch->created_us)
-        return false;
     return !op_emu_quirk(&batch->quirks, OP_EMU_VANISH) ||
            now_us < batch->created_us + batch->quirks.value[OP_EMU_VANISH] * 1000;
 }
@@ -157,6 +153,35 @@ enum op_rc op_emu_batch_cancel(struct op_emulator *em, struct op_str id,
     enum op_rc rc = op_emu_store_change(em->store, id, take_cancel, em, ret, err);
     if (!rc)
         op_emu_wake(em);
+    return rc;
+}
+
+enum op_rc op_emu_batch_place(struct op_emulator *em, const struct op_emu_batch *batch,
+                              const struct op_emu_output *output,
+                              const struct op_emu_placing *placing, struct op_err *err)
+{
+    enum op_rc rc = OP_OK;
+    for (int i = 0; i < 2 && !rc; i++) {
+        OP_CLEANUP(op_mem_freep)
+        char *where = op_mem_printf("%s.%s", batch->id, i ? "errors" : "results");
+        OP_CLEANUP(op_mem_freep)
+        char *name = op_mem_printf("%s_%s.jsonl", batch->id, i ? "error" : "output");
+        struct op_emu_file file = {
+            .provider = batch->provider,
+            .name = name,
+            .purpose = placing->purpose,
+            .mime = "application/jsonl",
+            .batch = where,
+            .seq = op_emu_files_next_seq(em->files),
+            .bytes = i ? output->error_bytes : output->result_bytes,
+            .lines = i ? output->error_lines : output->result_lines,
+            .created_us = batch->ended_us,
+            .expires_us = placing->expires_us,
+        };
+        placing->id(em, batch, i == 1, file.id);
+        if (file.lines > 0)
+            rc = op_emu_files_put(em->files, &file, err);
+    }
     return rc;
 }
 

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "emulator/api.h"
 #include "emulator/http.h"
 #include "emulator/store.h"
 
@@ -60,6 +61,20 @@ bool op_emu_batch_shows_output(struct op_emu_call *call, const struct op_emu_bat
 /* Notes a cancel unless it has one or has ended. */
 OP_MUST_CHECK enum op_rc op_emu_batch_cancel(struct op_emulator *emulator, struct op_str id,
                                              struct op_emu_batch *ret, struct op_err *err);
+
+/* How the two files of a batch are made known, as a struct op_emu_api's place has to. */
+struct op_emu_placing {
+    const char *purpose;
+    int64_t expires_us; /* 0: never */
+    void (*id)(const struct op_emulator *emulator, const struct op_emu_batch *batch,
+               bool errors, char ret[OP_EMU_ID_MAX]);
+};
+/* Its results and its errors; a file that would be empty is none. */
+OP_MUST_CHECK enum op_rc op_emu_batch_place(struct op_emulator *emulator,
+                                            const struct op_emu_batch *batch,
+                                            const struct op_emu_output *output,
+                                            const struct op_emu_placing *placing,
+                                            struct op_err *err);
 
 /* How far list_page_shift moves this page. */
 int64_t op_emu_batch_page_shift(const struct op_emu_call *call);

@@ -47,7 +47,8 @@ enum op_emu_class op_emu_action_class(enum op_emu_action action)
 /* The operations an action makes sense on; a rule that could never act is refused. */
 static unsigned allowed_on(enum op_emu_action action)
 {
-    if (action == OP_EMU_QUEUE_LIMIT || action == OP_EMU_TOKEN_LIMIT)
+    if (action == OP_EMU_QUEUE_LIMIT || action == OP_EMU_TOKEN_LIMIT ||
+        action == OP_EMU_ACCEPT_LATE)
         return ON(CREATE);
     if (action == OP_EMU_NO_BATCH)
         return ON_ANY & ~(ON(MESSAGES) | ON(COUNT) | ON(MODELS));
@@ -449,7 +450,6 @@ static int64_t main_parameter(const struct op_emu_rule *rule)
     case OP_EMU_FLAP_AFTER_CREATE:
     case OP_EMU_FLAP_AFTER_END:
         return rule->count < 0 ? 1 : rule->count;
-    case OP_EMU_ACCEPT_LATE:
     case OP_EMU_LIST_LAG:
         return ms < 0 ? 60000 : ms;
     case OP_EMU_LATE_OUTPUT:

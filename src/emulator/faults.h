@@ -56,6 +56,8 @@ enum op_emu_operation { OP_EMU_OPERATIONS(OP_EMU_OPERATION_ENUM) OP_EMU_ON_COUNT
  *                         than "lines" (create)
  *   not_found             404, as a lagging replica gives it
  *   hang_before           waits "ms" real milliseconds (0: until the emulator stops), then goes on
+ *   accept_late           closes the socket; "ms" (60000) virtual milliseconds later the create
+ *                         takes effect, by what is there then (create)
  *   no_batch              404, as a provider without batches gives it (all but messages)
  *   rate_limit            429 with "seconds" in the provider's own place; none without them
  *   token_limit           the tokens in the queue of this model and those of this create would be
@@ -72,7 +74,6 @@ enum op_emu_operation { OP_EMU_OPERATIONS(OP_EMU_OPERATION_ENUM) OP_EMU_ON_COUNT
  *   list_page_shift       a page after the first begins "by" places (-1) further on: -1 repeats a
  *                         batch, 1 skips one (list)
  * BATCH: on create; stays with the batch. Times are virtual milliseconds.
- *   accept_late           closes the socket; the batch comes to be "ms" (60000) later
  *   never_end             stays in progress for ever, past its expiry too
  *   expire                ends at its expiry, "percent" (100) of the lines expired
  *   slow                  takes "ms" to process; lines it has no time for expire
@@ -122,6 +123,7 @@ enum op_emu_operation { OP_EMU_OPERATIONS(OP_EMU_OPERATION_ENUM) OP_EMU_ON_COUNT
     X(QUEUE_LIMIT, "queue_limit", BEFORE)                   \
     X(NOT_FOUND, "not_found", BEFORE)                       \
     X(HANG_BEFORE, "hang_before", BEFORE)                   \
+    X(ACCEPT_LATE, "accept_late", BEFORE)                   \
     X(NO_BATCH, "no_batch", BEFORE)                         \
     X(RATE_LIMIT, "rate_limit", BEFORE)                     \
     X(TOKEN_LIMIT, "token_limit", BEFORE)                   \
@@ -134,7 +136,6 @@ enum op_emu_operation { OP_EMU_OPERATIONS(OP_EMU_OPERATION_ENUM) OP_EMU_ON_COUNT
     X(RETRY_AFTER, "retry_after", AFTER)                    \
     X(TRUNCATE_RESULTS, "truncate_results", AFTER)          \
     X(LIST_PAGE_SHIFT, "list_page_shift", AFTER)            \
-    X(ACCEPT_LATE, "accept_late", BATCH)                    \
     X(NEVER_END, "never_end", BATCH)                        \
     X(EXPIRE, "expire", BATCH)                              \
     X(SLOW, "slow", BATCH)                                  \

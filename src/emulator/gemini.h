@@ -20,7 +20,7 @@
 #include "emulator/talk.h"
 
 #define OP_EMU_GEMINI_INLINE_MAX ((size_t)20 * 1024 * 1024)        /* a create call */
-#define OP_EMU_GEMINI_FILE_MAX   ((int64_t)2 * 1024 * 1024 * 1024) /* a file */
+#define OP_EMU_GEMINI_FILE_MAX   ((int64_t)2 * 1000 * 1000 * 1000) /* a file */
 #define OP_EMU_GEMINI_OPEN_MAX   100                               /* batches at once */
 
 /* Numbers of google.rpc.Code. */

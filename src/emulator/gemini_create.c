@@ -178,8 +178,6 @@ static enum op_rc make_batch(struct creation *c, struct op_err *err)
         return rc;
     op_emu_wake(em);
     op_emu_gemini_reply_batch(call, &batch);
-    if (op_emu_quirk(&batch.quirks, OP_EMU_ACCEPT_LATE))
-        call->reply.drop = true;
     return OP_OK;
 }
 

@@ -140,9 +140,27 @@ static void drop(struct op_emu_call *call, const struct op_emu_rule *rule)
     call->reply.reset = rule->reset;
 }
 
+/* The client is gone, the call is still on its way: nothing of it is known until it arrives. True
+ * when it never does, because the emulator stops before. */
+static bool arrives_late(struct op_emu_call *call, int64_t ms)
+{
+    struct op_emulator *em = call->emulator;
+    int64_t at = op_emu_clock_now(&em->clock) + ms * 1000, wait = 0;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(call->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (info)
+        (void)shutdown(info->connect_fd, SHUT_RDWR);
+    call->reply.drop = true;
+    while (!op_emu_stopping(em) && (wait = op_emu_clock_until_ms(&em->clock, at)) > 0)
+        op_emu_wait(em, wait);
+    return op_emu_stopping(em);
+}
+
 static bool apply_before(struct op_emu_call *call, const struct op_emu_rule *rule)
 {
     switch ((int)rule->action) {
+    case OP_EMU_ACCEPT_LATE:
+        return arrives_late(call, rule->ms < 0 ? 60000 : rule->ms);
     case OP_EMU_HANG_BEFORE:
         op_emu_wait(call->emulator, rule->ms);
         return false;

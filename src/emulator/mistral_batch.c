@@ -331,8 +331,6 @@ static enum op_rc make_batch(struct creation *c, struct op_json body, struct op_
         return rc;
     op_emu_wake(em);
     reply_job(call, &batch);
-    if (op_emu_quirk(&batch.quirks, OP_EMU_ACCEPT_LATE))
-        call->reply.drop = true;
     return OP_OK;
 }
 
@@ -609,26 +607,6 @@ void op_emu_mistral_line(struct op_emu_line *line)
 enum op_rc op_emu_mistral_place(struct op_emulator *emulator, const struct op_emu_batch *batch,
                                 const struct op_emu_output *output, struct op_err *err)
 {
-    enum op_rc rc = OP_OK;
-    for (int i = 0; i < 2 && !rc; i++) {
-        OP_CLEANUP(op_mem_freep)
-        char *where = op_mem_printf("%s.%s", batch->id, i ? "errors" : "results");
-        OP_CLEANUP(op_mem_freep)
-        char *name = op_mem_printf("%s_%s.jsonl", batch->id, i ? "error" : "output");
-        struct op_emu_file file = {
-            .provider = "mistral",
-            .name = name,
-            .purpose = "batch",
-            .mime = "application/jsonl",
-            .batch = where,
-            .seq = op_emu_files_next_seq(emulator->files),
-            .bytes = i ? output->error_bytes : output->result_bytes,
-            .lines = i ? output->error_lines : output->result_lines,
-            .created_us = batch->ended_us,
-        };
-        output_id(emulator, batch, i == 1, file.id);
-        if (file.lines > 0)
-            rc = op_emu_files_put(emulator->files, &file, err);
-    }
-    return rc;
+    const struct op_emu_placing placing = {.purpose = "batch", .id = output_id};
+    return op_emu_batch_place(emulator, batch, output, &placing, err);
 }

@@ -118,6 +118,13 @@ static bool admit(struct op_emu_call *call)
     struct op_str bearer = op_emu_call_header(call, "Authorization");
     const char *wanted = call->emulator->api_key;
     struct op_str key = OP_STR_NULL;
+    if (op_emu_together_is_place(call)) {
+        /* The signature is the right to be here: a key beside it is one too many, and was sent to a
+         * stranger. */
+        if (bearer.ptr)
+            op_emu_openai_refuse(call, 400, NULL, "Only one auth mechanism is allowed.");
+        return !bearer.ptr;
+    }
     if (bearer.ptr && bearer.len > 7 && strncasecmp(bearer.ptr, "Bearer ", 7) == 0)
         key = op_str_trim((struct op_str){bearer.ptr + 7, bearer.len - 7});
     else
@@ -259,6 +266,18 @@ static const struct op_emu_route routes[] = {
      .add = op_emu_openai_upload_add,
      .release = op_emu_openai_upload_release,
      .body_max = (size_t)(OP_EMU_OPENAI_FILE_MAX + MULTIPART_ROOM)},
+    {.method = "PUT",
+     .path = "/v1/signed/{}",
+     .on = OP_EMU_ON_UPLOAD,
+     .handle = op_emu_together_put,
+     .begin = op_emu_together_put_begin,
+     .add = op_emu_together_put_add,
+     .release = op_emu_together_put_release,
+     .body_max = (size_t)OP_EMU_OPENAI_FILE_MAX},
+    {.method = "POST",
+     .path = "/v1/files/{}/preprocess",
+     .on = OP_EMU_ON_UPLOAD,
+     .handle = op_emu_together_preprocess},
     {.method = "GET",
      .path = "/v1/files",
      .on = OP_EMU_ON_FILES,

@@ -101,6 +101,17 @@ bool op_emu_openai_find_file(struct op_emu_call *call, struct op_emu_file *ret);
 /* The bytes of a file as the answer. */
 void op_emu_openai_send_content(struct op_emu_call *call, const struct op_emu_file *file);
 
+/* together.c: the uploads of Together, at the same paths. */
+#define OP_EMU_TOGETHER_RAW "not preprocessed" /* purpose of bytes that are no file yet */
+bool op_emu_together_is_form(struct op_emu_call *call);
+bool op_emu_together_is_place(const struct op_emu_call *call);
+void op_emu_together_begin(struct op_emu_call *call);
+void op_emu_together_put_begin(struct op_emu_call *call);
+void op_emu_together_put_add(struct op_emu_call *call, const char *ptr, size_t len);
+void op_emu_together_put_release(struct op_emu_call *call);
+void op_emu_together_put(struct op_emu_call *call);
+void op_emu_together_preprocess(struct op_emu_call *call);
+
 void op_emu_openai_create(struct op_emu_call *call);
 void op_emu_openai_get_batch(struct op_emu_call *call);
 void op_emu_openai_list_batches(struct op_emu_call *call);

@@ -304,26 +304,10 @@ enum op_rc op_emu_openai_place(struct op_emulator *emulator, const struct op_emu
     struct op_json meta;
     enum op_rc rc = op_json_parse(parser, batch->meta, strlen(batch->meta), false, &meta, err);
     int64_t seconds = rc ? 0 : op_json_int(op_json_get(meta, "output_seconds"), OUTPUT_SECONDS);
-    for (int i = 0; i < 2 && !rc; i++) {
-        OP_CLEANUP(op_mem_freep)
-        char *where = op_mem_printf("%s.%s", batch->id, i ? "errors" : "results");
-        OP_CLEANUP(op_mem_freep)
-        char *name = op_mem_printf("%s_%s.jsonl", batch->id, i ? "error" : "output");
-        struct op_emu_file file = {
-            .provider = "openai",
-            .name = name,
-            .purpose = "batch_output",
-            .mime = "application/jsonl",
-            .batch = where,
-            .seq = op_emu_files_next_seq(emulator->files),
-            .bytes = i ? output->error_bytes : output->result_bytes,
-            .lines = i ? output->error_lines : output->result_lines,
-            .created_us = batch->ended_us,
-            .expires_us = batch->ended_us + seconds * OP_EMU_SECOND_US,
-        };
-        op_emu_openai_output_id(emulator, batch, i == 1, file.id);
-        if (file.lines > 0)
-            rc = op_emu_files_put(emulator->files, &file, err);
-    }
-    return rc;
+    const struct op_emu_placing placing = {
+        .purpose = "batch_output",
+        .expires_us = batch->ended_us + seconds * OP_EMU_SECOND_US,
+        .id = op_emu_openai_output_id,
+    };
+    return rc ? rc : op_emu_batch_place(emulator, batch, output, &placing, err);
 }

@@ -213,7 +213,8 @@ static enum op_rc check_file(struct checking *c, struct op_str id, struct op_err
     int64_t now = op_emu_clock_now(&em->clock);
     const struct op_emu_rule *fail = op_emu_fired_rule(&call->fired, OP_EMU_FAIL_BATCH);
     if (op_emu_fired_rule(&call->fired, OP_EMU_FILE_MISSING) ||
-        !op_emu_files_get(em->files, "openai", id, now, &file)) {
+        !op_emu_files_get(em->files, "openai", id, now, &file) ||
+        strcmp(file.purpose, OP_EMU_TOGETHER_RAW) == 0) {
         missing_file(c, id);
         return OP_OK;
     }
@@ -362,8 +363,6 @@ static enum op_rc make_batch(struct checking *c, struct op_json body, struct op_
         return rc;
     op_emu_wake(em);
     op_emu_openai_reply_batch(call, &batch);
-    if (op_emu_quirk(&batch.quirks, OP_EMU_ACCEPT_LATE))
-        call->reply.drop = true;
     return OP_OK;
 }
 

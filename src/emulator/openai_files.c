@@ -44,6 +44,8 @@ void op_emu_openai_upload_begin(struct op_emu_call *call)
     struct op_str type = op_emu_call_header(call, "Content-Type");
     upload->call = call;
     call->state = upload;
+    if (op_emu_together_is_form(call)) /* collected: it is small */
+        return;
     if (!op_emu_multipart_init(&upload->form, type, &call->arena, on_file, upload))
         call->api->error(call, 400, NULL,
                          "The request must be multipart/form-data with a boundary.");
@@ -52,7 +54,10 @@ void op_emu_openai_upload_begin(struct op_emu_call *call)
 void op_emu_openai_upload_add(struct op_emu_call *call, const char *ptr, size_t len)
 {
     struct op_emu_openai_upload *upload = call->state;
-    op_emu_multipart_add(&upload->form, ptr, len);
+    if (op_emu_together_is_form(call))
+        op_buf_add(&call->body, ptr, len);
+    else
+        op_emu_multipart_add(&upload->form, ptr, len);
 }
 
 void op_emu_openai_upload_release(struct op_emu_call *call)
@@ -180,6 +185,10 @@ void op_emu_openai_upload(struct op_emu_call *call)
     struct op_str purpose = op_emu_multipart_field(&upload->form, "purpose");
     struct op_emu_file file;
     bool known = false;
+    if (op_emu_together_is_form(call)) {
+        op_emu_together_begin(call);
+        return;
+    }
     for (size_t i = 0; i < OP_COUNT(purposes) && !known; i++)
         known = op_str_is(purpose, purposes[i]);
     if (upload->form.complete && !purpose.ptr)

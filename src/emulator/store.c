@@ -575,7 +575,7 @@ static size_t collect(const struct op_emu_store *store, const struct op_emu_page
             page->accept(page->arg, batch))
             ret[count++] = store->rows[i];
     }
-    /* Newest first already, unless some were accepted late. */
+    /* Newest first already, unless large ones took long to be read. */
     for (size_t i = 1; i < count; i++) {
         if (newer_first(&ret[i - 1], &ret[i]) > 0) {
             qsort(ret, count, sizeof(ret[0]), newer_first);

@@ -40,12 +40,12 @@ const char *op_emu_outcome_name(enum op_emu_outcome outcome);
 struct op_emu_batch {
     char id[OP_EMU_ID_MAX];
     const char *provider;
-    const char *model;  /* of all its requests; "" where a batch may mix them */
-    int64_t seq;        /* counts the batches of this DIR */
-    int64_t created_us; /* may lie ahead: then it does not exist yet (accept_late) */
-    int64_t start_us;   /* when it is checked and processing begins */
-    int64_t full_us;    /* when all of it would be processed; INT64_MAX: never */
-    int64_t due_us;     /* when it will end, for that or another reason; INT64_MAX: never */
+    const char *model; /* of all its requests; "" where a batch may mix them */
+    int64_t seq;       /* counts the batches of this DIR */
+    int64_t created_us;
+    int64_t start_us; /* when it is checked and processing begins */
+    int64_t full_us;  /* when all of it would be processed; INT64_MAX: never */
+    int64_t due_us;   /* when it will end, for that or another reason; INT64_MAX: never */
     int64_t expires_us;
     int64_t cancel_us;
     int64_t ended_us; /* set at the commit point of the results */

@@ -26,8 +26,6 @@ static enum op_rc look(struct op_engine *engine, const struct op_lane *lane,
 {
     char nonce[OP_NONCE_LEN + 1];
     *ret = (struct op_account_batch){.remote = remote};
-    if (remote->state != OP_REMOTE_ENDED)
-        return OP_OK;
     ret->owner = op_remote_owner(engine, lane, remote, nonce);
     if (ret->owner != OP_OWNER_US)
         return OP_OK;

@@ -241,9 +241,9 @@ enum op_rc op_lane_exchange(struct op_engine *engine, const struct op_lane *lane
     enum op_rc rc = op_http_perform(engine->http, &request, reply, err);
     if (rc)
         return rc;
-    if (reply->status < 200 || reply->status > 299)
-        return lane->provider->decode_error(reply, err);
-    return OP_OK;
+    bool fine = (reply->status >= 200 && reply->status <= 299) ||
+                (x->redirects && reply->status == 302);
+    return fine ? OP_OK : lane->provider->decode_error(reply, err);
 }
 
 const char op_no_quota[] = "no quota: ";

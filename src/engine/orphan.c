@@ -150,7 +150,7 @@ static enum op_rc is_free(struct settling *s, int64_t id, struct rivals *rivals,
     if (!has_rival(rivals, request.batch_id)) {
         OP_CLEANUP(op_batch_release) struct op_batch rival = {0};
         rc = op_ledger_batch_get(ledger, request.batch_id, &rival, err);
-        if (rc || rival.state != OP_BATCH_BUILT)
+        if (rc || (rival.state != OP_BATCH_BUILT && rival.state != OP_BATCH_UPLOADED))
             return rc;
         rivals->ids = op_mem_realloc(rivals->ids, (rivals->count + 1) * sizeof(*rivals->ids));
         rivals->ids[rivals->count++] = rival.id;
@@ -257,6 +257,17 @@ static enum op_rc adopt_inside(struct settling *s, struct op_work *work,
     return rc;
 }
 
+/* The files the rivals were to be made of. One that stays behind costs room until it expires. */
+static void drop_uploads(struct op_work *work, const struct rivals *rivals)
+{
+    for (size_t i = 0; i < rivals->count; i++) {
+        OP_CLEANUP(op_batch_release) struct op_batch rival = {0};
+        struct op_err why = OP_ERR_INIT;
+        if (!op_ledger_batch_get(work->engine->ledger, rivals->ids[i], &rival, &why))
+            op_upload_drop(work, &rival);
+    }
+}
+
 static enum op_rc adopt(struct settling *s, bool *ret_adopted, struct op_err *err)
 {
     struct op_engine *engine = s->engine;
@@ -277,11 +288,13 @@ static enum op_rc adopt(struct settling *s, bool *ret_adopted, struct op_err *er
     rc = all_free(s, &rivals, &is_whole, err);
     if (!rc && is_whole)
         rc = adopt_inside(s, work, &rivals, err);
-    op_mem_free(rivals.ids);
     if (!rc && is_whole)
         rc = op_ledger_commit(engine->ledger, err);
     if (rc || !is_whole)
         op_ledger_rollback(engine->ledger);
+    else
+        drop_uploads(work, &rivals);
+    op_mem_free(rivals.ids);
     if (rc || !is_whole)
         return rc;
     engine->fetched_batch = s->batch.id;

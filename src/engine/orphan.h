@@ -26,7 +26,8 @@ OP_MUST_CHECK enum op_rc op_orphan_settle(struct op_engine *engine,
                                           const struct op_orphan *orphan, bool *ret_adopted,
                                           struct op_err *err);
 
-/* sweep.c: whose an ended batch is, by the beginning of its results; the nonce of US. */
+/* sweep.c: whose a batch is, by the tag it carries; one that has ended also by the beginning of its
+ * results. The nonce of US. */
 enum op_owner op_remote_owner(struct op_engine *engine, const struct op_lane *lane,
                               const struct op_remote_batch *remote,
                               char ret_nonce[OP_NONCE_LEN + 1]);

@@ -312,9 +312,8 @@ static enum op_rc make_call(struct op_realtime *rt, struct op_ask_list *list, si
     const struct op_work *work = rt->work;
     struct op_ask_call *call = op_mem_alloc(sizeof(*call));
     *call = (struct op_ask_call){.rt = rt, .list = list, .at = at, .tokens = tokens};
-    enum op_rc rc =
-        rt->lane->provider->ask(rt->lane, work->plan->requests[list->asks[at].name].model, NULL,
-                                work->tier, op_buf_str(&rt->params), &call->x, err);
+    enum op_rc rc = rt->lane->provider->ask(rt->lane, list->batch.model, list->batch.endpoint,
+                                            work->tier, op_buf_str(&rt->params), &call->x, err);
     if (rc) {
         call_free(call);
         return rc;

@@ -188,6 +188,10 @@ enum op_owner op_remote_owner(struct op_engine *engine, const struct op_lane *la
                               char ret_nonce[OP_NONCE_LEN + 1])
 {
     struct sweep s = {.engine = engine, .lane = lane};
+    if (tag_is_ours(engine, remote, ret_nonce))
+        return OP_OWNER_US;
+    if (remote->state != OP_REMOTE_ENDED)
+        return remote->tag[0] ? OP_OWNER_OTHER : OP_OWNER_UNKNOWN;
     switch (look_inside(&s, remote, ret_nonce)) {
     case OURS:
         return OP_OWNER_US;
@@ -231,8 +235,10 @@ static enum op_rc settle_ours(struct sweep *s, const struct op_remote_batch *rem
     struct by_nonce search = {.nonce = nonce};
     struct op_batch_filter all = {0};
     enum op_rc rc = op_ledger_batches(s->engine->ledger, &all, find_batch, &search, err);
-    /* Doubtful ones are adopted by reconcile.c as soon as their turn comes. */
-    if (rc || (search.id && search.state == OP_BATCH_AMBIGUOUS))
+    /* Doubtful ones are adopted by reconcile.c as soon as their turn comes; one that failed as a
+     * whole has bought nothing. */
+    if (rc || (search.id && search.state == OP_BATCH_AMBIGUOUS) ||
+        remote->state == OP_REMOTE_FAILED)
         return rc;
     if (remote->state != OP_REMOTE_ENDED) {
         if (!s->quiet)

@@ -207,6 +207,26 @@ static enum op_rc adopt_upload(struct op_work *work, const struct op_batch *batc
     return rc;
 }
 
+/* The bytes are there: what is to be said then, and the file. */
+static enum op_rc end_upload(struct op_engine *engine, const struct op_lane *lane,
+                             const struct op_http_reply *begun, struct op_http_reply *reply,
+                             struct op_remote_file *ret, struct op_err *err)
+{
+    const struct op_provider_ops *provider = lane->provider;
+    struct op_exchange x = {0};
+    enum op_rc rc = provider->upload_end(lane, begun, &x, err);
+    if (rc == OP_NOTFOUND && !err->rc)
+        return provider->decode_upload(reply, ret, err);
+    op_http_reply_release(reply);
+    op_http_reply_init(reply);
+    if (!rc)
+        rc = op_lane_exchange(engine, lane, &x, NULL, NULL, reply, err);
+    if (!rc)
+        rc = provider->decode_upload(reply, ret, err);
+    op_exchange_release(&x);
+    return rc;
+}
+
 static enum op_rc put_file(struct op_work *work, const struct op_batch *batch, const char *tag,
                            struct op_remote_file *ret, int64_t *ret_date, struct op_err *err)
 {
@@ -228,7 +248,7 @@ static enum op_rc put_file(struct op_work *work, const struct op_batch *batch, c
     if (!rc)
         rc = op_lane_exchange_file(engine, lane, &x, batch->file, batch->bytes, &reply, err);
     if (!rc)
-        rc = provider->decode_upload(&reply, ret, err);
+        rc = end_upload(engine, lane, &begun, &reply, ret, err);
     *ret_date = op_http_date_ms(&reply);
     if (!rc)
         rc = check_file(batch, ret, err);

@@ -128,8 +128,8 @@ static enum op_rc split_raw(const struct op_plan_request *request, struct op_str
 
 /* A line goes out under our own framing, so what it says about whom it asks and through what must
  * be what the job does. */
-static enum op_rc check_raw(const struct op_plan_request *request, struct op_json root,
-                            const char *endpoint, struct op_err *err)
+static enum op_rc check_raw(const struct op_plan *plan, const struct op_plan_request *request,
+                            struct op_json root, const char *endpoint, struct op_err *err)
 {
     const char *place = request->def->place;
     if (strcmp(endpoint, request->endpoint) != 0)
@@ -143,6 +143,12 @@ static enum op_rc check_raw(const struct op_plan_request *request, struct op_jso
         if (!model.ptr)
             continue;
         snprintf(name, sizeof(name), OP_STR_FMT, OP_STR_ARG(model));
+        /* --model is for lines that name none; one that says another was not meant by it. */
+        if (plan->options.model && strcmp(name, plan->options.model) != 0)
+            return op_fail_as(err, OP_INVAL, OP_DISP_REJECT,
+                              "%s: this line names the model '%.80s', and --model is '%.80s': "
+                              "make two files of lines with and without a model",
+                              place, name, plan->options.model);
         return op_plan_check_model(request->lane, name, place, err);
     }
     return OP_OK;
@@ -160,7 +166,7 @@ static enum op_rc compose_raw(const struct op_plan *plan, const struct op_plan_r
     const char *endpoint = NULL;
     struct op_str line = cells[at].type == OP_VALUE_TEXT ? cells[at].s : OP_STR_NULL;
     if (split_raw(request, line, scratch, &root, &custom_id, &params, &endpoint, err) ||
-        check_raw(request, root, endpoint, err))
+        check_raw(plan, request, root, endpoint, err))
         return err->rc;
     op_buf_add_str(out, params);
     return OP_OK;

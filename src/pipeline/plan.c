@@ -153,9 +153,10 @@ static enum op_rc compile_request(struct op_plan *plan, const struct op_request_
     const char *endpoint = NULL;
     ret->def = def;
     ret->max_tokens = OP_PLAN_MAX_TOKENS;
-    if (def->raw && plan->options.model)
+    if (def->raw && def->model && plan->options.model)
         return op_fail(err, OP_INVAL,
-                       "%s: request '%s' is raw: --model cannot change the lines' own models",
+                       "%s: request '%s' is raw: its lines go to the model that they or this "
+                       "request name; leave --model out",
                        def->place, def->name);
     if (setting(&plan->arena, plan->params, def->model, def->place, &ret->model, err) ||
         setting(&plan->arena, plan->params, def->endpoint, def->place, &endpoint, err) ||

@@ -66,6 +66,13 @@ enum op_rc op_no_upload_begin(const struct op_lane *lane, const struct op_create
     return OP_NOTFOUND;
 }
 
+enum op_rc op_no_upload_end(const struct op_lane *lane, const struct op_http_reply *begun,
+                            struct op_exchange *ret, struct op_err *err)
+{
+    (void)lane, (void)begun, (void)ret, (void)err;
+    return OP_NOTFOUND;
+}
+
 static enum op_rc no_files(struct op_err *err)
 {
     return op_fail(err, OP_INVAL, "this provider takes no files");

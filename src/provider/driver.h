@@ -34,9 +34,11 @@ OP_MUST_CHECK enum op_rc op_params_form_finish(struct op_params_form *form, cons
 
 /* --- slots a provider has no use for -------------------------------------------------------- */
 
-/* OP_NOTFOUND, err untouched: there is nothing to begin with. */
+/* OP_NOTFOUND, err untouched: there is nothing to begin or to end with. */
 enum op_rc op_no_upload_begin(const struct op_lane *lane, const struct op_create *what,
                               struct op_exchange *ret, struct op_err *err);
+enum op_rc op_no_upload_end(const struct op_lane *lane, const struct op_http_reply *begun,
+                            struct op_exchange *ret, struct op_err *err);
 /* The others are never called (has_upload false, no document): OP_INVAL says so. */
 enum op_rc op_no_upload(const struct op_lane *lane, const struct op_create *what,
                         const struct op_http_reply *begun, struct op_exchange *ret,

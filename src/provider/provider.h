@@ -53,6 +53,7 @@ struct op_exchange {
     bool with_file;
     /* results: the reply is one JSON document and not lines; op_provider_ops.unfold makes lines */
     bool document;
+    bool redirects; /* 302 is an answer here and no error; nobody follows it */
 };
 void op_exchange_init(struct op_exchange *x);
 void op_exchange_release(struct op_exchange *x);
@@ -102,7 +103,8 @@ struct op_amend {
 };
 
 /* How request lines make a batch file: head, then for each request
- * before + custom_id + between + params + after, lines joined by separator, then tail. */
+ * before + custom_id + between + params + after, joined by separator, then tail. Only separator and
+ * tail hold line ends: what lies between them is a line by itself (engine/export.c). */
 struct op_batch_framing {
     const char *head, *before;
     char between[192];
@@ -239,12 +241,15 @@ struct op_provider_ops {
     /* Uploading (has_upload). It buys nothing, so it may be tried again; the name is the tag, by
      * which an upload whose answer was lost is found in the list of files. begin: the exchange that
      * comes before the bytes, OP_NOTFOUND (err untouched) when there is none; its reply is handed
-     * to upload. */
+     * to upload. end: the exchange that comes after them, whose reply is the file's; OP_NOTFOUND
+     * (err untouched) when there is none, and the reply to the bytes is. */
     enum op_rc (*upload_begin)(const struct op_lane *lane, const struct op_create *what,
                                struct op_exchange *ret, struct op_err *err);
     enum op_rc (*upload)(const struct op_lane *lane, const struct op_create *what,
                          const struct op_http_reply *begun, struct op_exchange *ret,
                          struct op_err *err);
+    enum op_rc (*upload_end)(const struct op_lane *lane, const struct op_http_reply *begun,
+                             struct op_exchange *ret, struct op_err *err);
     enum op_rc (*decode_upload)(const struct op_http_reply *reply, struct op_remote_file *ret,
                                 struct op_err *err);
     enum op_rc (*files)(const struct op_lane *lane, const char *cursor, struct op_exchange *ret,

@@ -266,7 +266,9 @@ def test_raw_requests_run_as_they_are(offpeak):
     assert offpeak.json("show", "mine 3")["requests"][0]["params"] == requests[3]["params"]
     assert "--output is missing" in offpeak.run("run", "requests.jsonl", expect=2).stderr
     done = offpeak.run("run", "requests.jsonl", "--output", "x.jsonl", "--model", "m", expect=2)
-    assert "--model has no place" in done.stderr
+    assert "requests.jsonl:1" in done.stderr and "leave it out" in done.stderr
+    done = offpeak.run("run", "requests.jsonl", "--output", "x.jsonl", "--system", "m", expect=2)
+    assert "--system has no place" in done.stderr
     write(offpeak.cwd, "plain.jsonl", [{"a": 1}])
     done = offpeak.run("run", "plain.jsonl", "--output", "x.jsonl", expect=2)
     assert "plain.jsonl:1" in done.stderr and "no request" in done.stderr

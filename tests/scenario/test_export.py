@@ -4,7 +4,8 @@ Behaviour: `export` writes one line a request, under the record's key where that
            else under an id that a map file explains; asking the file again buys nothing, because every
            byte is the same, also of what was asked again with other params; `--results` writes the raw
            result lines under the user's ids.
-Oracle:    the payload files and result files in the spool, the emulator's bill, the input.
+Oracle:    the payload files and result files in the spool, the emulator's bill, the input; the
+           providers' line forms, written by hand in tests/support/forms.py.
 """
 import json
 import os
@@ -15,7 +16,8 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from harness import OFFPEAK, clock  # noqa: E402
+from forms import FORMS, without_ids  # noqa: E402
+from harness import MODELS, OFFPEAK, clock  # noqa: E402
 from wire import SCHEMA, write_pipeline  # noqa: E402
 
 LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -23,6 +25,11 @@ LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(params=FORMS)
+def form(request):
+    return FORMS[request.param]
 
 
 @pytest.fixture
@@ -34,9 +41,9 @@ def program(connected):
     return start
 
 
-def test_round_trip_buys_nothing(program, tmp_path):
+def test_round_trip_buys_nothing(program, tmp_path, form):
     """Of two batches a line was cut, one was invalid: their params were amended when asked again."""
-    folder = write_pipeline(tmp_path / "trip", 7, 4)
+    folder = write_pipeline(tmp_path / "trip", 7, 4, model=MODELS[form.name])
     offpeak = program(faults=[
         {"on": "results", "do": "truncated_answer", "match": "word2\"", "nth": 1},
         {"on": "results", "do": "invalid_answer", "how": "missing", "match": "word5\"", "nth": 1}])
@@ -45,19 +52,20 @@ def test_round_trip_buys_nothing(program, tmp_path):
     told = offpeak.json("export", "job-1", "--output", "out.jsonl", expect=0)
     assert (told["lines"], told["mapped"], told["map"]) == (7, 0, None)
     exported = lines(offpeak.cwd / "out.jsonl")
-    assert [line["custom_id"] for line in exported] == [f"r{i:03}" for i in range(7)]
+    assert [line[form.id_member] for line in exported] == [f"r{i:03}" for i in range(7)]
     planned = {}
     for file, in offpeak.ledger("SELECT file FROM batch WHERE id <= 2"):
-        for request in json.loads((offpeak.state / "spool" / file).read_text())["requests"]:
-            planned[int(request["custom_id"].rsplit("-", 1)[1], 36)] = request["params"]
-    assert [line["params"] for line in exported] == [planned[k] for k in sorted(planned)]
+        for request in form.lines_of((offpeak.state / "spool" / file).read_text()):
+            planned[int(request[form.id_member].rsplit("-", 1)[1], 36)] = request[form.params_member]
+    assert exported == [form.line(f"r{i:03}", planned[k]) for i, k in enumerate(sorted(planned))]
     assert not (offpeak.cwd / "out.jsonl.map.jsonl").exists()
     assert offpeak.run("export", "job-1").stdout == (offpeak.cwd / "out.jsonl").read_text()
 
-    offpeak.run("run", "out.jsonl", "--output", "again.jsonl", expect=0)
+    model = [] if "model" in exported[0][form.params_member] else ["--model", MODELS[form.name]]
+    offpeak.run("run", "out.jsonl", "--output", "again.jsonl", *model, expect=0)
     assert offpeak.emulator.bill() == before, "something was bought again"
     again = lines(offpeak.cwd / "again.jsonl")
-    assert [line["custom_id"] for line in again] == [f"r{i:03}" for i in range(7)]
+    assert [line[form.id_member] for line in again] == [f"r{i:03}" for i in range(7)]
     assert offpeak.json("status", "job-2")["jobs"][0]["counts"]["reused"] == 7
 
 
@@ -125,23 +133,23 @@ def test_several_requests_of_a_record(program, tmp_path):
         ["k1#one", "k1#two", "k2#one", "k2#two"]
 
 
-def test_results_are_the_providers_own_bytes(program, tmp_path):
+def test_results_are_the_providers_own_bytes(program, tmp_path, form):
     """One line refused for good, one identical request that was not bought: both are there."""
-    folder = write_pipeline(tmp_path / "raw", 4, 4)
+    folder = write_pipeline(tmp_path / "raw", 4, 4, model=MODELS[form.name])
     (folder / "items.csv").write_text("id,word\na,x\nb,y\nc,x\nd,z\n")
-    offpeak = program(faults=[{"on": "results", "do": "error_line", "match": "about z",
+    offpeak = program(faults=[{"on": "results", "do": "error_line", "match": "about z", "status": 400,
                                "type": "invalid_request_error", "message": "never"}])
     offpeak.run("run", folder, "--path", folder / "items.csv", expect=3)
     offpeak.run("export", "job-1", "--results", "--output", "results.jsonl", expect=0)
     text = (offpeak.cwd / "results.jsonl").read_text()
     found = [json.loads(line) for line in text.splitlines()]
-    assert [line["custom_id"] for line in found] == ["a", "b", "c", "d"]
-    (file,), = offpeak.ledger("SELECT file FROM result_file")
-    raw = (offpeak.state / "spool" / file).read_text()
+    assert [line[form.id_member] for line in found] == ["a", "b", "c", "d"]
+    assert [form.is_good(line) for line in found] == [True, True, True, False]
+    raw = "".join((offpeak.state / "spool" / file).read_text().rstrip("\n") + "\n"
+                  for file, in offpeak.ledger("SELECT file FROM result_file"))
     tag, = offpeak.ledger("SELECT tag FROM identity")[0]
-    bodies = {re.sub(tag + r"-\w+-\w+", "ID", line) for line in raw.splitlines()}
-    assert {re.sub(r'"custom_id": ?"."', lambda m: m[0][:-2] + 'ID"', line)
-            for line in text.splitlines()} == bodies
+    assert {re.sub(rf'"{form.id_member}": ?"."', lambda m: m[0][:-2] + 'ID"', line)
+            for line in text.splitlines()} == without_ids(raw, tag)
 
 
 def test_mistakes(program, tmp_path):

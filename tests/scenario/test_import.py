@@ -5,7 +5,8 @@ Behaviour: `import` adopts a provider's batch that somebody else made, or a file
            are checked, delivered and booked as ever, what matches nothing is kept and named, nothing is
            sent, the same twice changes nothing, a kill anywhere changes nothing, and a later run of the
            pipeline buys only what is missing.
-Oracle:    the emulator's bill; the batches and files the tests made themselves; the ledger.
+Oracle:    the emulator's bill; the batches and files the tests made themselves, in each provider's own
+           form (tests/support/forms.py); the ledger.
 """
 import json
 import pathlib
@@ -13,33 +14,27 @@ import re
 import signal
 import subprocess
 import sys
-import urllib.request
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from harness import OFFPEAK, Offpeak, clock  # noqa: E402
+from forms import FORMS  # noqa: E402
+from harness import MODELS, OFFPEAK, Offpeak, clock  # noqa: E402
 from wire import SCHEMA, write_pipeline  # noqa: E402
 
 
-def post(url, lines):
-    """A batch made past the program, with another key of the same account: its id."""
-    body = json.dumps({"requests": lines}).encode()
-    request = urllib.request.Request(
-        url + "/v1/messages/batches", data=body,
-        headers={"content-type": "application/json", "x-api-key": "somebody-else",
-                 "anthropic-version": "2023-06-01"})
-    with urllib.request.urlopen(request, timeout=30) as reply:
-        return json.loads(reply.read())["id"]
+@pytest.fixture(params=FORMS)
+def form(request):
+    return FORMS[request.param]
 
 
 @pytest.fixture
-def world(tmp_path, connected):
+def world(tmp_path, connected, form):
     """(program, pipeline arguments, the lines its requests would be)."""
     def start(records=6, **options):
         offpeak = connected(speed=3000, **options)
         offpeak.env["OFFPEAK_CLOCK"] = clock(3000)
-        folder = write_pipeline(tmp_path / "asked", records, 100)
+        folder = write_pipeline(tmp_path / "asked", records, 100, model=MODELS[form.name])
         planner = Offpeak(tmp_path / "planner", offpeak.emulator, OFFPEAK_CLOCK=clock(3000))
         planner.run("run", folder, "--path", folder / "items.csv", "--max-cost", "0.000001", expect=3)
         lines = [json.loads(line) for line in planner.run("export", "job-1").stdout.splitlines()]
@@ -60,15 +55,8 @@ def sound(offpeak):
     offpeak.run("doctor", "--audit", expect=0)
 
 
-def result(custom_id, text, **message):
-    return {"custom_id": custom_id, "result": {"type": "succeeded", "message": {
-        "model": "claude-haiku-4-5", "role": "assistant", "type": "message", "stop_reason": "end_turn",
-        "content": [{"type": "text", "text": text}],
-        "usage": {"input_tokens": 10, "output_tokens": 20}, **message}}}
-
-
-def good(custom_id):
-    return result(custom_id, json.dumps({"text": "about " + custom_id}))
+def good(form, custom_id):
+    return form.answer(custom_id, json.dumps({"text": "about " + custom_id}))
 
 
 def write(path, lines):
@@ -77,11 +65,11 @@ def write(path, lines):
     return path
 
 
-def test_a_batch_made_elsewhere(world):
+def test_a_batch_made_elsewhere(world, form):
     offpeak, args, lines = world()
-    batch = post(offpeak.emulator.url, lines[:4])
-    extra = {"custom_id": "stranger", "params": lines[0]["params"]}
-    other = post(offpeak.emulator.url, [lines[4], extra])
+    batch = form.create(offpeak.emulator.url, lines[:4])
+    extra = form.line("stranger", lines[0][form.params_member])
+    other = form.create(offpeak.emulator.url, [lines[4], extra])
     bill = len([b for b in offpeak.emulator.bill() if b["state"] == "accepted"])
     done = offpeak.run("import", batch, other, *args, expect=0)
     assert "1 results match no record" in done.stderr and "stranger" in done.stderr
@@ -90,11 +78,8 @@ def test_a_batch_made_elsewhere(world):
     sound(offpeak)
     # the raw bytes are kept, as they came
     spool = offpeak.state / "spool" / "result"
-    kept, = spool.glob(f"import-{other.replace('_', '-')}-*")
-    with urllib.request.urlopen(urllib.request.Request(
-            f"{offpeak.emulator.url}/v1/messages/batches/{other}/results",
-            headers={"x-api-key": "k", "anthropic-version": "2023-06-01"})) as reply:
-        assert kept.read_bytes() == reply.read()
+    kept = spool.glob(f"import-{re.sub('[^A-Za-z0-9]', '-', other)}-*")
+    assert sorted(path.read_bytes() for path in kept) == sorted(form.results(offpeak.emulator.url, other))
     # booked, but apart
     spent, = offpeak.ledger("SELECT sum(microusd) FROM result")[0]
     cost = offpeak.json("cost")
@@ -120,29 +105,28 @@ def test_a_batch_made_elsewhere(world):
     assert "job-2" in offpeak.run("import", ours, *args, expect=1).stderr
 
 
-def test_a_batch_that_has_not_ended(world):
-    offpeak, args, lines = world(faults=[{"on": "create", "do": "slow", "ms": 1_200_000}])
-    batch = post(offpeak.emulator.url, lines)
+def test_a_batch_that_has_not_ended(world, form):
+    offpeak, args, lines = world(faults=[{"on": "create", "do": "slow", "ms": 9_000_000}])
+    batch = form.create(offpeak.emulator.url, lines)
     done = offpeak.run("import", batch, *args, "--no-wait", expect=3)
     assert "has not ended" in done.stderr and offpeak.ledger("SELECT count(*) FROM job") == [(0,)]
     offpeak.run("import", batch, *args, expect=0)
     assert len(offpeak.csv("answers.csv")) == 6
 
 
-def test_a_file_without_key_or_network(world):
+def test_a_file_without_key_or_network(world, form):
     """Good, invalid, cut, refused, errored, twice, damaged, unknown; nothing is asked again."""
     offpeak, args, _ = world(records=8)
-    lines = [good("r000"), result("r001", "no JSON at all"),
-             result("r002", '{"text": "cut', stop_reason="max_tokens"),
-             {"custom_id": "r003", "result": {"type": "errored", "error": {
-                 "type": "error", "error": {"type": "overloaded_error", "message": "busy"}}}},
-             good("r004"), result("r004", json.dumps({"text": "another"})),
-             '{"custom_id": "r005", "result": {"ty', good("nobody"),
-             result("r006", "```json\n" + json.dumps({"text": "fenced"}) + "\n```"),
-             {"custom_id": "r007", "result": {"type": "expired"}}, good("r007")]
+    half = json.dumps(form.answer("r005", "half"))
+    lines = [good(form, "r000"), form.answer("r001", "no JSON at all"),
+             form.answer("r002", '{"text": "cut', cut=True), form.error("r003", "busy"),
+             good(form, "r004"), form.answer("r004", json.dumps({"text": "another"})),
+             half[:len(half) // 2], good(form, "nobody"),
+             form.answer("r006", "```json\n" + json.dumps({"text": "fenced"}) + "\n```"),
+             form.unrun("r007"), good(form, "r007")]
     file = write(offpeak.cwd / "results.jsonl", lines)
     before = file.read_bytes()
-    env = {"ANTHROPIC_API_KEY": "", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
+    env = form.key_env("http://127.0.0.1:9")
     done = offpeak.run("import", "results.jsonl", *args, expect=3, **env)
     assert "1 lines are no results" in done.stderr and "nobody" in done.stderr
     rows = {r["id"]: r["text"] for r in offpeak.csv("answers.csv")}
@@ -169,9 +153,9 @@ def test_a_file_without_key_or_network(world):
     assert "Say something about asked-word4" in story
 
 
-def test_windows_line_ends_and_a_mark(world):
+def test_windows_line_ends_and_a_mark(world, form):
     offpeak, args, _ = world(records=2)
-    text = "\r\n".join(json.dumps(good(k)) for k in ("r000", "r001"))
+    text = "\r\n".join(json.dumps(good(form, k)) for k in ("r000", "r001"))
     (offpeak.cwd / "r.jsonl").write_bytes(b"\xef\xbb\xbf" + text.encode())
     offpeak.run("import", "r.jsonl", *args, expect=0)
     assert len(offpeak.csv("answers.csv")) == 2
@@ -186,8 +170,8 @@ inputs:
   items: {csv: "{{path}}"}
 records: SELECT id AS key, word FROM items
 requests:
-  one: {model: claude-haiku-4-5, max_tokens: 200, user: "One {{word}}", answer: a.json}
-  two: {model: claude-haiku-4-5, max_tokens: 200, user: "Two {{word}}", answer: a.json}
+  one: {model: MODEL, max_tokens: 200, user: "One {{word}}", answer: a.json}
+  two: {model: MODEL, max_tokens: 200, user: "Two {{word}}", answer: a.json}
 outputs:
   - csv: answers.csv
     key: [id, request]
@@ -195,17 +179,17 @@ outputs:
 """
 
 
-def test_several_requests_and_a_map(tmp_path, connected):
+def test_several_requests_and_a_map(tmp_path, connected, form):
     """KEY#REQUEST by itself; other ids by the map that `export` has written."""
     folder = tmp_path / "several"
     folder.mkdir()
-    (folder / "pipeline.yaml").write_text(PIPELINE)
+    (folder / "pipeline.yaml").write_text(PIPELINE.replace("MODEL", MODELS[form.name]))
     (folder / "a.json").write_text(json.dumps(SCHEMA))
     (folder / "items.csv").write_text("id,word\nk 1,a\nk 2,b\n")
     offpeak = connected(speed=3000)
     offpeak.env["OFFPEAK_CLOCK"] = clock(3000)
     args = ["--pipeline", folder, "--path", folder / "items.csv"]
-    write(offpeak.cwd / "named.jsonl", [good("k 1#one"), good("k 2#two"), good("k 2")])
+    write(offpeak.cwd / "named.jsonl", [good(form, k) for k in ("k 1#one", "k 2#two", "k 2")])
     done = offpeak.run("import", "named.jsonl", *args, expect=0)
     rows = [(r["id"], r["request"]) for r in offpeak.csv("answers.csv")]
     assert rows == [("k 1", "one"), ("k 2", "two")]
@@ -215,7 +199,7 @@ def test_several_requests_and_a_map(tmp_path, connected):
     planner.run("run", folder, "--path", folder / "items.csv", "--max-cost", "0.000001", expect=3)
     planner.run("export", "job-1", "--output", offpeak.cwd / "out.jsonl", expect=0)
     lines = [json.loads(line) for line in (offpeak.cwd / "out.jsonl").read_text().splitlines()]
-    batch = post(offpeak.emulator.url, lines)
+    batch = form.create(offpeak.emulator.url, lines)
     (offpeak.cwd / "answers.csv").unlink()
     offpeak.run("import", batch, *args, "--map", "out.jsonl.map.jsonl", expect=0)
     rows = [(r["id"], r["request"]) for r in offpeak.csv("answers.csv")]
@@ -223,12 +207,11 @@ def test_several_requests_and_a_map(tmp_path, connected):
     sound(offpeak)
 
 
-def test_the_better_of_two_sources(world):
+def test_the_better_of_two_sources(world, form):
     """What failed in the first batch was asked again in a second one."""
     offpeak, args, _ = world(records=2)
-    write(offpeak.cwd / "one.jsonl", [{"custom_id": "r000", "result": {"type": "expired"}},
-                                      good("r001")])
-    write(offpeak.cwd / "two.jsonl", [good("r000")])
+    write(offpeak.cwd / "one.jsonl", [form.unrun("r000"), good(form, "r001")])
+    write(offpeak.cwd / "two.jsonl", [good(form, "r000")])
     offpeak.run("import", "one.jsonl", "two.jsonl", *args, expect=0)
     assert len(offpeak.csv("answers.csv")) == 2
     sound(offpeak)
@@ -238,10 +221,11 @@ POINTS = ["fetch.part", "plan.commit", "apply.outbox", "apply.commit.before", "a
           "apply.done", "deliver.before", "deliver.after", "seal.after"]
 
 
+@pytest.mark.parametrize("form", ["anthropic", "openai"], indirect=True)  # one file, and two
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_anywhere(world, point):
+def test_killed_anywhere(world, form, point):
     offpeak, args, lines = world()
-    batch = post(offpeak.emulator.url, lines)
+    batch = form.create(offpeak.emulator.url, lines)
     done = offpeak.run("import", batch, *args, OFFPEAK_FAULT=f"{point}:1")
     assert done.returncode == -signal.SIGKILL, (point, done.stderr)
     offpeak.run("import", batch, *args, expect=0)
@@ -252,9 +236,9 @@ def test_killed_anywhere(world, point):
     assert len([b for b in offpeak.emulator.bill() if b["state"] == "accepted"]) == 6
 
 
-def test_mistakes(world):
+def test_mistakes(world, form):
     offpeak, args, _ = world(records=2)
-    write(offpeak.cwd / "r.jsonl", [good("a"), good("b")])
+    write(offpeak.cwd / "r.jsonl", [good(form, "a"), good(form, "b")])
     done = offpeak.run("import", "r.jsonl", *args, expect=1)
     assert "none of the 2 results matches a record" in done.stderr and "--map" in done.stderr
     write(offpeak.cwd / "m.jsonl", [{"custom_id": "a", "key": "r000"}])
@@ -265,8 +249,9 @@ def test_mistakes(world):
     assert "--map, line 1" in done.stderr
     assert "--pipeline" in offpeak.run("import", "r.jsonl", expect=2).stderr
     assert "what to import" in offpeak.run("import", *args, expect=2).stderr
-    done = offpeak.run("import", "msgbatch_unheard_of", *args, expect=1)
-    assert "msgbatch_unheard_of" in done.stderr
+    unheard = {"gemini": "batches/unheardof"}.get(form.name, "batch_unheard_of")
+    done = offpeak.run("import", unheard, *args, expect=1)
+    assert unheard in done.stderr
     done = offpeak.run("import", "no such file.jsonl", *args, expect=1)
     assert "neither a file nor a batch" in done.stderr
     done = offpeak.run("import", "r.jsonl", *args[:2], expect=2)

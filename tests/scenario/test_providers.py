@@ -26,9 +26,6 @@ def provider(request, pipeline):  # noqa: F811
 
 @pytest.mark.parametrize("name", [n for n in test_faults.HARMLESS if n not in ANTHROPIC_ONLY])
 def test_harmless(tmp_path, pipeline, provider, name):  # noqa: F811
-    if name == "created late" and provider != "mistral":
-        pytest.skip("the emulator runs a late create without its file; unit/engine/test_reconcile_tags.c "
-                    "has a provider that does not")
     test_faults.test_harmless(tmp_path, pipeline, name)
 
 

@@ -11,8 +11,9 @@ import sqlite3
 import subprocess
 import time
 
-# A model of each provider beside Anthropic, whose own tests are the others.
+# A model of each provider; OTHERS: beside Anthropic, whose own tests are the others.
 OTHERS = {"openai": "gpt-6-luna", "gemini": "gemini-3.6-flash", "mistral": "mistral-large-2512"}
+MODELS = {"anthropic": "claude-haiku-4-5", **OTHERS}
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OFFPEAK = os.environ.get("OFFPEAK", str(ROOT / "build" / "offpeak"))

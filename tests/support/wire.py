@@ -12,7 +12,8 @@ SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}, "require
           "additionalProperties": False}
 
 
-def write_pipeline(folder, records, batch, extra="", request="", name=None):
+def write_pipeline(folder, records, batch, extra="", request="", name=None,
+                   model="claude-haiku-4-5"):
     """A pipeline that asks one question about each of so many records, so many in a batch."""
     folder.mkdir(parents=True)
     (folder / "pipeline.yaml").write_text(f"""
@@ -24,7 +25,7 @@ inputs:
   items: {{csv: "{{{{path}}}}"}}
 records: SELECT id AS key, word FROM items
 requests:
-  ask: {{model: claude-haiku-4-5, max_tokens: 200, user: "Say something about {{{{word}}}}",
+  ask: {{model: {model}, max_tokens: 200, user: "Say something about {{{{word}}}}",
         answer: a.json{request}}}
 outputs:
   - csv: answers.csv
@@ -67,8 +68,8 @@ class Proxy:
             def pass_on(self):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 upstream = http.client.HTTPConnection(target.hostname, target.port, timeout=60)
-                headers = {k: v for k, v in self.headers.items() if k.lower() != "host"}
-                upstream.request(self.command, self.path, body or None, headers)
+                # With the client's own Host: what the emulator says of places leads here again.
+                upstream.request(self.command, self.path, body or None, dict(self.headers.items()))
                 reply = upstream.getresponse()
                 data = reply.read()
                 kept = {k: v for k, v in reply.getheaders()

@@ -213,8 +213,9 @@ const struct op_provider_ops op_provider_anthropic = {
     .limits =
         {
             .max_requests = 100000,
-            /* 256 MB, not said whether decimal: the smaller one, and room below it. */
-            .max_bytes = 255 * 1000 * 1000,
+            /* 256 MB, not said whether decimal: the smaller one (anthropic.md 4.1). The body is
+             * the file and nothing else. */
+            .max_bytes = 256 * 1000 * 1000,
             /* Not documented for a line; what the API takes for a single message. */
             .max_line_bytes = 32 * 1000 * 1000,
             .window_ms = OP_DAY_MS,
@@ -234,6 +235,7 @@ const struct op_provider_ops op_provider_anthropic = {
     .list = anthropic_list,
     .cancel = anthropic_cancel,
     .upload_begin = op_no_upload_begin,
+    .upload_end = op_no_upload_end,
     .upload = op_no_upload,
     .decode_upload = op_no_decode_upload,
     .files = op_no_files,

@@ -387,9 +387,9 @@ static void gemini_framing(const struct op_lane *lane, const char *endpoint,
         .head = "",
         .before = "{\"key\":\"",
         .between = "\",\"request\":",
-        .after = "}\n",
-        .separator = "",
-        .tail = "",
+        .after = "}",
+        .separator = "\n",
+        .tail = "\n",
     };
 }
 
@@ -438,6 +438,7 @@ const struct op_provider_ops op_provider_gemini = {
     .list = gemini_list,
     .cancel = gemini_cancel,
     .upload_begin = gemini_upload_begin,
+    .upload_end = op_no_upload_end,
     .upload = gemini_upload,
     .decode_upload = op_gemini_decode_upload,
     .files = gemini_files,

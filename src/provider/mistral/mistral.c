@@ -261,9 +261,9 @@ static void mistral_framing(const struct op_lane *lane, const char *endpoint,
         .head = "",
         .before = "{\"custom_id\":\"",
         .between = "\",\"body\":",
-        .after = "}\n",
-        .separator = "",
-        .tail = "",
+        .after = "}",
+        .separator = "\n",
+        .tail = "\n",
     };
 }
 
@@ -307,6 +307,7 @@ const struct op_provider_ops op_provider_mistral = {
     .list = mistral_list,
     .cancel = mistral_cancel,
     .upload_begin = op_no_upload_begin,
+    .upload_end = op_no_upload_end,
     .upload = mistral_upload,
     .decode_upload = op_mistral_decode_upload,
     .files = mistral_files,

@@ -190,12 +190,13 @@ static const char *const no_models[] = {NULL};
     .split_line = op_openai_split_line, .amend = op_openai_amend, .create = op_openai_create, \
     .get = op_openai_get, .list = op_openai_list, .cancel = op_openai_cancel,                 \
     .upload_begin = op_openai_upload_begin, .upload = op_openai_upload,                       \
-    .decode_upload = op_openai_decode_upload, .files = op_openai_files,                       \
-    .decode_files = op_openai_decode_files, .remove_file = op_openai_remove_file,             \
-    .results = op_openai_results, .decode_create = op_openai_decode_create,                   \
-    .decode_batch = op_openai_decode_batch, .decode_list = op_openai_decode_list,             \
-    .decode_result = op_openai_decode_result, .unfold = op_no_unfold,                         \
-    .decode_error = op_openai_decode_error, .ask = op_openai_ask, .fold = op_openai_fold
+    .upload_end = op_openai_upload_end, .decode_upload = op_openai_decode_upload,             \
+    .files = op_openai_files, .decode_files = op_openai_decode_files,                         \
+    .remove_file = op_openai_remove_file, .results = op_openai_results,                       \
+    .decode_create = op_openai_decode_create, .decode_batch = op_openai_decode_batch,         \
+    .decode_list = op_openai_decode_list, .decode_result = op_openai_decode_result,           \
+    .unfold = op_no_unfold, .decode_error = op_openai_decode_error, .ask = op_openai_ask,     \
+    .fold = op_openai_fold
 
 /* A line is a request, and no house says how large one may be: what a single message may hold
  * elsewhere (Anthropic's 32 MB), far below the file. */

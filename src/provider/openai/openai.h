@@ -116,6 +116,8 @@ enum op_rc op_openai_upload_begin(const struct op_lane *lane, const struct op_cr
 enum op_rc op_openai_upload(const struct op_lane *lane, const struct op_create *what,
                             const struct op_http_reply *begun, struct op_exchange *ret,
                             struct op_err *err);
+enum op_rc op_openai_upload_end(const struct op_lane *lane, const struct op_http_reply *begun,
+                                struct op_exchange *ret, struct op_err *err);
 enum op_rc op_openai_decode_upload(const struct op_http_reply *reply,
                                    struct op_remote_file *ret, struct op_err *err);
 enum op_rc op_openai_files(const struct op_lane *lane, const char *cursor,

@@ -24,7 +24,8 @@ static enum op_rc check_tag(const struct op_create *what, struct op_err *err)
 
 /* --- upload --------------------------------------------------------------------------------- */
 
-/* Together's way: the form is answered with 302, a place for the bytes and the id to come. */
+/* Together's way, as its SDK goes it (together-py, lib/resources/files.py): the form is answered
+ * with 302, a place for the bytes and the id to come; then /preprocess makes a file of them. */
 enum op_rc op_openai_upload_begin(const struct op_lane *lane, const struct op_create *what,
                                   struct op_exchange *ret, struct op_err *err)
 {
@@ -37,6 +38,7 @@ enum op_rc op_openai_upload_begin(const struct op_lane *lane, const struct op_cr
     rc = op_openai_begin(lane, "POST", "/files", NULL, "", &x, err);
     if (rc)
         return rc;
+    x.redirects = true;
     rc = op_exchange_header(&x, "content-type", "application/x-www-form-urlencoded", err);
     op_buf_addf(&x.body,
                 "purpose=%s&file_type=jsonl&file_name=", lane->provider->dialect->purpose);
@@ -53,8 +55,8 @@ enum op_rc op_openai_upload_begin(const struct op_lane *lane, const struct op_cr
 }
 
 /* The place is a signed one at another house: the key must not travel there. */
-static enum op_rc put_bytes(const struct op_http_reply *begun, struct op_exchange *ret,
-                            struct op_err *err)
+static enum op_rc put_bytes(const struct op_lane *lane, const struct op_http_reply *begun,
+                            struct op_exchange *ret, struct op_err *err)
 {
     struct op_str place = op_http_header_get(begun, "location");
     struct op_exchange x;
@@ -67,6 +69,10 @@ static enum op_rc put_bytes(const struct op_http_reply *begun, struct op_exchang
     if (!rc && !op_url_same_origin(x.url.ptr, x.url.ptr))
         rc = op_fail_as(err, OP_REMOTE, OP_DISP_RETRY,
                         "the API named no place to upload to (status %d)", begun->status);
+    if (!rc && !op_url_same_origin(lane->base_url, x.url.ptr) &&
+        !op_str_starts(place, "https://"))
+        rc = op_fail_as(err, OP_REMOTE, OP_DISP_RETRY,
+                        "the place to upload to is on another host and not https");
     if (!rc)
         rc = op_exchange_header(&x, "content-type", "application/octet-stream", err);
     if (rc) {
@@ -99,7 +105,7 @@ enum op_rc op_openai_upload(const struct op_lane *lane, const struct op_create *
     if (rc)
         return rc;
     if (lane->provider->dialect->upload_redirects)
-        return put_bytes(begun, ret, err);
+        return put_bytes(lane, begun, ret, err);
     struct op_exchange x;
     rc = op_openai_begin(lane, "POST", "/files", NULL, "", &x, err);
     if (rc)
@@ -118,6 +124,19 @@ enum op_rc op_openai_upload(const struct op_lane *lane, const struct op_create *
     }
     *ret = x;
     return OP_OK;
+}
+
+enum op_rc op_openai_upload_end(const struct op_lane *lane, const struct op_http_reply *begun,
+                                struct op_exchange *ret, struct op_err *err)
+{
+    if (!lane->provider->dialect->upload_redirects)
+        return OP_NOTFOUND;
+    struct op_str told = op_http_header_get(begun, "x-together-file-id");
+    if (!op_provider_id_ok(told))
+        return op_fail_as(err, OP_REMOTE, OP_DISP_RETRY,
+                          "the API gave the file to upload no usable id");
+    OP_CLEANUP(op_mem_freep) char *id = op_mem_strndup(told.ptr, told.len);
+    return op_openai_begin(lane, "POST", "/files", id, "/preprocess", ret, err);
 }
 
 /* --- files ---------------------------------------------------------------------------------- */
@@ -150,7 +169,6 @@ enum op_rc op_openai_decode_upload(const struct op_http_reply *reply,
     struct op_json root;
     struct op_err ignored = OP_ERR_INIT;
     struct op_remote_file file;
-    /* A PUT to a signed place answers nothing: the file is found in the list, by its name. */
     if (op_json_parse(parser, reply->body.ptr, reply->body.len, true, &root, &ignored) ||
         !read_file(root, &file))
         return op_reply_unusable(reply, "the API", "a file", err);

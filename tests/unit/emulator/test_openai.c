@@ -76,6 +76,24 @@ static void wait_status(const char *path, const char *status, struct reply *repl
     fail_msg("%s does not become %s", path, status);
 }
 
+/* The path of the newest batch, once it is one of that file. */
+static char *wait_batch_of(const char *file)
+{
+    for (int i = 0; i < 200000; i++) {
+        struct reply reply;
+        char *path = NULL;
+        ask(&reply, "GET", "/v1/batches?limit=1", "");
+        if (op_str_is(text_at(&reply, "/data/0/input_file_id"), file))
+            path = op_mem_printf("/v1/batches/" OP_STR_FMT,
+                                 OP_STR_ARG(text_at(&reply, "/data/0/id")));
+        reply_release(&reply);
+        if (path)
+            return path;
+    }
+    fail_msg("no batch of %s", file);
+    return NULL;
+}
+
 static void test_bill(void **state)
 {
     (void)state;
@@ -129,6 +147,49 @@ static void test_commit_point(void **state)
         reply_release(&reply);
         assert_int_equal(on_bill("\"batch\":null"), 2 * i);
     }
+}
+
+/* A create that arrives an hour after its client is gone: with its file it comes to be, without it
+ * it fails its validation and nothing is bought. One still on its way when the emulator stops is
+ * lost. */
+static void test_arrives_late(void **state)
+{
+    (void)state;
+    for (int removed = 0; removed < 2; removed++) {
+        struct reply reply;
+        start(1000, 20000, "{\"on\":\"create\",\"do\":\"accept_late\",\"ms\":3600000}", NULL);
+        int before = on_bill("\"state\":\"accepted\"");
+        OP_CLEANUP(op_mem_freep) char *file = upload(LINE("a"));
+        OP_CLEANUP(op_mem_freep) char *path = op_mem_printf("/v1/files/%s", file);
+        OP_CLEANUP(op_mem_freep) char *body = create_body(file);
+        ask(&reply, "POST", "/v1/batches", body);
+        assert_int_equal(reply.status, 0);
+        reply_release(&reply);
+        ask(&reply, "GET", "/v1/batches?limit=1", "");
+        assert_int_equal(count_in(reply.body, file), 0);
+        reply_release(&reply);
+        if (removed) {
+            ask(&reply, "DELETE", path, "");
+            assert_int_equal(reply.status, 200);
+            reply_release(&reply);
+        }
+        OP_CLEANUP(op_mem_freep) char *batch = wait_batch_of(file);
+        wait_status(batch, removed ? "failed" : "completed", &reply);
+        if (removed) {
+            assert_text(&reply, "/errors/data/0/code", "invalid_request");
+            assert_text(&reply, "/errors/data/0/param", "file_id");
+        }
+        reply_release(&reply);
+        assert_int_equal(on_bill("\"state\":\"accepted\"") - before, !removed);
+    }
+    struct reply reply;
+    start(1000, 1, "{\"on\":\"create\",\"do\":\"accept_late\",\"ms\":3600000}", NULL);
+    OP_CLEANUP(op_mem_freep) char *file = upload(LINE("a"));
+    OP_CLEANUP(op_mem_freep) char *body = create_body(file);
+    ask(&reply, "POST", "/v1/batches", body);
+    reply_release(&reply);
+    start(1000, 1, NULL, NULL);
+    assert_int_equal(on_bill("\"state\":\"accepted\""), 1);
 }
 
 static void test_restart(void **state)
@@ -328,9 +389,9 @@ static void test_scripted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_bill),      CASE(test_commit_point), CASE(test_restart),
-        CASE(test_retention), CASE(test_queue),        CASE(test_flaps),
-        CASE(test_routing),   CASE(test_views),        CASE(test_scripted),
+        CASE(test_bill),     CASE(test_commit_point), CASE(test_restart), CASE(test_retention),
+        CASE(test_queue),    CASE(test_flaps),        CASE(test_routing), CASE(test_views),
+        CASE(test_scripted), CASE(test_arrives_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

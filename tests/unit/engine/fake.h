@@ -137,6 +137,16 @@ static enum op_rc fake_upload(const struct op_lane *lane, const struct op_create
     return op_exchange_header(ret, "X-Name", what->tag, err);
 }
 
+static enum op_rc fake_upload_end(const struct op_lane *lane, const struct op_http_reply *begun,
+                                  struct op_exchange *ret, struct op_err *err)
+{
+    (void)lane;
+    (void)begun;
+    (void)ret;
+    (void)err;
+    return OP_NOTFOUND;
+}
+
 static void fake_text(struct op_json root, const char *name, char *ret, size_t size)
 {
     snprintf(ret, size, OP_STR_FMT, OP_STR_ARG(op_json_str(op_json_get(root, name))));
@@ -411,6 +421,7 @@ static struct op_provider_ops fake_ops = {
     .cancel = fake_cancel,
     .upload_begin = fake_upload_begin,
     .upload = fake_upload,
+    .upload_end = fake_upload_end,
     .decode_upload = fake_decode_upload,
     .files = fake_files,
     .decode_files = fake_decode_files,

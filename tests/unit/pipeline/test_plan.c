@@ -336,8 +336,9 @@ static void test_mistakes(void **state)
         {"params: {o: {default: \"a{{=<% %>=}}{{x<%={{ }}=%>\"}}\nrequests: {r: {model: claude-x, "
          "user: hi}}\noutputs: [{json: \"{{o}}/{{k}}\", key: [k], rows: SELECT 1 AS k}]\n",
          NULL, "p/pipeline.yaml:5: the value of 'o' goes into a path and holds '{{'"},
-        {"requests: {r: {raw: true, provider: anthropic}}\n", "claude-x",
-         "p/pipeline.yaml:3: request 'r' is raw: --model cannot change the lines' own models"},
+        {"requests: {r: {raw: true, provider: anthropic, model: claude-y}}\n", "claude-x",
+         "p/pipeline.yaml:3: request 'r' is raw: its lines go to the model that they or this request "
+         "name; leave --model out"},
     };
     for (size_t i = 0; i < OP_COUNT(table); i++) {
         struct fixture f;

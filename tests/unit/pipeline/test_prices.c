@@ -151,6 +151,9 @@ static void test_shipped_others(void **state)
         {"gemini", "gemini-embedding-001", 1, {150, 150, 0, 75, 75, 0}},
         {"mistral", "mistral-large-2512", 1, {500, 500, 1500, 250, 250, 750}},
         {"mistral", "mistral-medium-3-5", 1, {1500, 1500, 7500, 750, 750, 3750}},
+        {"mistral", "mistral-medium-latest", 1, {1500, 1500, 7500, 750, 750, 3750}},
+        {"mistral", "mistral-small-latest", 1, {150, 15, 600, 75, 75, 300}},
+        {"mistral", "mistral-small-2603", 1, {150, 15, 600, 75, 75, 300}},
         {"mistral", "codestral-latest", 1, {300, 300, 900, 150, 150, 450}},
         {"mistral", "magistral-medium-latest", 1, {2000, 2000, 5000, 1000, 1000, 2500}},
         {"mistral", "mistral-embed", 1, {100, 100, 0, 50, 50, 0}},
@@ -168,7 +171,7 @@ static void test_shipped_others(void **state)
         }
     }
     assert_null(op_price_find(&prices->list, "gemini", "gemini-9-flash", 1));
-    assert_null(op_price_find(&prices->list, "mistral", "mistral-small-latest", 1));
+    assert_null(op_price_find(&prices->list, "mistral", "mistral-small-2506", 1));
     op_prices_free(prices);
 }
 

@@ -218,8 +218,7 @@ static void test_lines(void **state)
     ops->framing(NULL, "chat", &f);
     OP_CLEANUP(op_buf_release) struct op_buf line;
     op_buf_init(&line, 1000);
-    op_buf_addf(&line, "%s%sa%s{}%s%s%s", f.head, f.before, f.between, f.after, f.separator,
-                f.tail);
+    op_buf_addf(&line, "%s%sa%s{}%s%s", f.head, f.before, f.between, f.after, f.tail);
     assert_string_equal(line.ptr, "{\"custom_id\":\"a\",\"body\":{}}\n");
 }
 

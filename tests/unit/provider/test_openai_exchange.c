@@ -212,12 +212,15 @@ static void test_redirected(void **state)
     assert_string_equal(header(&x, "content-type"), "application/x-www-form-urlencoded");
     assert_string_equal(x.body.ptr, "purpose=batch-api&file_type=jsonl&file_name="
                                     "op-ab12cd-00ff00ff.jsonl");
-    assert_false(x.with_file);
+    assert_true(!x.with_file && x.redirects);
     check_exchange(OP_OK, &x, &err, "POST", BASE "/files");
     struct op_http_reply begun;
     make_reply(&begun, 302,
                "Location: https://bucket.example/x?sig=a%2Fb\r\nx-together-file-id: file-7\r\n",
                "");
+    assert_int_equal(t->upload_end(&lane, &begun, &x, &err), OP_OK);
+    assert_int_equal(x.body.len, 0);
+    check_exchange(OP_OK, &x, &err, "POST", BASE "/files/file-7/preprocess");
     assert_int_equal(t->upload(&lane, &what, &begun, &x, &err), OP_OK);
     drop_reply(&begun);
     assert_string_equal(x.method, "PUT");
@@ -226,11 +229,15 @@ static void test_redirected(void **state)
     assert_true(x.with_file && x.body.len == 0 && x.tail.len == 0);
     op_exchange_release(&x);
     static const char *const places[] = {"", "Location: /x\r\n",
-                                         "Location: https://a@b.example/\r\n"};
+                                         "Location: https://a@b.example/\r\n",
+                                         "Location: http://bucket.example/x\r\n"};
     for (size_t i = 0; i < OP_COUNT(places); i++) {
         err = OP_ERR_INIT;
         make_reply(&begun, 200, places[i], "{}");
         assert_int_equal(t->upload(&lane, &what, &begun, &x, &err), OP_REMOTE);
+        assert_int_equal(err.disp, OP_DISP_RETRY);
+        err = OP_ERR_INIT; /* nor did it name a file */
+        assert_int_equal(t->upload_end(&lane, &begun, &x, &err), OP_REMOTE);
         assert_int_equal(err.disp, OP_DISP_RETRY);
         drop_reply(&begun);
     }

@@ -223,7 +223,8 @@ static void test_registry(void **state)
         assert_true((*p)->list && (*p)->cancel && (*p)->results && (*p)->decode_create);
         assert_true((*p)->decode_batch && (*p)->decode_list && (*p)->decode_result);
         assert_true((*p)->framing && (*p)->amend && (*p)->unfold && (*p)->decode_error);
-        assert_true((*p)->upload_begin && (*p)->upload && (*p)->decode_upload);
+        assert_true((*p)->upload_begin && (*p)->upload && (*p)->upload_end &&
+                    (*p)->decode_upload);
         assert_true((*p)->files && (*p)->decode_files && (*p)->remove_file);
         assert_true((*p)->ask && (*p)->fold);
     }
