@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdlib.h>
-
 #include "base/mem.h"
 #include "cli/account.h"
 #include "cli/commands.h"
+#include "cli/confine.h"
 #include "cli/say.h"
 #include "cli/session.h"
 #include "cli/summary.h"
 #include "cli/work.h"
 #include "engine/work.h"
+#include "provider/key.h"
 
 /* Loads the lane of every provider this ledger has used and that there is a key for: they are
  * asked what they hold. */
@@ -17,9 +17,10 @@ static enum op_rc load_lane(void *arg, const struct op_lane_row *row, struct op_
     struct op_session *session = arg;
     const struct op_provider_ops *provider = op_provider_find(row->provider);
     bool emulated = strcmp(row->base_url, "emulator") == 0;
-    const char *key = provider ? getenv(provider->key_env) : NULL;
-    if (!provider || (emulated ? !session->emulator : !key || !key[0]))
-        return OP_OK;
+    const char *key = NULL;
+    enum op_rc rc = provider ? op_key_get(provider, &key, err) : OP_OK;
+    if (rc || !provider || (emulated ? !session->emulator : !key))
+        return rc;
     struct op_lane *lane = NULL;
     return op_engine_lane(session->engine, provider, emulated, true, &lane, err);
 }
@@ -62,6 +63,8 @@ static int run_recover(struct op_args *args)
     enum op_rc rc = op_session_open(&session, args, OP_SESSION_WORK, &err);
     if (!rc)
         rc = op_job_list_read(&session, args->word_count == 0, &jobs, &err);
+    if (!rc)
+        rc = op_confine_session(&session, &err);
     if (!rc)
         rc = sweep(&session, &err);
     if (!rc && args->retry_failed)
