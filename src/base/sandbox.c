@@ -77,8 +77,7 @@ void op_sandbox_allow_port(struct op_sandbox *box, uint16_t port)
 
 /* --- Landlock ----------------------------------------------------------------------------- */
 
-/* Of include/uapi/linux/landlock.h, which is newer in the kernels that have them than in Debian 12.
- */
+/* Of include/uapi/linux/landlock.h, of later kernels than Debian 12 has headers for. */
 #define FS_TRUNCATE     (1ULL << 14) /* ABI 3 */
 #define FS_IOCTL_DEV    (1ULL << 15) /* ABI 5 */
 #define NET_CONNECT_TCP (1ULL << 1)  /* ABI 4 */
@@ -91,8 +90,8 @@ struct port_rule {
     uint64_t allowed, port;
 };
 
-/* Everything up to REFER (ABI 2) is handled, and so refused where no rule allows it. An older kernel
- * refuses renames between folders whatever the rules, and the spool needs one. */
+/* Everything up to REFER (ABI 2) is handled, and so refused where no rule allows it. An older
+ * kernel refuses renames between folders whatever the rules, and the spool needs one. */
 #define ABI_OLDEST   2
 #define FS_ABI_2     ((LANDLOCK_ACCESS_FS_REFER << 1) - 1)
 #define FS_READ      (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
@@ -104,8 +103,8 @@ struct port_rule {
      LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | \
      LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_REFER)
 
-/* What the C library, OpenSSL and name resolution read later: libraries they load, certificates, the
- * resolver's settings, time zones. */
+/* What the C library, OpenSSL and name resolution read later: libraries they load, certificates,
+ * the resolver's settings, time zones. */
 static const char *const always_read[] = {
     "/usr",
     "/lib",
@@ -203,9 +202,9 @@ static void confine_files(const struct op_sandbox *box)
 
 /* --- seccomp ------------------------------------------------------------------------------ */
 
-/* What the program, libcurl, OpenSSL, SQLite, libmicrohttpd and the C library ask for. Not among them,
- * and refused with all others: execve, fork, ptrace, mount, bpf, userfaultfd, io_uring, keyctl,
- * process_vm_*, open_by_handle_at, module and clock calls. */
+/* What the program, libcurl, OpenSSL, SQLite, libmicrohttpd and the C library ask for. Not among
+ * them, and refused with all others: execve, fork, ptrace, mount, bpf, userfaultfd, io_uring,
+ * keyctl, process_vm_*, open_by_handle_at, module and clock calls. */
 static const char *const calls[] = {
     /* files */
     "read",
@@ -363,12 +362,15 @@ static bool add_call(scmp_filter_ctx filter, const char *name)
 /* Calls of which some uses are refused. */
 static bool add_conditions(scmp_filter_ctx filter, bool kill)
 {
-    static const unsigned long ioctls[] = {TCGETS, TIOCGWINSZ, TIOCGPGRP, FIONREAD, FIONBIO};
+    static const unsigned long ioctls[] = {
+        TCGETS,     0x802C542A, /* TCGETS2 of newer isatty() */
+        TIOCGWINSZ, TIOCGPGRP,  FIONREAD, FIONBIO};
     static const int families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
     static const int names[] = {PR_SET_NAME, PR_GET_NAME, 0x53564d41 /* PR_SET_VMA: a name */};
     const uint64_t wx = PROT_WRITE | PROT_EXEC;
     bool ok = true;
-    /* Threads, but no processes. clone3 hides its flags in memory: the C library then takes clone. */
+    /* Threads, but no processes. clone3 hides its flags in memory; the C library then takes
+     * clone. */
     ok = ok && WHERE(clone, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
     if (kill) /* else it is refused like this anyhow, and libseccomp takes no rule for that */
         ok = ok && !seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);

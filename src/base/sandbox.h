@@ -33,8 +33,8 @@ struct op_sandbox {
 };
 
 void op_sandbox_release(struct op_sandbox *box); /* also fine on a zeroed struct */
-/* What lies at the path, and below it, may be read (and changed). A path that is not there yet stands
- * for the nearest folder above it that is. */
+/* What lies at the path, and below it, may be read (and changed). A path that is not there yet
+ * stands for the nearest folder above it that is. */
 void op_sandbox_allow(struct op_sandbox *box, const char *path, bool writable);
 /* The folder a file lies in, so that it may be replaced; a folder itself. */
 void op_sandbox_allow_beside(struct op_sandbox *box, const char *path, bool writable);
