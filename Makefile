@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 PYTHON ?= $(shell for p in /usr/bin/python3 python3; do $$p -c 'import pytest' 2>/dev/null && echo $$p && break; done)
 
 .PHONY: all build deps help demo check unit scenario lint format sanitize valgrind conformance \
-        bench install clean
+        bench reproducible sbom install clean
 
 all: build
 
@@ -47,6 +47,12 @@ conformance: build ## the official SDKs against the emulator (installs them belo
 
 bench: build ## speed and memory against a limit program and plain Python, as ratios
 	@bench/run $(BUILD) $(PYTHON)
+
+reproducible: deps ## builds what is committed twice and compares the programs
+	@tools/reproducible
+
+sbom: build ## the Debian packages the program is made of: build/offpeak.cdx.json
+	@tools/sbom $(BUILD)/offpeak $(BUILD)/offpeak.cdx.json
 
 install: build ## to PREFIX (/usr/local), DESTDIR is obeyed
 	@meson configure $(BUILD) --prefix $(PREFIX) && tools/build $(BUILD) && \

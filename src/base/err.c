@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 
 /* Formats into text; a text that had to be cut ends with "..." and never inside a UTF-8
@@ -46,6 +47,8 @@ static void set(struct op_err *err, enum op_rc rc, enum op_disp disp, const char
     err->rc = rc;
     err->disp = disp;
     format(err->msg, sizeof(err->msg), fmt, ap);
+    /* A server may quote our key in its complaint, and messages go into the ledger. */
+    op_log_mask(err->msg, strlen(err->msg));
 }
 
 void op_err_set(struct op_err *err, enum op_rc rc, const char *fmt, ...)

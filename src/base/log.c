@@ -12,6 +12,7 @@
 #include "base/env.h"
 #include "base/json_out.h"
 #include "base/mem.h"
+#include "base/secret.h"
 #include "base/time.h"
 
 enum { LINE_MAX_BYTES = 64 * 1024, SHORTEST_SECRET = 4 };
@@ -42,7 +43,7 @@ static void *line_arg;
 struct secret {
     struct secret *next;
     size_t len;
-    char text[];
+    const char *text; /* kept by secret.c */
 };
 
 static struct secret *secrets;
@@ -60,13 +61,12 @@ void op_log_setup(enum op_log_level most, enum op_log_format format, op_log_line
 
 static void forget_secrets(void) __attribute__((destructor));
 
-/* So that a leak checker finds nothing, and no key lies in freed memory. */
+/* So that a leak checker finds nothing. */
 static void forget_secrets(void)
 {
     while (secrets) {
         struct secret *secret = secrets;
         secrets = secret->next;
-        explicit_bzero(secret->text, secret->len);
         op_mem_free(secret);
     }
 }
@@ -81,9 +81,9 @@ void op_log_secret(struct op_str secret)
            (known->len != secret.len || memcmp(known->text, secret.ptr, secret.len) != 0))
         known = known->next;
     if (!known) {
-        struct secret *added = op_mem_alloc(sizeof(*added) + secret.len);
+        struct secret *added = op_mem_alloc(sizeof(*added));
         added->len = secret.len;
-        memcpy(added->text, secret.ptr, secret.len);
+        added->text = op_secret_keep(secret);
         /* Longest first: where one is the beginning of another, no tail may stay readable. */
         struct secret **place = &secrets;
         while (*place && (*place)->len > secret.len)

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/time.h"
+#include "cli/confine.h"
 #include "cli/say.h"
 #include "cli/session.h"
 #include "cli/table.h"
@@ -128,6 +129,8 @@ int op_account_say(struct op_args *args)
     if (!rc)
         rc = op_engine_lane(session.engine, provider, session.emulator != NULL, true, &lane,
                             &err);
+    if (!rc)
+        rc = op_confine_session(&session, &err);
     if (!rc)
         rc = say(&account, &session, lane, &err);
     int code = rc ? op_say_error(args, &err) : OP_EXIT_OK;

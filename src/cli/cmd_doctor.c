@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <dirent.h>
 #include <fcntl.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -10,22 +9,23 @@
 
 #include "base/io.h"
 #include "base/mem.h"
+#include "base/sandbox.h"
 #include "base/time.h"
 #include "cli/commands.h"
+#include "cli/confine.h"
 #include "cli/queues.h"
 #include "cli/say.h"
 #include "cli/session.h"
 #include "cli/table.h"
 #include "cli/text.h"
+#include "engine/libraries.h"
 #include "engine/work.h"
-#include "net/libcurl.h"
 #include "pipeline/prices.h"
+#include "provider/key.h"
 
-#define TEXT_MAX      (16 * 1024 * 1024)
-#define PRICES_OLD    (90 * OP_DAY_MS)
-#define SPACE_LOW     (1024LL * 1024 * 1024)
-#define CURL_OLDEST   0x075000 /* 7.80: a create cannot be kept from being sent twice before it */
-#define SQLITE_OLDEST 3040000
+#define TEXT_MAX   (16 * 1024 * 1024)
+#define PRICES_OLD (90 * OP_DAY_MS)
+#define SPACE_LOW  (1024LL * 1024 * 1024)
 
 enum verdict { GOOD, WARNING, PROBLEM };
 static const char *const verdicts[] = {"ok", "warning", "problem"};
@@ -68,31 +68,42 @@ static void check(struct doctor *d, const char *name, enum verdict verdict, cons
 
 /* --- what the program stands on ----------------------------------------------------------- */
 
-static void check_libcurl(struct doctor *d)
+static void check_library(struct doctor *d, const struct op_library_version *one)
 {
-    struct op_err err = OP_ERR_INIT;
-    if (op_libcurl_load(&err)) {
-        check(d, "libcurl", PROBLEM, "%s", err.msg);
+    OP_CLEANUP(op_buf_release) struct op_buf text;
+    enum verdict verdict = GOOD;
+    op_buf_init(&text, 64 * 1024);
+    op_buf_addf(&text, "%s%s%s", one->version, one->version[0] && one->note[0] ? ", " : "",
+                one->note);
+    if (!one->version[0]) {
+        check(d, one->name, PROBLEM, "%s", text.ptr);
         return;
     }
-    const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
-    check(d, "libcurl", curl->version_num < CURL_OLDEST ? PROBLEM : GOOD, "%s, %s%s",
-          curl->version, curl->ssl_version ? curl->ssl_version : "without TLS",
-          curl->version_num < CURL_OLDEST ? ": too old, 7.88 or later is needed" : "");
+    if (one->oldest && op_version_compare(one->version, one->oldest) < 0) {
+        verdict = PROBLEM;
+        op_buf_addf(&text, ": too old, %s or later is needed", one->oldest);
+    }
+    for (const struct op_known_fault *f = op_known_faults; f->library; f++) {
+        if (strcmp(f->library, one->name) != 0 || !op_fault_hits(f, one->version))
+            continue;
+        op_buf_addf(&text, "; known of %s to before %s: %s", f->from, f->below, f->effect);
+        if (f->why_not) {
+            op_buf_addf(&text, ", which does not matter here: %s", f->why_not);
+            continue;
+        }
+        op_buf_addz(&text, ": install another, unless your distribution has mended this one");
+        verdict = verdict == PROBLEM ? PROBLEM : WARNING;
+    }
+    check(d, one->name, verdict, "%s", text.ptr);
 }
 
 static void check_versions(struct doctor *d)
 {
-    int sqlite = sqlite3_libversion_number();
+    struct op_library_version list[OP_LIBRARIES_MOST];
+    int count = op_libraries(list);
     check(d, "offpeak", GOOD, "%s", OP_VERSION);
-    check_libcurl(d);
-    /* 3.52.0 was withdrawn by its authors. The WAL-reset defect of 3.7 to 3.51.2 does not
-     * concern us: the ledger is not in WAL mode. */
-    bool bad = sqlite < SQLITE_OLDEST || sqlite == 3052000;
-    check(d, "sqlite", bad ? PROBLEM : GOOD, "%s%s", sqlite3_libversion(),
-          sqlite == 3052000 ? ": this version was withdrawn, install another"
-          : bad             ? ": too old, 3.40 or later is needed"
-                            : "");
+    for (int i = 0; i < count; i++)
+        check_library(d, &list[i]);
 }
 
 static bool is_set(const char *name)
@@ -128,11 +139,15 @@ static void check_keys(struct doctor *d)
     op_buf_init(&missing, 4096);
     bool any = false;
     for (size_t i = 0; all[i]; i++) {
-        bool given = is_set(all[i]->key_env) || is_set(all[i]->key_env_2);
-        any = any || given;
+        char about[300];
+        const char *key = NULL;
+        struct op_err err = OP_ERR_INIT;
+        enum op_rc rc = op_key_get(all[i], &key, &err);
+        bool given = rc || key;
+        any = any || key;
+        op_key_about(all[i], about, sizeof(about));
         if (given)
-            check(d, all[i]->name, GOOD, "%s is set",
-                  is_set(all[i]->key_env) ? all[i]->key_env : all[i]->key_env_2);
+            check(d, all[i]->name, rc ? PROBLEM : GOOD, "%s", about);
         else
             op_buf_addf(&missing, "%s%s", missing.len ? ", " : "", all[i]->key_env);
         if (given || is_set(all[i]->url_env))
@@ -381,6 +396,31 @@ static void check_ledger(struct doctor *d)
         check(d, "ledger", PROBLEM, "%s", err.msg);
 }
 
+/* --- the cage ------------------------------------------------------------------------------ */
+
+/* Tried out, not guessed: doctor locks itself in as `run` does. So it comes last. */
+static void check_sandbox(struct doctor *d)
+{
+    op_confine_doctor(d->state_dir);
+    struct op_sandbox_state s = op_sandbox_state();
+    OP_CLEANUP(op_buf_release) struct op_buf text;
+    op_buf_init(&text, 1024);
+    if (!s.entered) {
+        check(d, "sandbox", WARNING, "off: %s", s.why_not);
+        return;
+    }
+    if (s.landlock)
+        op_buf_addf(&text, "Landlock (version %d): %s%s", s.landlock, s.files ? "files" : "",
+                    s.tcp ? ", TCP ports" : "");
+    else
+        op_buf_addz(&text, "files are not confined: this kernel has no Landlock");
+    op_buf_addz(&text, s.calls ? "; seccomp: system calls"
+                               : "; system calls are not confined: this kernel has no seccomp");
+    if (s.kills)
+        op_buf_addz(&text, ", a refused one kills");
+    check(d, "sandbox", s.files && s.calls ? GOOD : WARNING, "%s", text.ptr);
+}
+
 /* --- the command -------------------------------------------------------------------------- */
 
 static void examine(struct doctor *d)
@@ -394,6 +434,7 @@ static void examine(struct doctor *d)
         check_quarantine(d);
     }
     check_ledger(d);
+    check_sandbox(d);
 }
 
 static void say_json(struct doctor *d)

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cli/child.h"
 #include "cli/commands.h"
+#include "cli/confine.h"
 #include "cli/say.h"
 #include "cli/session.h"
 #include "emulator/emulator.h"
@@ -40,6 +41,8 @@ static enum op_rc serve(const struct op_args *args, const struct op_emulator_opt
 {
     OP_CLEANUP(op_emulator_stopp) struct op_emulator *emulator = NULL;
     enum op_rc rc = op_io_mkdirs(op_env_default(), options->dir, err);
+    if (!rc)
+        op_confine_emulator(options->dir, options->faults, options->answers);
     if (!rc)
         rc = op_emulator_start(options, &emulator, err);
     if (rc)

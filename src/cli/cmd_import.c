@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "cli/confine.h"
 #include "cli/say.h"
 #include "cli/session.h"
 #include "cli/summary.h"
@@ -39,6 +40,9 @@ static enum op_rc import_all(struct op_args *args, struct op_session *session,
         return rc;
     if (import->is_known)
         op_note(args, "this was imported as job-%lld", (long long)import->job);
+    rc = op_confine_session(session, err);
+    if (rc)
+        return rc;
     op_progress_begin(&session->progress, args, import->job);
     rc = op_engine_run(session->engine, import->job, OP_UNTIL_DONE, op_deadline(args), err);
     op_progress_end(&session->progress);

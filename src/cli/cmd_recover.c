@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdlib.h>
-
 #include "base/mem.h"
 #include "cli/account.h"
 #include "cli/commands.h"
+#include "cli/confine.h"
 #include "cli/say.h"
 #include "cli/session.h"
 #include "cli/summary.h"
@@ -51,6 +50,8 @@ static int run_recover(struct op_args *args)
     enum op_rc rc = op_session_open(&session, args, OP_SESSION_WORK, &err);
     if (!rc)
         rc = op_job_list_read(&session, args->word_count == 0, &jobs, &err);
+    if (!rc)
+        rc = op_confine_session(&session, &err);
     if (!rc)
         rc = sweep(&session, &err);
     if (!rc && args->retry_failed)

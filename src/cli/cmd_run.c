@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "cli/commands.h"
+#include "cli/confine.h"
 #include "cli/estimate.h"
 #include "cli/say.h"
 #include "cli/session.h"
@@ -147,6 +148,8 @@ static int work(struct op_args *args, bool wait)
         rc = op_session_open(&session, args, resume ? OP_SESSION_WORK : OP_SESSION_NEW, &err);
     if (!rc)
         rc = choose_job(&session, args, cwd, &job, &err);
+    if (!rc)
+        rc = op_confine_session(&session, &err);
     int code;
     if (rc) {
         code = op_say_error(args, &err);

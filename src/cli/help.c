@@ -216,7 +216,7 @@ void op_options_markdown(struct op_buf *out)
         "result is one object with `\"version\": 1`, and so is an error:\n"
         "`{\"version\": 1, \"error\": {\"code\", \"message\"}}`.\n\n"
         "An ID is a job (`job-3`), a batch (`batch-7`), or the provider's own batch id.\n"
-        "Keys come from the environment alone (`ANTHROPIC_API_KEY`).\n");
+        "A key comes from the environment (`ANTHROPIC_API_KEY`), or a file that it names.\n");
     for (size_t i = 0; op_commands[i]; i++)
         if (!op_commands[i]->hidden)
             markdown_command(op_commands[i], out);

@@ -5,14 +5,13 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/say.h"
 #include "cli/session.h"
-#include "provider/provider.h"
+#include "provider/key.h"
 
 const struct op_command *const op_commands[] = {
     &op_cmd_init,   &op_cmd_validate, &op_cmd_estimate, &op_cmd_run,    &op_cmd_create,
@@ -29,23 +28,10 @@ const struct op_command *op_command_find(const char *name)
     return NULL;
 }
 
-/* A key in the environment must not end in a core file, in another process of this user, or in
- * a line of the log. */
+/* A key must not end in a core file, in another process of this user, or in a line of the log. */
 static void guard_keys(void)
 {
-    bool any = false;
-    const struct op_provider_ops *const *all = op_providers();
-    for (size_t i = 0; all[i]; i++) {
-        const char *const names[] = {all[i]->key_env, all[i]->key_env_2};
-        for (size_t j = 0; j < OP_COUNT(names); j++) {
-            const char *key = names[j] ? getenv(names[j]) : NULL;
-            if (!key || !key[0])
-                continue;
-            op_log_secret(op_str_from(key));
-            any = true;
-        }
-    }
-    if (!any)
+    if (!op_keys_take())
         return;
     struct rlimit none = {0, 0};
     (void)setrlimit(RLIMIT_CORE, &none);

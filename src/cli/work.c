@@ -2,6 +2,7 @@
 #include "cli/work.h"
 
 #include "base/mem.h"
+#include "cli/confine.h"
 
 static void add(struct op_job_list *list, int64_t id)
 {
@@ -52,7 +53,9 @@ void op_job_list_release(struct op_job_list *list)
 enum op_rc op_job_list_work(struct op_session *session, const struct op_job_list *list,
                             enum op_until until, struct op_err *err)
 {
-    enum op_rc rc = OP_OK;
+    enum op_rc rc = op_confine_session(session, err);
+    if (rc)
+        return rc;
     if (list->all && list->count > 1) {
         op_progress_begin(&session->progress, session->args, 0);
         return op_engine_run(session->engine, 0, until, op_deadline(session->args), err);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json_out.h"
@@ -109,7 +108,9 @@ static void decimal(double value, uint64_t *ret_digits, int *ret_exponent)
         if (*p == '.') {
             fraction = true;
         } else if (*p == 'e') {
-            exponent += (int)strtol(p + 1, NULL, 10);
+            int64_t power = 0;
+            (void)op_str_int64(op_str_from(p + (p[1] == '+' ? 2 : 1)), &power);
+            exponent += (int)power;
             break;
         } else {
             digits = digits * 10 + (uint64_t)(*p - '0');

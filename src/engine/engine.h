@@ -158,6 +158,12 @@ OP_MUST_CHECK enum op_rc op_engine_prove(struct op_engine *engine, struct op_err
 OP_MUST_CHECK enum op_rc op_engine_provider(struct op_engine *engine, int64_t lane_id,
                                             const char **ret, struct op_err *err);
 
+/* Calls fn with every file, folder and URL that the open jobs read (inputs) or write (outputs), for
+ * whoever confines the process to them. Loads those jobs. */
+typedef void (*op_reach_fn)(void *arg, const char *target, bool writes);
+OP_MUST_CHECK enum op_rc op_engine_reach(struct op_engine *engine, op_reach_fn fn, void *arg,
+                                         struct op_err *err);
+
 /* The compiled plan of a job, for show: loads it from its frozen definition. */
 OP_MUST_CHECK enum op_rc op_engine_work(struct op_engine *engine, int64_t job,
                                         struct op_work **ret, struct op_err *err);

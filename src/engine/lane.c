@@ -7,6 +7,7 @@
 #include "base/time.h"
 #include "core/retry.h"
 #include "engine/work.h"
+#include "provider/key.h"
 
 /* The emulator takes any key; this one says in every log and bill what it is. */
 #define EMULATOR_KEY "emulator-key"
@@ -16,9 +17,6 @@ static void lane_free(struct op_lane *lane)
     if (!lane)
         return;
     op_mem_free(lane->base_url);
-    if (lane->key)
-        explicit_bzero(lane->key, strlen(lane->key));
-    op_mem_free(lane->key);
     for (size_t i = 0; i < OP_LANE_EXTRAS; i++)
         op_mem_free(lane->extras[i]);
     op_mem_free(lane);
@@ -78,7 +76,7 @@ static enum op_rc lane_settings(struct op_engine *engine, struct op_lane *lane, 
         char *own =
             op_mem_printf("%s%s", url ? url : "http://127.0.0.1:9", provider->emulator_path);
         lane->base_url = trimmed_url(own);
-        lane->key = op_mem_strdup(EMULATOR_KEY);
+        lane->key = EMULATOR_KEY;
         return OP_OK;
     }
     const char *url = env_value(provider->url_env);
@@ -87,17 +85,16 @@ static enum op_rc lane_settings(struct op_engine *engine, struct op_lane *lane, 
                           "%s has no address of its own: set the environment variable %s",
                           provider->name, provider->url_env);
     lane->base_url = trimmed_url(url ? url : provider->default_url);
-    const char *key = env_value(provider->key_env);
-    if (!key)
-        key = env_value(provider->key_env_2);
+    const char *key = NULL;
+    enum op_rc rc = op_key_get(provider, &key, err);
+    if (rc)
+        return rc;
     if (!key && need_key)
         return op_fail_as(err, OP_INVAL, OP_DISP_FATAL,
                           "no key for %s: set the environment variable %s (or try it without "
                           "money: add --emulate)",
                           provider->name, provider->key_env);
-    lane->key = op_mem_strdup(key ? key : "");
-    if (key)
-        op_log_secret(op_str_from(key));
+    lane->key = key ? key : "";
     return OP_OK;
 }
 

@@ -10,6 +10,7 @@
 #include "engine/orphan.h"
 #include "engine/work.h"
 #include "ledger/blackbox.h"
+#include "provider/key.h"
 
 /*
  * When a flush fails, what the disk holds is not known, and no later flush tells. Whoever went on
@@ -76,11 +77,10 @@ static enum op_rc load_lane(void *arg, const struct op_lane_row *row, struct op_
     struct op_engine *engine = arg;
     const struct op_provider_ops *provider = op_provider_find(row->provider);
     bool emulated = strcmp(row->base_url, "emulator") == 0;
-    const char *key = provider ? getenv(provider->key_env) : NULL;
-    if (provider && !(key && key[0]) && provider->key_env_2)
-        key = getenv(provider->key_env_2);
-    if (!provider || (emulated ? !engine->options.emulator_url : !key || !key[0]))
-        return OP_OK;
+    const char *key = NULL;
+    enum op_rc rc = provider ? op_key_get(provider, &key, err) : OP_OK;
+    if (rc || !provider || (emulated ? !engine->options.emulator_url : !key))
+        return rc;
     struct op_lane *lane = NULL;
     return op_engine_lane(engine, provider, emulated, true, &lane, err);
 }

@@ -31,6 +31,31 @@ bool op_host_is_loopback(struct op_str host)
     return inet_pton(AF_INET6, text, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
+uint16_t op_url_port(const char *url)
+{
+    const char *mark = strstr(url, "://");
+    if (!mark)
+        return 0;
+    struct op_str scheme = {url, (size_t)(mark - url)};
+    struct op_str host = {mark + 3, strcspn(mark + 3, "/?#")};
+    const char *at = memrchr(host.ptr, '@', host.len);
+    const char *begin = at ? at + 1 : host.ptr, *end = host.ptr + host.len;
+    const char *bracket = memrchr(begin, ']', (size_t)(end - begin));
+    begin = bracket ? bracket : begin;
+    const char *colon = memrchr(begin, ':', (size_t)(end - begin));
+    int64_t port = 0;
+    if (colon && colon + 1 < end) {
+        struct op_str digits = {colon + 1, (size_t)(end - colon - 1)};
+        return op_str_int64(digits, &port) && port > 0 && port <= UINT16_MAX ? (uint16_t)port
+                                                                             : 0;
+    }
+    if (op_str_is(scheme, "https"))
+        return 443;
+    if (op_str_is(scheme, "http"))
+        return 80;
+    return op_str_starts(scheme, "socks") ? 1080 : 0;
+}
+
 static const char *refuse_loopback(bool is_loopback, enum op_peer peer)
 {
     if (is_loopback && peer == OP_PEER_REMOTE)

@@ -10,6 +10,7 @@
  */
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 #include "base/str.h"
@@ -22,6 +23,9 @@ enum op_peer {
 
 /* The host of a URL (with or without brackets) is localhost, 127.0.0.0/8 or ::1. */
 bool op_host_is_loopback(struct op_str host);
+
+/* The port that a URL leads to: its own, else its scheme's (https, http, socks*); 0: not known. */
+uint16_t op_url_port(const char *url);
 
 /* Why no connection may be made to this address, as the end of a sentence; NULL when it may. */
 const char *op_address_refusal(const struct sockaddr *address, socklen_t len,

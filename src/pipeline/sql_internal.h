@@ -15,6 +15,12 @@
 #define OP_SQL_VIEWS 6
 /* No cell is longer. */
 #define OP_SQL_MAX_LENGTH (256 * 1024 * 1024)
+/* Steps of SQLite's machine (some 40 million a second): of all SELECTs over one result, and of those
+ * over a job's inputs. Above it a SELECT never ends by itself, or not in time. */
+#define OP_SQL_RESULT_STEPS 100000000LL
+#define OP_SQL_INPUT_STEPS  100000000000LL
+/* What all of SQLite may have in memory. */
+#define OP_SQL_HEAP_BYTES (2LL * 1024 * 1024 * 1024)
 
 struct op_quick;    /* sql_quick.c: rows without SQLite */
 struct op_sql_json; /* sql_json.c: parsed documents */
@@ -32,6 +38,7 @@ struct op_sqlenv {
     bool own;              /* the statement being prepared is ours: nothing is forbidden */
     int64_t view_rows;     /* how many rows the planner is told a view has; 1 but in stage.c */
     struct op_err pending; /* why a callback made a statement fail */
+    int64_t steps, most_steps;
     struct op_sqlenv_view views[OP_SQL_VIEWS];
     /* the view records: its data is fetched when a query first reads it */
     const char *const *record_columns;

@@ -6,8 +6,9 @@
 #include "pipeline/sql_json.h"
 #include "pipeline/sql_quick.h"
 
-#define MAX_SQL    (4 * 1024 * 1024)
-#define MAX_RECORD (64 * 1024 * 1024)
+#define MAX_SQL             (4 * 1024 * 1024)
+#define MAX_RECORD          (64 * 1024 * 1024)
+#define STEPS_BETWEEN_LOOKS 1000000
 /* For each connection: there are up to five of them while results are applied. */
 #define INPUT_CACHE_KB 4096
 
@@ -19,6 +20,7 @@ enum op_rc op_sql_class(int code)
     case SQLITE_ERROR:
     case SQLITE_AUTH:
     case SQLITE_TOOBIG:
+    case SQLITE_NOMEM: /* OP_SQL_HEAP_BYTES; the machine's own end is the process's */
     case SQLITE_CONSTRAINT:
     case SQLITE_MISMATCH:
     case SQLITE_RANGE:
@@ -100,6 +102,19 @@ static int authorize(void *arg, int action, const char *a, const char *b, const 
     }
 }
 
+/* A SELECT that never ends must not hold the job, and what is behind it, for ever. */
+static int count_steps(void *arg)
+{
+    struct op_sqlenv *sql = arg;
+    sql->steps += STEPS_BETWEEN_LOOKS;
+    if (sql->own || sql->steps <= sql->most_steps)
+        return 0;
+    op_err_set(&sql->pending, OP_INVAL,
+               "the SELECTs take more than %lld steps: does one of them never end?",
+               (long long)sql->most_steps);
+    return 1;
+}
+
 static void configure(sqlite3 *db)
 {
     static const struct {
@@ -167,6 +182,7 @@ enum op_rc op_sql_open(struct op_plan *plan, const char *inputs_db, struct op_sq
     sql->plan = plan;
     sql->context.request = -1;
     sql->view_rows = 1;
+    sql->most_steps = OP_SQL_INPUT_STEPS;
     sql->own = true;
     op_buf_init(&sql->record_text, MAX_RECORD);
     op_buf_init(&sql->path, OP_TEMPLATE_MAX_OUTPUT);
@@ -175,6 +191,8 @@ enum op_rc op_sql_open(struct op_plan *plan, const char *inputs_db, struct op_sq
     if (sqlite3_open_v2(":memory:", &sql->db, flags, NULL) != SQLITE_OK)
         return fail_own(sql->db, "SQLite", err);
     configure(sql->db);
+    (void)sqlite3_hard_heap_limit64(OP_SQL_HEAP_BYTES);
+    sqlite3_progress_handler(sql->db, STEPS_BETWEEN_LOOKS, count_steps, sql);
     if ((inputs_db && op_sql_attach(sql->db, inputs_db, false, err)) ||
         op_sql_add_functions(sql, err) || op_sql_add_json(sql, err))
         return err->rc;
@@ -266,6 +284,8 @@ void op_sqlenv_closep(struct op_sqlenv **sql)
 void op_sqlenv_set(struct op_sqlenv *sql, const struct op_context *context)
 {
     sql->context = *context;
+    sql->steps = 0;
+    sql->most_steps = context->request >= 0 ? OP_SQL_RESULT_STEPS : OP_SQL_INPUT_STEPS;
     sql->record_loaded = false;
     op_sql_json_forget(sql->json);
 }

@@ -32,8 +32,8 @@
 
 struct op_lane {
     const struct op_provider_ops *provider;
-    char *base_url;               /* without a final slash */
-    char *key;                    /* the secret; never stored, never logged */
+    char *base_url;  /* without a final slash */
+    const char *key; /* the secret, kept by base/secret.h; never stored, never logged */
     char *extras[OP_LANE_EXTRAS]; /* values of provider->extra_env, "" where not set */
     char fingerprint
         [17];      /* first 16 hex digits of SHA-256(ledger uuid, key): tells keys apart */

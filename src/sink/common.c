@@ -140,6 +140,34 @@ static const char *part_problem(struct op_str part)
     return NULL;
 }
 
+enum op_rc op_sink_check_links(struct op_env *env, const char *root, const char *path,
+                               struct op_err *err)
+{
+    OP_CLEANUP(op_mem_freep) char *part = op_mem_strdup(path);
+    char *at = part + (op_str_starts(op_str_from(path), root) ? strlen(root) : 0);
+    for (bool last = false; !last;) {
+        char *slash = strchr(at, '/');
+        last = !slash;
+        if (slash)
+            *slash = '\0';
+        int fd = env->ops->open(env, part, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+        if (fd == -ENOENT)
+            return OP_OK;
+        if (fd == -ELOOP)
+            return op_fail(err, OP_INVAL,
+                           "'%s' is a symbolic link: what a row names is not written through "
+                           "one; remove it, or name its folder in the output's path",
+                           part);
+        if (fd >= 0)
+            env->ops->close(env, fd);
+        if (slash) {
+            *slash = '/';
+            at = slash + 1;
+        }
+    }
+    return OP_OK;
+}
+
 enum op_rc op_sink_check_path(const char *root, struct op_str path, struct op_err *err)
 {
     struct op_str rest = path;

@@ -507,7 +507,7 @@ static enum op_rc deliver(struct op_sink *base, const char *outbox, int64_t from
     if (sink->key_count == 0 || (old == 0 && !sink->per_row_path))
         begin = 0;
     if (sink->per_row_path && from < to) {
-        struct op_spread spread = {sink->env, sink->work_dir, sink->work_name};
+        struct op_spread spread = {sink->env, sink->work_dir, sink->work_name, sink->root};
         rc = op_spread_each(&spread, outbox, begin, to, merge_one, sink, err);
     } else if (from < to || (last && old == 0 && !sink->per_row_path)) {
         if (begin < to)

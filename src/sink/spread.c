@@ -3,6 +3,7 @@
 
 #include "base/map.h"
 #include "base/mem.h"
+#include "sink/common.h"
 #include "sink/sorter.h"
 
 static enum op_rc collect(struct op_frames *frames, struct op_sorter *sorter,
@@ -33,8 +34,8 @@ static enum op_rc read_paths(struct op_frames *frames, struct op_map *paths, str
     return rc == OP_NOTFOUND ? OP_OK : rc;
 }
 
-static enum op_rc call_group(struct op_frames *frames, op_spread_fn fn, void *arg,
-                             struct op_err *err)
+static enum op_rc call_group(const struct op_spread *spread, struct op_frames *frames,
+                             op_spread_fn fn, void *arg, struct op_err *err)
 {
     OP_CLEANUP(op_map_release) struct op_map paths = {0};
     enum op_rc rc = read_paths(frames, &paths, err);
@@ -43,7 +44,9 @@ static enum op_rc call_group(struct op_frames *frames, op_spread_fn fn, void *ar
                            ? (struct op_str){paths.entries[i].key, paths.entries[i].len}
                            : OP_STR_NULL;
         op_frames_rewind(frames);
-        rc = fn(arg, paths.entries[i].key, frames, err);
+        rc = op_sink_check_links(spread->env, spread->root, paths.entries[i].key, err);
+        if (!rc)
+            rc = fn(arg, paths.entries[i].key, frames, err);
     }
     return rc;
 }
@@ -69,7 +72,7 @@ enum op_rc op_spread_each(const struct op_spread *spread, const char *outbox, in
         frames.index_begin = begin;
         frames.index_end = end;
         if (!rc)
-            rc = call_group(&frames, fn, arg, err);
+            rc = call_group(spread, &frames, fn, arg, err);
     }
     return rc;
 }

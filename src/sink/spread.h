@@ -18,6 +18,7 @@ struct op_spread {
     struct op_env *env;
     const char *work_dir;
     const char *name; /* for the work file */
+    const char *root; /* the folder that all paths lie in */
 };
 
 /* Calls fn once for each path that occurs. */

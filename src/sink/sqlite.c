@@ -602,7 +602,7 @@ static enum op_rc deliver(struct op_sink *base, const char *outbox, int64_t from
     enum op_rc rc = OP_OK;
     (void)last;
     if (from < to && sink->per_row_path) {
-        struct op_spread spread = {sink->env, sink->work_dir, sink->work_name};
+        struct op_spread spread = {sink->env, sink->work_dir, sink->work_name, sink->root};
         rc = op_spread_each(&spread, outbox, from, to, load_one, sink, err);
     } else if (from < to) {
         rc = op_frames_open(&frames, sink->env, outbox, from, to, err);

@@ -77,7 +77,7 @@ static enum op_rc deliver_all(const struct op_text_sink *sink, const char *outbo
 {
     OP_CLEANUP(op_mem_freep) char *name = op_mem_printf("%s-paths", sink->work_name);
     if (sink->per_row_path) {
-        struct op_spread spread = {sink->env, sink->work_dir, name};
+        struct op_spread spread = {sink->env, sink->work_dir, name, sink->root};
         /* The function only reads the sink; its type has room for writers. */
         return op_spread_each(&spread, outbox, from, to, spread_one, (void *)(uintptr_t)sink,
                               err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "base/time.h"
 #include "provider/driver.h"
@@ -31,13 +32,12 @@ enum op_rc op_openai_endpoint_find(const struct op_provider_ops *ops, const char
         *ret = (enum op_openai_endpoint)i;
         return OP_OK;
     }
-    char list[64] = "";
-    for (size_t i = 0; ops->endpoints[i]; i++) {
-        strncat(list, i ? ", " : "", sizeof(list) - strlen(list) - 1);
-        strncat(list, ops->endpoints[i], sizeof(list) - strlen(list) - 1);
-    }
+    OP_CLEANUP(op_buf_release) struct op_buf list;
+    op_buf_init(&list, 1024);
+    for (size_t i = 0; ops->endpoints[i]; i++)
+        op_buf_addf(&list, "%s%s", i ? ", " : "", ops->endpoints[i]);
     return op_fail(err, OP_INVAL, "%s has no endpoint '%.40s'; there are: %s",
-                   ops->dialect->title, name ? name : ops->endpoints[0], list);
+                   ops->dialect->title, name ? name : ops->endpoints[0], list.ptr);
 }
 
 static const char *const all_endpoints[] = {"responses", "chat", "embeddings", NULL};

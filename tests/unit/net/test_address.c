@@ -135,12 +135,43 @@ static void test_strange_families(void **state)
     }
 }
 
+/* op_url_port: its own port, else the scheme's; 0 for what has none. */
+static void test_ports(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url;
+        int port;
+    } rows[] = {
+        {"https://api.example.com", 443},
+        {"https://api.example.com/v1:99?x=:7", 443},
+        {"http://127.0.0.1:8080/v1", 8080},
+        {"http://localhost", 80},
+        {"https://[::1]:4443/x", 4443},
+        {"https://[2001:db8::1]", 443},
+        {"https://user:pass@host:8443", 8443},
+        {"https://user:77@host", 443},
+        {"socks5h://proxy", 1080},
+        {"socks5://proxy:9050", 9050},
+        {"https://host:", 443},
+        {"https://host:70000", 0},
+        {"https://host:x", 0},
+        {"ftp://host", 0},
+        {"host:80", 0},
+        {"", 0},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (op_url_port(rows[i].url) != rows[i].port)
+            fail_msg("%s: %d", rows[i].url, op_url_port(rows[i].url));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_loopback_host),
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_strange_families),
+        cmocka_unit_test(test_ports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
  */
 #include <sqlite3.h>
 
+#include "pipeline/sql_internal.h"
 #include "support_sql.h"
 
 #define INPUT "inputs: {t: {csv: \"{{dir}}/t.csv\"}}\n"
@@ -352,6 +353,39 @@ static void test_attacks(void **state)
     close_env(&w, sql);
 }
 
+#define ENDLESS \
+    "(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT max(n) FROM c)"
+
+/* Over one result a SELECT ends after so many steps, counted anew for each; memory has an end too. The
+ * scenario test waits for the real number of them. */
+static void test_limits(void **state)
+{
+    (void)state;
+    struct world w;
+    struct op_sqlenv *sql = open_env(&w, "records: SELECT id AS key FROM t\n" SQL_ASK);
+    struct op_context context = {.request = 0};
+    for (int i = 0; i < 3; i++) {
+        op_sqlenv_set(sql, &context);
+        assert_int_equal(sql->most_steps, OP_SQL_RESULT_STEPS);
+        sql->most_steps = 3000000;
+        expect_sql_error(sql, "SELECT " ENDLESS,
+                         "p/pipeline.yaml:5: the SELECTs take more than 3000000 steps");
+        op_sqlenv_set(sql, &context);
+        expect_sql(sql, "SELECT count(*) FROM t", "I3\n");
+    }
+    context.request = -1;
+    op_sqlenv_set(sql, &context);
+    assert_int_equal(sql->most_steps, OP_SQL_INPUT_STEPS);
+    sqlite3_int64 before = sqlite3_hard_heap_limit64(32 * 1024 * 1024);
+    assert_int_equal(before, 2LL * 1024 * 1024 * 1024);
+    expect_sql_error(sql, "SELECT hex(zeroblob(50000000)) || 'x'",
+                     "p/pipeline.yaml:5: out of memory");
+    sqlite3_hard_heap_limit64(0);
+    expect_sql_error(sql, "SELECT zeroblob(300000000)", "too big");
+    expect_sql(sql, "SELECT count(*) FROM t", "I3\n");
+    close_env(&w, sql);
+}
+
 /* In the definition's places the same holds. */
 static void test_attacks_in_place(void **state)
 {
@@ -591,6 +625,7 @@ int main(void)
         cmocka_unit_test(test_attacks),    cmocka_unit_test(test_attacks_in_place),
         cmocka_unit_test(test_checks),     cmocka_unit_test(test_rows),
         cmocka_unit_test(test_two),        cmocka_unit_test(test_reset),
+        cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

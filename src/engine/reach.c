@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/mem.h"
+#include "engine/work.h"
+#include "sink/common.h"
+
+struct reaching {
+    struct op_engine *engine;
+    op_reach_fn fn;
+    void *arg;
+    int64_t *ids;
+    size_t count;
+};
+
+static enum op_rc collect_job(void *arg, const struct op_job *job, struct op_err *err)
+{
+    struct reaching *r = arg;
+    (void)err;
+    r->ids = op_mem_realloc(r->ids, (r->count + 1) * sizeof(*r->ids));
+    r->ids[r->count++] = job->id;
+    return OP_OK;
+}
+
+static enum op_rc reach_inputs(struct reaching *r, const struct op_work *work,
+                               struct op_err *err)
+{
+    for (size_t i = 0; i < work->def.input_count; i++) {
+        const struct op_input_def *input = &work->def.inputs[i];
+        OP_CLEANUP(op_mem_freep) char *target = NULL;
+        enum op_rc rc =
+            op_params_render(&work->params, input->target, input->place, &target, err);
+        if (rc)
+            return rc;
+        r->fn(r->arg, target, false);
+    }
+    return OP_OK;
+}
+
+static void reach_outputs(struct reaching *r, const struct op_work *work)
+{
+    for (size_t i = 0; i < work->def.output_count; i++) {
+        const struct op_plan_output *output = &work->plan->outputs[i];
+        OP_CLEANUP(op_mem_freep) char *root = NULL;
+        if (output->def->per_row_path)
+            root = op_sink_root_of(output->target);
+        r->fn(r->arg, root ? root : output->target, true);
+    }
+}
+
+enum op_rc op_engine_reach(struct op_engine *engine, op_reach_fn fn, void *arg,
+                           struct op_err *err)
+{
+    struct reaching r = {.engine = engine, .fn = fn, .arg = arg};
+    enum op_rc rc = op_ledger_jobs(engine->ledger, true, collect_job, &r, err);
+    for (size_t i = 0; !rc && i < r.count; i++) {
+        struct op_work *work = NULL;
+        struct op_err ignored = OP_ERR_INIT;
+        /* What cannot be loaded (its key is gone, say) cannot be worked on by this process. */
+        if (op_work_get(engine, r.ids[i], &work, &ignored) || reach_inputs(&r, work, &ignored))
+            continue;
+        reach_outputs(&r, work);
+    }
+    op_mem_free(r.ids);
+    return rc;
+}
