@@ -15,8 +15,8 @@
 #define TEXT_MAX (64 * 1024 * 1024)
 
 /* What lines are told apart by. */
-enum by { BY_JOB, BY_MODEL, BY_DAY, BY_COUNT };
-static const char *const by_names[BY_COUNT] = {"job", "model", "day"};
+enum by { BY_JOB, BY_MODEL, BY_PROVIDER, BY_DAY, BY_COUNT };
+static const char *const by_names[BY_COUNT] = {"job", "model", "provider", "day"};
 
 struct line {
     char *keys[BY_COUNT]; /* NULL: not asked for */
@@ -61,12 +61,13 @@ static enum op_rc add_spend(void *arg, const struct op_spend_row *row, struct op
     snprintf(job, sizeof(job), "job-%lld", (long long)row->job_id);
     op_time_format(row->at_ms, day);
     day[10] = '\0'; /* the date alone */
-    const char *const texts[BY_COUNT] = {job, row->spend.model, day};
+    const char *const texts[BY_COUNT] = {job, row->spend.model, row->provider, day};
     size_t at = 0;
     for (; at < c->count; at++) {
         struct line *line = &c->lines[at];
         if (line->imported == row->imported && same_key(line, BY_JOB, job) &&
-            same_key(line, BY_MODEL, row->spend.model) && same_key(line, BY_DAY, day))
+            same_key(line, BY_MODEL, row->spend.model) &&
+            same_key(line, BY_PROVIDER, row->provider) && same_key(line, BY_DAY, day))
             break;
     }
     if (at == c->count) {
@@ -93,7 +94,7 @@ static int compare_text(const char *a, const char *b)
     return a && b ? strcmp(a, b) : 0;
 }
 
-/* By day, then job, then model; what was imported last. */
+/* By day, then job, provider and model; what was imported last. */
 static int in_order(const void *a, const void *b)
 {
     const struct line *x = a, *y = b;
@@ -104,7 +105,8 @@ static int in_order(const void *a, const void *b)
         return day;
     if (x->job != y->job)
         return x->job < y->job ? -1 : 1;
-    return compare_text(x->keys[BY_MODEL], y->keys[BY_MODEL]);
+    int provider = compare_text(x->keys[BY_PROVIDER], y->keys[BY_PROVIDER]);
+    return provider ? provider : compare_text(x->keys[BY_MODEL], y->keys[BY_MODEL]);
 }
 
 /* --- saying it ------------------------------------------------------------------------------ */
@@ -170,7 +172,8 @@ static void text_costs(const struct costs *c, struct op_buf *out)
     OP_CLEANUP(op_table_release) struct op_table table;
     OP_CLEANUP(op_buf_release) struct op_buf titles = {0};
     op_buf_init(&titles, 1000);
-    op_buf_addf(&titles, "%s%s%s", c->by[BY_DAY] ? "DAY|" : "", c->by[BY_MODEL] ? "MODEL|" : "",
+    op_buf_addf(&titles, "%s%s%s%s", c->by[BY_DAY] ? "DAY|" : "",
+                c->by[BY_PROVIDER] ? "PROVIDER|" : "", c->by[BY_MODEL] ? "MODEL|" : "",
                 c->by[BY_JOB] ? "JOB|" : "");
     op_buf_addz(&titles, ">REQUESTS|>INPUT|>CACHE WRITE|>CACHE READ|>OUTPUT|>COST|>LOST OF IT");
     op_table_init(&table, titles.ptr);
@@ -201,10 +204,11 @@ static enum op_rc read_by(struct costs *c, struct op_err *err)
         while (k < BY_COUNT && !op_str_is(name, by_names[k]))
             k++;
         if (k == BY_COUNT)
-            return op_fail(err, OP_INVAL,
-                           "--by takes job, model or day, or several with commas, not "
-                           "'" OP_STR_FMT "'",
-                           OP_STR_ARG(name));
+            return op_fail(
+                err, OP_INVAL,
+                "--by takes job, model, provider or day, or several with commas, not "
+                "'" OP_STR_FMT "'",
+                OP_STR_ARG(name));
         c->by[k] = true;
     }
     return OP_OK;
@@ -294,8 +298,9 @@ static int run_cost(struct op_args *args)
 }
 
 static const struct op_option options[] = {
-    OP_OPT_TEXT("by", "KEYS", by,
-                "A line per job, model or day; several with commas (default: job,model,day)"),
+    OP_OPT_TEXT(
+        "by", "KEYS", by,
+        "A line per job, model, provider or day; several with commas (default: job,model,day)"),
     OP_OPT_TEXT("since", "DAY", since, "From this day on, such as 2026-11-20 (UTC)"),
     OP_OPT_TEXT("until", "DAY", until, "Up to this day, and with it"),
     OP_OPTIONS_STATE,
