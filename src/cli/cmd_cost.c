@@ -15,8 +15,8 @@
 #define TEXT_MAX (64 * 1024 * 1024)
 
 /* What lines are told apart by. */
-enum by { BY_JOB, BY_PROVIDER, BY_MODEL, BY_DAY, BY_COUNT };
-static const char *const by_names[BY_COUNT] = {"job", "provider", "model", "day"};
+enum by { BY_JOB, BY_MODEL, BY_PROVIDER, BY_DAY, BY_COUNT };
+static const char *const by_names[BY_COUNT] = {"job", "model", "provider", "day"};
 
 struct line {
     char *keys[BY_COUNT]; /* NULL: not asked for */
@@ -27,9 +27,6 @@ struct line {
 
 struct costs {
     const struct op_args *args;
-    struct op_session *session;
-    int64_t batch_id; /* of the row looked at last, and whose it is */
-    const char *provider;
     bool by[BY_COUNT];
     int64_t since_ms, until_ms; /* until: not included; 0 none */
     struct line *lines;
@@ -53,41 +50,24 @@ static bool same_key(const struct line *line, size_t by, const char *text)
     return !line->keys[by] || strcmp(line->keys[by], text) == 0;
 }
 
-/* The rows of a batch follow one another. */
-static enum op_rc find_provider(struct costs *c, int64_t batch_id, struct op_err *err)
-{
-    OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
-    if (!c->by[BY_PROVIDER] || batch_id == c->batch_id)
-        return OP_OK;
-    enum op_rc rc =
-        op_ledger_batch_get(op_session_ledger(c->session), batch_id, &batch, err);
-    if (!rc)
-        rc = op_engine_provider(c->session->engine, batch.lane_id, &c->provider, err);
-    c->batch_id = rc ? 0 : batch_id;
-    return rc;
-}
-
 static enum op_rc add_spend(void *arg, const struct op_spend_row *row, struct op_err *err)
 {
+    (void)err;
     struct costs *c = arg;
     if (row->at_ms < c->since_ms || (c->until_ms && row->at_ms >= c->until_ms))
         return OP_OK;
-    enum op_rc rc = find_provider(c, row->spend.batch_id, err);
-    if (rc)
-        return rc;
-    const char *provider = c->provider ? c->provider : "";
     op_money_add(row->imported ? &c->imported : &c->bought, &row->spend);
     char job[32], day[OP_TIME_TEXT];
     snprintf(job, sizeof(job), "job-%lld", (long long)row->job_id);
     op_time_format(row->at_ms, day);
     day[10] = '\0'; /* the date alone */
-    const char *const texts[BY_COUNT] = {job, provider, row->spend.model, day};
+    const char *const texts[BY_COUNT] = {job, row->spend.model, row->provider, day};
     size_t at = 0;
     for (; at < c->count; at++) {
         struct line *line = &c->lines[at];
         if (line->imported == row->imported && same_key(line, BY_JOB, job) &&
-            same_key(line, BY_PROVIDER, provider) &&
-            same_key(line, BY_MODEL, row->spend.model) && same_key(line, BY_DAY, day))
+            same_key(line, BY_MODEL, row->spend.model) &&
+            same_key(line, BY_PROVIDER, row->provider) && same_key(line, BY_DAY, day))
             break;
     }
     if (at == c->count) {
@@ -114,7 +94,7 @@ static int compare_text(const char *a, const char *b)
     return a && b ? strcmp(a, b) : 0;
 }
 
-/* By day, then job, then model; what was imported last. */
+/* By day, then job, provider and model; what was imported last. */
 static int in_order(const void *a, const void *b)
 {
     const struct line *x = a, *y = b;
@@ -193,7 +173,7 @@ static void text_costs(const struct costs *c, struct op_buf *out)
     OP_CLEANUP(op_buf_release) struct op_buf titles = {0};
     op_buf_init(&titles, 1000);
     op_buf_addf(&titles, "%s%s%s%s", c->by[BY_DAY] ? "DAY|" : "",
-                c->by[BY_MODEL] ? "MODEL|" : "", c->by[BY_PROVIDER] ? "PROVIDER|" : "",
+                c->by[BY_PROVIDER] ? "PROVIDER|" : "", c->by[BY_MODEL] ? "MODEL|" : "",
                 c->by[BY_JOB] ? "JOB|" : "");
     op_buf_addz(&titles, ">REQUESTS|>INPUT|>CACHE WRITE|>CACHE READ|>OUTPUT|>COST|>LOST OF IT");
     op_table_init(&table, titles.ptr);
@@ -224,10 +204,11 @@ static enum op_rc read_by(struct costs *c, struct op_err *err)
         while (k < BY_COUNT && !op_str_is(name, by_names[k]))
             k++;
         if (k == BY_COUNT)
-            return op_fail(err, OP_INVAL,
-                           "--by takes job, provider, model or day, or several with commas, not "
-                           "'" OP_STR_FMT "'",
-                           OP_STR_ARG(name));
+            return op_fail(
+                err, OP_INVAL,
+                "--by takes job, model, provider or day, or several with commas, not "
+                "'" OP_STR_FMT "'",
+                OP_STR_ARG(name));
         c->by[k] = true;
     }
     return OP_OK;
@@ -294,7 +275,7 @@ static void say(struct costs *c)
 static int run_cost(struct op_args *args)
 {
     struct op_session session = {0};
-    struct costs costs = {.args = args, .session = &session};
+    struct costs costs = {.args = args};
     struct op_err err = OP_ERR_INIT;
     if (read_options(&costs, &err))
         return op_say_usage(args, &err);
@@ -317,9 +298,9 @@ static int run_cost(struct op_args *args)
 }
 
 static const struct op_option options[] = {
-    OP_OPT_TEXT("by", "KEYS", by,
-                "A line per job, provider, model or day; several with commas (default: "
-                "job,model,day)"),
+    OP_OPT_TEXT(
+        "by", "KEYS", by,
+        "A line per job, model, provider or day; several with commas (default: job,model,day)"),
     OP_OPT_TEXT("since", "DAY", since, "From this day on, such as 2026-11-20 (UTC)"),
     OP_OPT_TEXT("until", "DAY", until, "Up to this day, and with it"),
     OP_OPTIONS_STATE,

@@ -530,7 +530,7 @@ OP_MUST_CHECK enum op_rc op_ledger_spend_add(struct op_ledger *ledger,
 struct op_spend_row {
     struct op_spend spend;
     int64_t job_id;
-    const char *pipeline;
+    const char *pipeline, *provider;
     int64_t at_ms; /* when the provider accepted the batch */
     bool imported; /* of a job that adopts what was bought elsewhere */
 };

@@ -176,7 +176,7 @@ def test_days_and_jobs(connected, tmp_path):
 def test_nothing_bought_and_bad_options(offpeak):
     empty = offpeak.json("cost", expect=0)
     assert empty["costs"] == [] and empty["total"]["microusd"] == 0
-    for args, word in ((["--by", "week"], "job, model or day"), (["--since", "20.11.2026"], "--since"),
+    for args, word in ((["--by", "week"], "job, model, provider or day"), (["--since", "20.11.2026"], "--since"),
                        (["--until", "2026-13-01"], "--until")):
         done = offpeak.run("cost", *args, expect=2)
         assert word in done.stderr

@@ -38,8 +38,9 @@ enum op_rc op_ledger_spend_add(struct op_ledger *ledger, const struct op_spend *
 #define SPENDS(where)                                                                        \
     "SELECT s.batch_id, s.model, s.class, s.valid, s.again, s.count, s.microusd,"            \
     " s.tokens_input, s.tokens_write_5m, s.tokens_write_1h, s.tokens_read, s.tokens_output," \
-    " b.job_id, j.pipeline, b.accepted_ms, json_extract(j.options, '$.import') IS NOT NULL"  \
-    " FROM spend s JOIN batch b ON b.id = s.batch_id JOIN job j ON j.id = b.job_id"          \
+    " b.job_id, j.pipeline, b.accepted_ms, json_extract(j.options, '$.import') IS NOT NULL," \
+    " l.provider FROM spend s JOIN batch b ON b.id = s.batch_id"                             \
+    " JOIN job j ON j.id = b.job_id LEFT JOIN lane l ON l.id = b.lane_id"                    \
     " WHERE " where " (s.batch_id, s.model, s.class, s.valid, s.again) >"                    \
     " (?1, ?2, ?3, ?4, ?5)"                                                                  \
     " ORDER BY s.batch_id, s.model, s.class, s.valid, s.again LIMIT 1"
@@ -65,7 +66,7 @@ static enum op_rc next_row(struct op_ledger *ledger, int64_t job_id,
 
 /* The texts are the caller's. */
 static void read_row(sqlite3_stmt *stmt, struct op_spend_row *ret, char **ret_model,
-                     char **ret_pipeline)
+                     char **ret_pipeline, char **ret_provider)
 {
     struct op_spend *s = &ret->spend;
     s->batch_id = sqlite3_column_int64(stmt, 0);
@@ -81,6 +82,7 @@ static void read_row(sqlite3_stmt *stmt, struct op_spend_row *ret, char **ret_mo
     ret->pipeline = *ret_pipeline = op_sq_dup(stmt, 13);
     ret->at_ms = sqlite3_column_int64(stmt, 14);
     ret->imported = sqlite3_column_int(stmt, 15) != 0;
+    ret->provider = *ret_provider = op_sq_dup(stmt, 16);
 }
 
 enum op_rc op_ledger_spends(struct op_ledger *ledger, int64_t job_id, op_spend_fn fn, void *arg,
@@ -96,9 +98,10 @@ enum op_rc op_ledger_spends(struct op_ledger *ledger, int64_t job_id, op_spend_f
             return rc;
         struct op_spend_row row = {0};
         OP_CLEANUP(op_mem_freep) char *pipeline = NULL;
+        OP_CLEANUP(op_mem_freep) char *provider = NULL;
         char *model = NULL;
         if (found)
-            read_row(stmt, &row, &model, &pipeline);
+            read_row(stmt, &row, &model, &pipeline, &provider);
         op_sq_done(ledger, stmt);
         if (!found)
             return OP_OK;
