@@ -310,6 +310,15 @@ static struct boot *boot(struct stage *stage, const char *words)
 
 /* ---- a schedule ---- */
 
+static bool takes_days(const struct schedule *s)
+{
+    for (int i = 0; i < s->rule_count; i++) {
+        if (rule_kinds[s->rules[i].kind].days)
+            return true;
+    }
+    return false;
+}
+
 static void write_rules(const struct stage *stage, char ret[512])
 {
     char text[1024];
@@ -323,6 +332,10 @@ static void write_rules(const struct stage *stage, char ret[512])
 #pragma GCC diagnostic pop
         at += snprintf(text + at, sizeof(text) - (size_t)at, "\n");
     }
+    /* The hint of ten seconds, obeyed for days, would be most of what there is to run. */
+    if (takes_days(stage->schedule))
+        at += snprintf(text + at, sizeof(text) - (size_t)at,
+                       "{\"on\":\"get\",\"do\":\"retry_after\",\"seconds\":null}\n");
     text[at] = '\0';
     path_of(ret, "%s/faults.jsonl", stage->folder);
     write_file(ret, text);
@@ -342,12 +355,13 @@ static void stop_faults(struct stage *stage)
         return;
     world->quiet = true;
     world->quiet_from_us = world->now_us;
-    bool long_ = false;
-    for (int i = 0; i < stage->schedule->rule_count; i++)
-        long_ |= rule_kinds[stage->schedule->rules[i].kind].days;
-    world->deadline_us = world->now_us + (long_ ? LIVE_LONG_MS : LIVE_MS) * 1000;
+    int64_t most = takes_days(stage->schedule) ? LIVE_LONG_MS : LIVE_MS;
+    world->deadline_us = world->now_us + most * 1000;
+    char rules[512];
+    path_of(rules, "%s/quiet.jsonl", stage->folder);
+    write_file(rules, "{\"on\":\"get\",\"do\":\"retry_after\",\"seconds\":null}\n");
     provider_close();
-    open_provider(stage, NULL);
+    open_provider(stage, most == LIVE_MS ? NULL : rules);
 }
 
 static void begin_world(struct stage *stage)
@@ -457,7 +471,7 @@ void run_schedule(const char *folder, const struct schedule *schedule, struct ou
     ret->points = world->points;
     ret->trace = world->trace;
     ret->virtual_ms = (world->now_us - BEGIN_US) / 1000;
-    ret->quiet_ms = (world->now_us - world->quiet_from_us) / 1000;
+    ret->quiet_ms = world->quiet ? (world->now_us - world->quiet_from_us) / 1000 : 0;
 }
 
 void run_prepare(const char *folder)

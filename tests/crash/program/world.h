@@ -37,7 +37,7 @@ struct fault {
 };
 
 #define FAULTS_MAX 16
-#define POINTS_MAX 60000
+#define POINTS_MAX 400000
 
 /* What the program is about to do. */
 enum point_kind {

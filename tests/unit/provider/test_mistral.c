@@ -559,6 +559,7 @@ static void test_bad_lines(void **state)
         {BAD("429", "null", "{\"message\":\"m\"}"), "m", OP_DISP_RETRY},
         {BAD("500", "null", "\"m\""), "m", OP_DISP_RETRY},
         {BAD("402", "null", "null"), NULL, OP_DISP_PAUSE},
+        {BAD("0", "{}", "null"), NULL, OP_DISP_RETRY}, /* lost, in OpenAI's form */
         {"{\"custom_id\":\"a\",\"error\":\"m\"}", "m", OP_DISP_RETRY},
     };
     for (size_t i = 0; i < OP_COUNT(cases); i++) {
