@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -37,24 +38,23 @@ static void root_path(const struct model *m, const char *path, char ret[LONG])
 
 /* ---- content ---- */
 
-static void copy_range(const char *from, const char *to, int64_t lo, int64_t hi)
+#define ARENA_BYTES (256LL << 20)
+
+static char *arena;
+
+/* Room for so many bytes of durable content; what lies behind them reads as zeroes. */
+static void reserve(struct model *m, struct model_file *f, int64_t len)
 {
-    static __thread char block[64 * 1024];
-    int in = raw_open(from, O_RDONLY, 0);
-    int out = raw_open(to, O_WRONLY | O_CREAT, 0600);
-    if (in < 0 || out < 0)
-        broken("open", in < 0 ? from : to);
-    while (lo < hi) {
-        size_t want = hi - lo < (int64_t)sizeof(block) ? (size_t)(hi - lo) : sizeof(block);
-        ssize_t n = raw_pread(in, block, want, lo);
-        if (n <= 0)
-            break;
-        if (raw_pwrite(out, block, (size_t)n, lo) != n)
-            broken("write", to);
-        lo += n;
-    }
-    raw_close(in);
-    raw_close(out);
+    if (len <= f->room)
+        return;
+    int64_t room = len + len / 2 + 4096, at = m->arena_used;
+    if (at + room > ARENA_BYTES)
+        broken("keep the content of", "files in its arena");
+    m->arena_used += room;
+    memcpy(arena + at, arena + f->at, (size_t)f->len);
+    memset(arena + at + f->len, 0, (size_t)(room - f->len));
+    f->at = at;
+    f->room = room;
 }
 
 static int64_t length_of(const char *path)
@@ -65,26 +65,32 @@ static int64_t length_of(const char *path)
     return len;
 }
 
-static void cut_to(const char *path, int64_t len)
+/* Makes [lo, hi) of the durable content what the file has now, and its length too. */
+static void keep(struct model *m, int file, int64_t lo, int64_t hi)
 {
-    int fd = raw_open(path, O_WRONLY | O_CREAT, 0600);
-    if (fd < 0 || raw_ftruncate(fd, len))
-        broken("cut", path);
+    struct model_file *f = &m->files[file];
+    char path[LONG];
+    file_path(m->inodes, file, path);
+    int fd = raw_open(path, O_RDONLY, 0);
+    int64_t len = raw_seek_end(fd);
+    if (fd < 0 || len < 0)
+        broken("open", path);
+    reserve(m, f, len);
+    hi = hi < len ? hi : len;
+    if (lo < hi && raw_pread(fd, arena + f->at + lo, (size_t)(hi - lo), lo) != hi - lo)
+        broken("read", path);
+    if (len < f->len)
+        memset(arena + f->at + len, 0, (size_t)(f->len - len));
+    f->len = len;
     raw_close(fd);
 }
 
 void model_before_write(struct model *m, int file, int64_t lo, int64_t hi)
 {
     struct model_file *f = &m->files[file];
-    char now[LONG], disk[LONG];
-    file_path(m->inodes, file, now);
-    file_path(m->durable, file, disk);
-    if (!f->is_split) {
-        cut_to(disk, 0);
-        if (!f->never_synced)
-            copy_range(now, disk, 0, INT64_MAX);
-        f->is_split = true;
-    }
+    if (!f->is_split && !f->never_synced)
+        keep(m, file, 0, INT64_MAX);
+    f->is_split = true;
     bool none = f->lo == f->hi;
     f->lo = none || lo < f->lo ? lo : f->lo;
     f->hi = none || hi > f->hi ? hi : f->hi;
@@ -93,24 +99,15 @@ void model_before_write(struct model *m, int file, int64_t lo, int64_t hi)
 void model_synced(struct model *m, int file, bool failed)
 {
     struct model_file *f = &m->files[file];
-    char now[LONG], disk[LONG];
-    file_path(m->inodes, file, now);
-    file_path(m->durable, file, disk);
-    if (failed) {
+    if (failed && f->lo < f->hi) {
         bool none = f->lost_lo == f->lost_hi;
-        if (f->lo < f->hi) {
-            f->lost_lo = none || f->lo < f->lost_lo ? f->lo : f->lost_lo;
-            f->lost_hi = none || f->hi > f->lost_hi ? f->hi : f->lost_hi;
-        }
-    } else {
-        if (f->is_split) {
-            copy_range(now, disk, f->lo, f->hi);
-            cut_to(disk, length_of(now));
-        } else if (f->never_synced) {
-            cut_to(disk, 0);
-            copy_range(now, disk, 0, INT64_MAX);
-            f->is_split = true;
-        }
+        f->lost_lo = none || f->lo < f->lost_lo ? f->lo : f->lost_lo;
+        f->lost_hi = none || f->hi > f->lost_hi ? f->hi : f->lost_hi;
+    }
+    if (!failed) {
+        if (f->is_split)
+            keep(m, file, f->lo, f->hi);
+        f->is_split = f->is_split || f->never_synced;
         f->never_synced = false;
     }
     f->lo = f->hi = 0;
@@ -279,8 +276,8 @@ static void register_below(struct model *m, const char *folder)
 static void take_as_durable(struct model *m)
 {
     m->file_count = m->now_count = m->disk_count = m->op_count = 0;
+    m->arena_used = 0;
     clear_folder(m->inodes);
-    clear_folder(m->durable);
     register_below(m, "");
     memcpy(m->disk, m->now, sizeof(m->now[0]) * (size_t)m->now_count);
     m->disk_count = m->now_count;
@@ -291,9 +288,12 @@ void model_begin(struct model *m, const char *root, const char *scratch)
 {
     snprintf(m->root, sizeof(m->root), "%s", root);
     snprintf(m->inodes, sizeof(m->inodes), "%s/inodes", scratch);
-    snprintf(m->durable, sizeof(m->durable), "%s/durable", scratch);
     (void)raw_mkdir(m->inodes, 0700);
-    (void)raw_mkdir(m->durable, 0700);
+    if (!arena)
+        arena = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (arena == MAP_FAILED)
+        broken("map", "its arena");
     take_as_durable(m);
 }
 
@@ -357,14 +357,10 @@ static void mix(struct content old, struct content now, const struct model_file 
 static void make_content(struct model *m, int file, int how, uint64_t *seed, const char *to)
 {
     struct model_file *f = &m->files[file];
-    char now_path[LONG], disk_path[LONG];
+    char now_path[LONG];
     file_path(m->inodes, file, now_path);
-    file_path(m->durable, file, disk_path);
-    struct content now = read_all(now_path), old = {0}, image = {0};
-    if (f->is_split)
-        old = read_all(disk_path);
-    else if (f->never_synced)
-        old.ptr = calloc(1, SECTOR);
+    struct content now = read_all(now_path), image = {0};
+    struct content old = {arena + f->at, f->len};
     if (f->is_split || f->never_synced)
         mix(old, now, f, how, seed, &image);
     else
@@ -376,7 +372,6 @@ static void make_content(struct model *m, int file, int how, uint64_t *seed, con
     if (image.ptr != now.ptr)
         free(image.ptr);
     free(now.ptr);
-    free(old.ptr);
 }
 
 static void choose_names(struct model *m, enum model_image image, uint64_t *seed)
@@ -448,7 +443,7 @@ void model_power_loss(struct model *m, enum model_image image, uint64_t seed)
             how = 1;
         else if (image == MODEL_SOME_FILES)
             how = (int)(next(&seed) & 1);
-        snprintf(made[i], LONG, "%s/new-%d", m->durable, i);
+        snprintf(made[i], LONG, "%s/new-%d", m->inodes, i);
         make_content(m, name->file, how, &seed, made[i]);
     }
     clear_below(m, "");

@@ -7,11 +7,11 @@
  *            was written since; per folder: the names that were made, moved and removed since its own
  *            last fsync, in order. The present is the real file system below ROOT; each inode has a
  *            second, hard link in INODES, so that it is there after its name is gone; its durable
- *            content is a file in DURABLE, copied there before the first change.
+ *            content is copied into an arena before the first change.
  *            reference/reliability.md 5.3. Stricter than ext4: the fsync of a file makes no name
  *            durable, and folders are independent of each other.
  * Ownership: plain memory without pointers: it may lie in memory that processes share, and outlives
- *            the process whose calls it has followed.
+ *            the process whose calls it has followed. The arena is shared memory of the model's own.
  * Errors:    a call of the model's own that fails ends the process: the model would be wrong.
  * Threads:   the caller holds a lock.
  */
@@ -27,8 +27,9 @@
 
 struct model_file {
     bool used, is_dir;
-    bool is_split;      /* DURABLE/n exists: the durable content is another than the present one */
+    bool is_split;      /* the durable content is kept apart, and may be another than the present one */
     bool never_synced;  /* no content is durable at all */
+    int64_t at, room, len; /* the durable content, in the arena */
     int64_t lo, hi;     /* written since the last fsync; lo == hi: nothing */
     int64_t lost_lo, lost_hi; /* written, and dropped by an fsync that failed */
 };
@@ -45,7 +46,8 @@ struct model_op {
 };
 
 struct model {
-    char root[128], inodes[128], durable[128];
+    char root[128], inodes[128];
+    int64_t arena_used;
     struct model_file files[MODEL_FILES];
     int file_count;
     struct model_name now[MODEL_NAMES], disk[MODEL_NAMES];
@@ -67,8 +69,8 @@ enum model_image {
     MODEL_IMAGE_COUNT,
 };
 
-/* Takes what is below root (a folder that exists) as durable. scratch: a folder for INODES and
- * DURABLE on the same file system. */
+/* Takes what is below root (a folder that exists) as durable. scratch: a folder for INODES
+ * on the same file system. */
 void model_begin(struct model *m, const char *root, const char *scratch);
 
 /* path relative to root. Each is called when the real call has succeeded. */
