@@ -181,17 +181,13 @@ static void report(struct worker *w, const struct schedule *failed, const char *
 {
     char text[SCHEDULE_TEXT], verdict[LINE], least[SCHEDULE_TEXT];
     struct schedule s = *failed;
-    int other = w->waiting[1];
-    if (other) { /* the shrinking needs the judge for itself */
-        char said[LINE];
-        settle(w, 1, said);
-        settle(w, 0, said);
-    }
+    char said[LINE];
+    for (int slot = 0; slot < 2; slot++) /* the shrinking needs the judge for itself */
+        settle(w, slot, said);
     tally->failures++;
     snprintf(verdict, LINE, "%s", why);
     schedule_format(&s, text);
     struct outcome out;
-    char said[LINE];
     try_once(w, &s, &out, said);
     bool again = said[0] != '\0';
     if (again && !options.quick)

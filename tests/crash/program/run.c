@@ -298,7 +298,7 @@ static struct boot *boot(struct stage *stage, const char *words)
     b->code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     char problem[128];
     snprintf(problem, sizeof(problem), "`%s` ended with %d", words, b->code);
-    bool by_fault = world->killed;
+    bool by_fault = world->killed || b->code == 94;
     if ((b->code > 4 && !by_fault) || b->code == 2)
         note(stage, problem);
     if (b->power_lost && stage->depth == 0)
@@ -373,6 +373,7 @@ static void begin_world(struct stage *stage)
     const char *stack_at = getenv("FAULT_PROGRAM_STACK");
     world->stack_at = stack_at ? atoll(stack_at) : 0;
     world->now_us = BEGIN_US;
+    world->deadline_us = BEGIN_US + LIVE_MS * 1000;
     world->random = stage->seed;
     world->fault_count = stage->schedule->fault_count;
     memcpy(world->faults, stage->schedule->faults, sizeof(world->faults));
@@ -421,8 +422,13 @@ static bool do_step(struct stage *stage, const char *words)
         struct boot *b = boot(stage, next);
         if (stage->out->problem[0])
             return false;
+        if (b->code == 94)
+            stop_faults(stage);
         pass_time(stage);
         if ((b->code == 0 && next == words) || b->code == 3)
+            return true;
+        /* There is nothing left to cancel. */
+        if (b->code == 1 && next == words && strncmp(words, "cancel", 6) == 0 && tries > 2)
             return true;
         next = schedule_chance(&stage->seed) % 3 ? words : "recover";
     }
