@@ -144,7 +144,7 @@ static int open_to_write(const char *path, const char *rel, int flags, mode_t mo
         struct stat st;
         int64_t len = syscall(SYS_stat, path, &st) == 0 ? st.st_size : 0;
         if (len)
-            model_before_write(&world->model, file, 0, len);
+            model_before_write(&world->model, file, -1, 0, len);
     }
     int fd = raw_open(path, flags, mode);
     if (fd >= 0 && makes)
@@ -236,7 +236,7 @@ static ssize_t do_write(int fd, const void *ptr, size_t len, int64_t at, bool mo
         at = RAW(SYS_lseek, fd, 0, flags & O_APPEND ? SEEK_END : SEEK_CUR);
     }
     lock();
-    model_before_write(&world->model, f->file, at, at + (int64_t)len);
+    model_before_write(&world->model, f->file, fd, at, at + (int64_t)len);
     ssize_t n = moves ? raw_write(fd, ptr, len) : raw_pwrite(fd, ptr, len, at);
     unlock();
     return result(n);
@@ -269,7 +269,7 @@ static int do_truncate(int fd, int64_t len)
     int64_t now = syscall(SYS_fstat, fd, &st) == 0 ? st.st_size : 0;
     lock();
     if (now != len)
-        model_before_write(&world->model, f->file, now < len ? now : len, now < len ? len : now);
+        model_before_write(&world->model, f->file, fd, now < len ? now : len, now < len ? len : now);
     int rc = raw_ftruncate(fd, len);
     unlock();
     return (int)result(rc);
@@ -293,7 +293,7 @@ static int do_allocate(int fd, int mode, int64_t at, int64_t len)
         if (failure)
             return fail(failure == FAIL_SHORT ? ENOSPC : number_of(failure));
         lock();
-        model_before_write(&world->model, f->file, at, at + len);
+        model_before_write(&world->model, f->file, fd, at, at + len);
         unlock();
     }
     return (int)result(RAW(SYS_fallocate, fd, mode, at, len));
@@ -317,7 +317,7 @@ static int do_sync(int fd)
     enum failure failure = world_point(POINT_SYNC, f->path, 0);
     lock();
     if (!f->is_folder)
-        model_synced(&world->model, f->file, failure != FAIL_NONE);
+        model_synced(&world->model, f->file, fd, failure != FAIL_NONE);
     else if (!failure)
         model_synced_folder(&world->model, f->path);
     unlock();
@@ -553,10 +553,14 @@ OWN int nanosleep(const struct timespec *want, struct timespec *left)
     return 0;
 }
 
+/* SQLite's, while another process has the database locked: it counts its naps and not the time. */
 OWN int usleep(useconds_t us)
 {
-    const struct timespec want = {us / 1000000, us % 1000000 * 1000};
-    return nanosleep(&want, NULL);
+    if (watched())
+        world->now_us += us;
+    else
+        RAW(SYS_nanosleep, &(struct timespec){us / 1000000, us % 1000000 * 1000}, NULL);
+    return 0;
 }
 
 OWN unsigned sleep(unsigned seconds)

@@ -65,16 +65,21 @@ static int64_t length_of(const char *path)
     return len;
 }
 
-/* Makes [lo, hi) of the durable content what the file has now, and its length too. */
-static void keep(struct model *m, int file, int64_t lo, int64_t hi)
+/* Makes [lo, hi) of the durable content what the file has now, and its length too. It reads through
+ * the program's own descriptor: to open and close another one would drop the locks that SQLite has
+ * on the file. Only what can be written alone is opened, and that is never a database. */
+static void keep(struct model *m, int file, int fd, int64_t lo, int64_t hi)
 {
     struct model_file *f = &m->files[file];
-    char path[LONG];
+    char path[LONG], byte;
+    struct stat st;
     file_path(m->inodes, file, path);
-    int fd = raw_open(path, O_RDONLY, 0);
-    int64_t len = raw_seek_end(fd);
-    if (fd < 0 || len < 0)
+    bool own = fd < 0 || raw_pread(fd, &byte, 1, 0) == -EBADF;
+    if (own)
+        fd = raw_open(path, O_RDONLY, 0);
+    if (fd < 0 || syscall(SYS_fstat, fd, &st))
         broken("open", path);
+    int64_t len = st.st_size;
     reserve(m, f, len);
     hi = hi < len ? hi : len;
     if (lo < hi && raw_pread(fd, arena + f->at + lo, (size_t)(hi - lo), lo) != hi - lo)
@@ -82,21 +87,22 @@ static void keep(struct model *m, int file, int64_t lo, int64_t hi)
     if (len < f->len)
         memset(arena + f->at + len, 0, (size_t)(f->len - len));
     f->len = len;
-    raw_close(fd);
+    if (own)
+        raw_close(fd);
 }
 
-void model_before_write(struct model *m, int file, int64_t lo, int64_t hi)
+void model_before_write(struct model *m, int file, int fd, int64_t lo, int64_t hi)
 {
     struct model_file *f = &m->files[file];
     if (!f->is_split && !f->never_synced)
-        keep(m, file, 0, INT64_MAX);
+        keep(m, file, fd, 0, INT64_MAX);
     f->is_split = true;
     bool none = f->lo == f->hi;
     f->lo = none || lo < f->lo ? lo : f->lo;
     f->hi = none || hi > f->hi ? hi : f->hi;
 }
 
-void model_synced(struct model *m, int file, bool failed)
+void model_synced(struct model *m, int file, int fd, bool failed)
 {
     struct model_file *f = &m->files[file];
     if (failed && f->lo < f->hi) {
@@ -106,7 +112,7 @@ void model_synced(struct model *m, int file, bool failed)
     }
     if (!failed) {
         if (f->is_split)
-            keep(m, file, f->lo, f->hi);
+            keep(m, file, fd, f->lo, f->hi);
         f->is_split = f->is_split || f->never_synced;
         f->never_synced = false;
     }

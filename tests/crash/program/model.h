@@ -79,11 +79,12 @@ int model_created(struct model *m, const char *path, bool is_dir);
 void model_removed(struct model *m, const char *path);
 void model_renamed(struct model *m, const char *from, const char *to);
 void model_linked(struct model *m, const char *from, const char *to);
-/* Before [lo, hi) of a file changes; a change of length is one up to the longer of the two. */
-void model_before_write(struct model *m, int file, int64_t lo, int64_t hi);
+/* fd: a descriptor of the program's for the file, -1 none.
+ * Before [lo, hi) of a file changes; a change of length is one up to the longer of the two. */
+void model_before_write(struct model *m, int file, int fd, int64_t lo, int64_t hi);
 /* A sync of a file has returned. failed: what it was to write is marked clean all the same, as Linux
  * does (ATC'20, "Can applications recover from fsync failures?"). */
-void model_synced(struct model *m, int file, bool failed);
+void model_synced(struct model *m, int file, int fd, bool failed);
 /* A sync of a folder has succeeded: its names are durable. */
 void model_synced_folder(struct model *m, const char *path);
 
