@@ -328,7 +328,7 @@ static void test_jobs(void **state)
         {JOB("SUCCESS", BOTH), OP_REMOTE_ENDED, "o-1 e-1", "", OP_DISP_RETRY},
         {JOB("SUCCESS", ",\"output_file\":\"\",\"error_file\":\"e-1\""), OP_REMOTE_ENDED, "e-1",
          "", OP_DISP_RETRY},
-        {JOB("SUCCESS", ""), OP_REMOTE_IN_PROGRESS, "", "", OP_DISP_RETRY},
+        {JOB("SUCCESS", ""), OP_REMOTE_ENDED, "", "", OP_DISP_RETRY},
         {JOB("FAILED", ",\"errors\":[{\"message\":\"bad line\",\"count\":3}]"),
          OP_REMOTE_FAILED, "", "bad line", OP_DISP_REJECT},
         {JOB("FAILED", ",\"errors\":[{\"message\":\"Internal server error\",\"count\":1}]"),
