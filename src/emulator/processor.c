@@ -8,8 +8,7 @@
 /* Sleeps until the next batch is due or something has changed since seen. */
 static void sleep_until(struct op_emulator *em, int64_t due_us, int64_t seen)
 {
-    int64_t ms =
-        due_us != INT64_MAX ? op_emu_clock_until_ms(&em->clock, due_us) : OP_HOUR_MS;
+    int64_t ms = due_us != INT64_MAX ? op_emu_clock_until_ms(&em->clock, due_us) : OP_HOUR_MS;
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += ms / 1000;

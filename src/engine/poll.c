@@ -172,8 +172,8 @@ static enum op_rc find_cancel(void *arg, const struct op_batch *batch, struct op
     return OP_OK;
 }
 
-/* It may have come too late, and only the batch's own state says so: asked to cancel again and again,
- * its answers would never be fetched. */
+/* It may have come too late, and only the batch's own state says so: asked to cancel again and
+ * again, its answers would never be fetched. */
 static enum op_rc cancel_failed(struct op_work *work, struct op_batch *batch,
                                 const struct op_err *why, struct op_err *err)
 {

@@ -118,8 +118,8 @@ static enum op_rc remove_file(struct op_work *work, const char *id, int64_t *ret
     enum op_rc rc = work->lane->provider->remove_file(work->lane, id, &x, err);
     if (!rc)
         rc = op_lane_exchange(work->engine, work->lane, &x, NULL, NULL, &reply, err);
-    /* Gone already is as good, in whatever words: Gemini's are 403, for a file that may not exist. A
-     * crash behind the fence comes by here again. */
+    /* Gone already is as good, in whatever words: Gemini's are 403, for a file that may not exist.
+     * A crash behind the fence comes by here again. */
     if (rc == OP_NOTFOUND) {
         op_err_clear(err);
         rc = OP_OK;

@@ -83,10 +83,10 @@ static enum op_rc make_file(struct op_ledger *ledger, struct op_err *err)
     return op_fail_errno(err, OP_IO, "cannot create %s", ledger->path);
 }
 
-/* Durability point: the last process may have died, or been told EIO, between emptying the journal and
- * knowing that on disk. SQLite sees an empty journal and begins to write the next transaction into
- * it; were power lost then, the disk could hold the header of the old one before pages of the new,
- * and half of it would be rolled back. */
+/* Durability point: the last process may have died, or been told EIO, between emptying the journal
+ * and knowing that on disk. SQLite sees an empty journal and begins to write the next transaction
+ * into it; were power lost then, the disk could hold the header of the old one before pages of the
+ * new, and half of it would be rolled back. */
 static enum op_rc settle_journal(struct op_ledger *ledger, struct op_err *err)
 {
     struct op_env *env = ledger->env;

@@ -6,8 +6,8 @@
 #undef _FILE_OFFSET_BITS
 #undef _FORTIFY_SOURCE
 #include <errno.h>
-#include <malloc.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -269,7 +269,8 @@ static int do_truncate(int fd, int64_t len)
     int64_t now = syscall(SYS_fstat, fd, &st) == 0 ? st.st_size : 0;
     lock();
     if (now != len)
-        model_before_write(&world->model, f->file, fd, now < len ? now : len, now < len ? len : now);
+        model_before_write(&world->model, f->file, fd, now < len ? now : len,
+                           now < len ? len : now);
     int rc = raw_ftruncate(fd, len);
     unlock();
     return (int)result(rc);

@@ -193,8 +193,9 @@ static void report(struct worker *w, const struct schedule *failed, const char *
     if (again && !options.quick)
         shrink(w, &s, verdict);
     schedule_format(&s, least);
-    printf("FAILED %s\n  %s\n  least: %s\n  %s\n  replay: fault-program --schedule '%s'%s\n", text, why,
-           least, verdict, least, again ? "" : "   (it did not fail the second time)");
+    printf("FAILED %s\n  %s\n  least: %s\n  %s\n  replay: fault-program --schedule '%s'%s\n",
+           text, why, least, verdict, least,
+           again ? "" : "   (it did not fail the second time)");
     fflush(stdout);
     if (tally->failures >= FAILURES_MAX || options.quick) {
         fprintf(stderr, "fault program: too many failures\n");
@@ -288,17 +289,32 @@ static void run_random(struct worker *w)
     run_last(w);
 }
 
+/* A write between two others to the same file: what is on disk there is, before and after it, within
+ * what the images of the first and the last of them can be. */
+static bool is_inner(const uint8_t *kinds, const uint32_t *texts, int64_t point)
+{
+    for (int64_t p = point - 1; p <= point + 1; p++) {
+        if (kinds[p] != POINT_WRITE || texts[p] != texts[point])
+            return false;
+    }
+    return true;
+}
+
 /* Every point with every fault that it can have. */
 static void run_singles_of(struct worker *w, int scenario, int provider)
 {
     static uint8_t kinds[sizeof(world->point_kinds)];
+    static uint32_t texts[sizeof(kinds)];
     static int64_t number;
     int64_t points = baseline(w, scenario, provider);
     const struct schedule plain = {.scenario = scenario, .provider = provider, .seed = 1};
     struct outcome out;
     run_schedule(w->folders[0], &plain, &out);
     memcpy(kinds, world->point_kinds, sizeof(kinds));
+    memcpy(texts, world->point_texts, sizeof(texts));
     for (int64_t point = 1; point <= points; point++) {
+        if (is_inner(kinds, texts, point))
+            continue;
         const enum failure *list;
         int errors = failures_at((enum point_kind)kinds[point], &list);
         for (int i = 0; i < 1 + MODEL_IMAGE_COUNT + errors + 1; i++) {
@@ -387,8 +403,8 @@ static void print_applied(const struct tally *sum)
     for (int i = 0; i < FAULT_KIND_COUNT; i++) {
         for (int j = 0; j < FAIL_COUNT; j++) {
             if (sum->applied[i][j])
-                printf(" %s%s%s=%" PRId64, names[i], j ? " " : "", j ? failure_name((enum failure)j) : "",
-                       sum->applied[i][j]);
+                printf(" %s%s%s=%" PRId64, names[i], j ? " " : "",
+                       j ? failure_name((enum failure)j) : "", sum->applied[i][j]);
         }
     }
     printf("\n");

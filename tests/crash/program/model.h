@@ -27,10 +27,11 @@
 
 struct model_file {
     bool used, is_dir;
-    bool is_split;      /* the durable content is kept apart, and may be another than the present one */
-    bool never_synced;  /* no content is durable at all */
-    int64_t at, room, len; /* the durable content, in the arena */
-    int64_t lo, hi;     /* written since the last fsync; lo == hi: nothing */
+    bool
+        is_split; /* the durable content is kept apart, and may be another than the present one */
+    bool never_synced;        /* no content is durable at all */
+    int64_t at, room, len;    /* the durable content, in the arena */
+    int64_t lo, hi;           /* written since the last fsync; lo == hi: nothing */
     int64_t lost_lo, lost_hi; /* written, and dropped by an fsync that failed */
 };
 
@@ -58,14 +59,14 @@ struct model {
 
 /* What is kept of that which was not synced. */
 enum model_image {
-    MODEL_NOTHING,     /* neither data nor names */
-    MODEL_ALL,         /* both: as after a kill */
-    MODEL_NAMES_ONLY,  /* renames before the data */
-    MODEL_DATA_ONLY,   /* data without the names */
-    MODEL_PREFIX,      /* the first names in the order they were made; of each file any sectors */
-    MODEL_BY_FOLDER,   /* as PREFIX, with each folder for itself */
-    MODEL_TORN,        /* all names; of each file any sectors */
-    MODEL_SOME_FILES,  /* PREFIX; each file wholly old or wholly new */
+    MODEL_NOTHING,    /* neither data nor names */
+    MODEL_ALL,        /* both: as after a kill */
+    MODEL_NAMES_ONLY, /* renames before the data */
+    MODEL_DATA_ONLY,  /* data without the names */
+    MODEL_PREFIX,    /* the first names in the order they were made; of each file any sectors */
+    MODEL_BY_FOLDER, /* as PREFIX, with each folder for itself */
+    MODEL_TORN,      /* all names; of each file any sectors */
+    MODEL_SOME_FILES, /* PREFIX; each file wholly old or wholly new */
     MODEL_IMAGE_COUNT,
 };
 

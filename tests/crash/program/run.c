@@ -78,7 +78,8 @@ static void remove_tree(const char *path)
 static void copy_file(const char *from, const char *to)
 {
     static char block[65536], zero[4096];
-    int in = raw_open(from, O_RDONLY, 0), out = raw_open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    int in = raw_open(from, O_RDONLY, 0),
+        out = raw_open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     if (in < 0 || out < 0)
         give_up(to);
     int64_t at = 0;
@@ -218,8 +219,8 @@ static _Noreturn void be_program(struct stage *stage, const char *words, int fd)
 
 static struct boot *boot(struct stage *stage, const char *words);
 
-static const char *const competitors[] = {"status", "list --batches", "recover",
-                                          "fetch --all-pending", "run", "show job-1"};
+static const char *const competitors[] = {
+    "status", "list --batches", "recover", "fetch --all-pending", "run", "show job-1"};
 
 /* While one process is stopped in the middle of something, another one runs to its end. */
 static void compete(struct stage *stage, int fd, int64_t arg)

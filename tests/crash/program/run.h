@@ -27,12 +27,12 @@ struct boot {
 struct outcome {
     struct boot boots[BOOTS_MAX];
     int boot_count;
-    bool trusted;           /* the operator had to vouch for the ledger */
+    bool trusted; /* the operator had to vouch for the ledger */
     int64_t points;
     uint64_t trace;
-    int64_t virtual_ms;     /* from the beginning to the end */
-    int64_t quiet_ms;       /* of that after the faults had stopped */
-    char problem[256];      /* what the harness itself has seen; empty: nothing */
+    int64_t virtual_ms; /* from the beginning to the end */
+    int64_t quiet_ms;   /* of that after the faults had stopped */
+    char problem[256];  /* what the harness itself has seen; empty: nothing */
 };
 
 /* folder: of the stage, on a file system in memory. */

@@ -12,11 +12,11 @@ const struct scenario scenarios[] = {
     {.name = "sqlite", .records = 5, .batch = 2, .steps = {"run"}, .sqlite = true},
     {.name = "fresh", .records = 3, .batch = 2, .steps = {"run"}, .fresh = true},
     {.name = "twins", .records = 6, .batch = 2, .steps = {"run"}, .twins = true},
-    {.name = "later", .records = 5, .batch = 2, .steps = {"create", "fetch --all-pending --wait"}},
-    {.name = "cancel",
-     .records = 4,
+    {.name = "later",
+     .records = 5,
      .batch = 2,
-     .steps = {"create", "cancel job-1 --wait"}},
+     .steps = {"create", "fetch --all-pending --wait"}},
+    {.name = "cancel", .records = 4, .batch = 2, .steps = {"create", "cancel job-1 --wait"}},
     {.name = "recover", .records = 4, .batch = 2, .steps = {"create", "recover"}},
 };
 const int scenario_count = sizeof(scenarios) / sizeof(scenarios[0]);
@@ -110,10 +110,9 @@ static int by_point(const void *a, const void *b)
 void schedule_random(struct schedule *s, uint64_t seed, int scenario, int provider,
                      int64_t points)
 {
-    static const enum fault_kind kinds[] = {FAULT_KILL,  FAULT_KILL,  FAULT_POWER,
-                                            FAULT_POWER, FAULT_POWER, FAULT_ERROR,
-                                            FAULT_ERROR, FAULT_FULL,  FAULT_CLOCK,
-                                            FAULT_COMPETE};
+    static const enum fault_kind kinds[] = {FAULT_KILL,  FAULT_KILL,   FAULT_POWER, FAULT_POWER,
+                                            FAULT_POWER, FAULT_ERROR,  FAULT_ERROR, FAULT_FULL,
+                                            FAULT_CLOCK, FAULT_COMPETE};
     const int count = sizeof(kinds) / sizeof(kinds[0]);
     *s = (struct schedule){.scenario = scenario, .provider = provider, .seed = seed};
     uint64_t mask = schedule_chance(&seed) | 1ULL << (schedule_chance(&seed) % (uint64_t)count);
@@ -136,8 +135,9 @@ void schedule_random(struct schedule *s, uint64_t seed, int scenario, int provid
 
 void schedule_format(const struct schedule *s, char ret[SCHEDULE_TEXT])
 {
-    int at = snprintf(ret, SCHEDULE_TEXT, "%s/%s seed=%" PRIu64 " faults=",
-                      providers[s->provider].name, scenarios[s->scenario].name, s->seed);
+    int at = snprintf(ret, SCHEDULE_TEXT,
+                      "%s/%s seed=%" PRIu64 " faults=", providers[s->provider].name,
+                      scenarios[s->scenario].name, s->seed);
     for (int i = 0; i < s->fault_count; i++)
         at += snprintf(ret + at, (size_t)(SCHEDULE_TEXT - at), "%s%" PRId64 ":%s:%" PRId64,
                        i ? "," : "", s->faults[i].point, fault_names[s->faults[i].kind],

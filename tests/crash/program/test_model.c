@@ -37,8 +37,8 @@ static const char *at(const char *name)
 static void begin(void)
 {
     char command[128];
-    snprintf(command, sizeof(command), "rm -rf '%s'/* && mkdir '%s/root' '%s/scratch'", base, base,
-             base);
+    snprintf(command, sizeof(command), "rm -rf '%s'/* && mkdir '%s/root' '%s/scratch'", base,
+             base, base);
     assert_int_equal(system(command), 0);
     snprintf(command, sizeof(command), "%s/scratch", base);
     model_begin(&model, root, command);

@@ -14,8 +14,15 @@
 #include "world.h"
 
 /* Numbers of libcurl, in err->native. */
-enum { CURL_RESOLVE = 6, CURL_CONNECT = 7, CURL_PARTIAL = 18, CURL_TIMEDOUT = 28, CURL_TLS = 35,
-       CURL_NOTHING = 52, CURL_RECV = 56 };
+enum {
+    CURL_RESOLVE = 6,
+    CURL_CONNECT = 7,
+    CURL_PARTIAL = 18,
+    CURL_TIMEDOUT = 28,
+    CURL_TLS = 35,
+    CURL_NOTHING = 52,
+    CURL_RECV = 56
+};
 
 #define TRIP_US    (20 * 1000)
 #define TIMEOUT_US (15 * 60 * 1000000LL)
@@ -62,8 +69,8 @@ struct exchange {
     const struct op_http_request *request;
     struct op_http_reply *reply;
     struct op_err *err;
-    bool is_call;         /* one of many: no gate, and all the same it buys something */
-    struct op_buf body;   /* of the request */
+    bool is_call;       /* one of many: no gate, and all the same it buys something */
+    struct op_buf body; /* of the request */
     struct wire_answer answer;
     char *head, *content; /* of the reply */
 };
@@ -190,8 +197,8 @@ static enum op_rc take_answer(struct exchange *x)
     op_buf_add(&reply->headers, x->head, (size_t)x->answer.head_size);
     size_t len = (size_t)x->answer.body_size;
     if (x->request->sink && (reply->status == 200 || reply->status == 206)) {
-        enum op_rc rc = len ? x->request->sink(x->request->sink_arg, x->content, len, x->err)
-                            : OP_OK;
+        enum op_rc rc =
+            len ? x->request->sink(x->request->sink_arg, x->content, len, x->err) : OP_OK;
         if (rc)
             return rc;
     } else {
@@ -328,8 +335,8 @@ static enum op_rc calls_submit(struct op_calls *base, const struct op_http_reque
     return OP_OK;
 }
 
-static enum op_rc calls_collect(struct op_calls *base, int64_t wait_ms, op_call_fn fn, void *arg,
-                                struct op_err *err)
+static enum op_rc calls_collect(struct op_calls *base, int64_t wait_ms, op_call_fn fn,
+                                void *arg, struct op_err *err)
 {
     struct wire_calls *calls = (struct wire_calls *)base;
     (void)err;
@@ -364,10 +371,8 @@ static void calls_close(struct op_calls *base)
     op_mem_free(base);
 }
 
-static const struct op_calls_ops calls_ops = {.name = "wire",
-                                              .submit = calls_submit,
-                                              .collect = calls_collect,
-                                              .close = calls_close};
+static const struct op_calls_ops calls_ops = {
+    .name = "wire", .submit = calls_submit, .collect = calls_collect, .close = calls_close};
 
 enum op_rc op_calls_curl_open(size_t most, struct op_calls **ret, struct op_err *err)
 {

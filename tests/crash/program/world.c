@@ -15,10 +15,27 @@ static pid_t first_thread;
 static bool inside;
 
 static const char *const failure_names[] = {
-    "none",      "EIO",    "ENOSPC", "EINTR",     "short",     "EMFILE", "refused",
-    "resolve",   "tls",    "503 before the last byte", "429 before the last byte", "cut",
-    "timeout",   "half",   "head",   "500",       "502 html",  "504",    "408",
-    "200 html",  "200 empty",
+    "none",
+    "EIO",
+    "ENOSPC",
+    "EINTR",
+    "short",
+    "EMFILE",
+    "refused",
+    "resolve",
+    "tls",
+    "503 before the last byte",
+    "429 before the last byte",
+    "cut",
+    "timeout",
+    "half",
+    "head",
+    "500",
+    "502 html",
+    "504",
+    "408",
+    "200 html",
+    "200 empty",
 };
 
 const char *failure_name(enum failure failure)
@@ -36,18 +53,20 @@ int failures_at(enum point_kind point, const enum failure **ret)
                               body_[] = {FAIL_CUT, FAIL_TIMEOUT, FAIL_EARLY_503,
                                          FAIL_EARLY_429},
                               sent_[] = {FAIL_CUT, FAIL_TIMEOUT},
-                              reply_[] = {FAIL_CUT,      FAIL_TIMEOUT, FAIL_HALF, FAIL_HEAD,
-                                          FAIL_500,      FAIL_502_HTML, FAIL_504, FAIL_408,
+                              reply_[] = {FAIL_CUT,      FAIL_TIMEOUT,  FAIL_HALF, FAIL_HEAD,
+                                          FAIL_500,      FAIL_502_HTML, FAIL_504,  FAIL_408,
                                           FAIL_200_HTML, FAIL_200_EMPTY};
-#define ROW(list) {list, (int)(sizeof(list) / sizeof(list[0]))}
+#define ROW(list)                                   \
+    {                                               \
+        list, (int)(sizeof(list) / sizeof(list[0])) \
+    }
     static const struct {
         const enum failure *list;
         int count;
     } rows[POINT_COUNT] = {
-        [POINT_OPEN] = ROW(open_),       [POINT_WRITE] = ROW(write_), [POINT_SYNC] = ROW(sync_),
-        [POINT_CUT] = ROW(cut_),         [POINT_NAME] = ROW(name_),
-        [POINT_CONNECT] = ROW(connect_), [POINT_BODY] = ROW(body_),   [POINT_SENT] = ROW(sent_),
-        [POINT_REPLY] = ROW(reply_),
+        [POINT_OPEN] = ROW(open_), [POINT_WRITE] = ROW(write_), [POINT_SYNC] = ROW(sync_),
+        [POINT_CUT] = ROW(cut_),   [POINT_NAME] = ROW(name_),   [POINT_CONNECT] = ROW(connect_),
+        [POINT_BODY] = ROW(body_), [POINT_SENT] = ROW(sent_),   [POINT_REPLY] = ROW(reply_),
     };
 #undef ROW
     *ret = rows[point].list;
@@ -104,11 +123,11 @@ static void trace(enum point_kind kind, const char *text, int64_t size)
 
 static void say(int64_t point, enum point_kind kind, const char *text, int64_t size)
 {
-    static const char *const names[] = {"open", "write",   "sync", "cut",  "name",
-                                        "connect", "body", "sent", "reply"};
+    static const char *const names[] = {"open",    "write", "sync", "cut",  "name",
+                                        "connect", "body",  "sent", "reply"};
     char line[256];
-    int len = snprintf(line, sizeof(line), "    %lld %s %s %lld\n", (long long)point, names[kind],
-                       text, (long long)size);
+    int len = snprintf(line, sizeof(line), "    %lld %s %s %lld\n", (long long)point,
+                       names[kind], text, (long long)size);
     (void)raw_write(2, line, (size_t)len);
 }
 
@@ -148,8 +167,12 @@ enum failure world_point(enum point_kind kind, const char *text, int64_t size)
         void *frames[64];
         backtrace_symbols_fd(frames, backtrace(frames, 64), 2);
     }
-    if (point < (int64_t)sizeof(world->point_kinds))
+    if (point < (int64_t)sizeof(world->point_kinds)) {
         world->point_kinds[point] = (uint8_t)kind;
+        world->point_texts[point] = 5381;
+        for (const char *c = text; *c; c++)
+            world->point_texts[point] = world->point_texts[point] * 33 + (unsigned char)*c;
+    }
     enum failure failure = FAIL_NONE;
     for (int i = 0; i < world->fault_count && !world->quiet; i++) {
         if (world->faults[i].point == point)

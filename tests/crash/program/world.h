@@ -18,12 +18,12 @@
 #include "model.h"
 
 /* X(KIND, "name"): what can happen at a point. */
-#define FAULT_KINDS(X)                                                            \
-    X(KILL, "kill")       /* the process is gone */                               \
-    X(POWER, "power")     /* so is what was not synced; arg: image, then seed */  \
-    X(ERROR, "error")     /* the call fails; arg: in which way */                 \
+#define FAULT_KINDS(X)                                                                \
+    X(KILL, "kill")       /* the process is gone */                                   \
+    X(POWER, "power")     /* so is what was not synced; arg: image, then seed */      \
+    X(ERROR, "error")     /* the call fails; arg: in which way */                     \
     X(FULL, "full")       /* from here on the disk is full, until the process ends */ \
-    X(CLOCK, "clock")     /* the wall clock steps; arg: how far */                \
+    X(CLOCK, "clock")     /* the wall clock steps; arg: how far */                    \
     X(COMPETE, "compete") /* another process runs to its end; arg: its command */
 
 #define FAULT_ENUM(kind, name) FAULT_##kind,
@@ -61,17 +61,17 @@ enum failure {
     FAIL_EINTR,
     FAIL_SHORT,
     FAIL_EMFILE,
-    FAIL_REFUSED,     /* connect: refused */
-    FAIL_RESOLVE,     /* no such host */
-    FAIL_TLS,         /* handshake */
-    FAIL_EARLY_503,   /* body: an answer before the last byte */
+    FAIL_REFUSED,   /* connect: refused */
+    FAIL_RESOLVE,   /* no such host */
+    FAIL_TLS,       /* handshake */
+    FAIL_EARLY_503, /* body: an answer before the last byte */
     FAIL_EARLY_429,
-    FAIL_CUT,         /* body: the connection dies before the last byte; sent: before it arrives;
+    FAIL_CUT,     /* body: the connection dies before the last byte; sent: before it arrives;
                          reply: after the provider did it, without an answer */
-    FAIL_TIMEOUT,     /* the same, noticed after a quarter of an hour */
-    FAIL_HALF,        /* reply: half of the body, then a cut */
-    FAIL_HEAD,        /* reply: head and the first byte */
-    FAIL_500,         /* reply: somebody on the way answers instead */
+    FAIL_TIMEOUT, /* the same, noticed after a quarter of an hour */
+    FAIL_HALF,    /* reply: half of the body, then a cut */
+    FAIL_HEAD,    /* reply: head and the first byte */
+    FAIL_500,     /* reply: somebody on the way answers instead */
     FAIL_502_HTML,
     FAIL_504,
     FAIL_408,
@@ -85,27 +85,29 @@ const char *failure_name(enum failure failure);
 int failures_at(enum point_kind point, const enum failure **ret);
 
 struct world {
-    int64_t now_us;      /* the true time */
-    int64_t wall_ms;     /* how far off the program's wall clock is */
-    int64_t nap_ms;      /* of the last sleep in a row */
+    int64_t now_us;  /* the true time */
+    int64_t wall_ms; /* how far off the program's wall clock is */
+    int64_t nap_ms;  /* of the last sleep in a row */
     uint64_t random;
     int64_t points;
     struct fault faults[FAULTS_MAX];
     int fault_count;
-    bool quiet;          /* no faults from here on */
+    bool quiet;                         /* no faults from here on */
     int64_t quiet_from_us, deadline_us; /* when the faults stopped; when all must be done */
     bool disk_full;
-    bool power_lost;     /* how the process died */
+    bool power_lost; /* how the process died */
     bool killed;
     int64_t power_arg;
     int64_t applied[FAULT_KIND_COUNT][FAIL_COUNT];
-    uint64_t trace;      /* hash over every point: what, where, how much */
-    uint8_t point_kinds[65536]; /* of the points so far, for a sweep over all of them */
-    char outside[256];   /* a path outside of the root that was written: must stay empty */
+    uint64_t trace; /* hash over every point: what, where, how much */
+    /* Of the points so far, for a sweep over all of them: the kind, and the text's hash. */
+    uint8_t point_kinds[65536];
+    uint32_t point_texts[65536];
+    char outside[256]; /* a path outside of the root that was written: must stay empty */
     int64_t most_fds;
-    bool is_verbose;     /* the points are said on stderr */
-    int64_t stack_at;    /* so is the stack at this one */
-    int lock;            /* a spin lock over processes and threads */
+    bool is_verbose;  /* the points are said on stderr */
+    int64_t stack_at; /* so is the stack at this one */
+    int lock;         /* a spin lock over processes and threads */
     struct model model;
 };
 
