@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 # The Python that has pytest: the system's, once `make deps` has run.
 PYTHON ?= $(shell for p in /usr/bin/python3 python3; do $$p -c 'import pytest' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: all build deps help demo check unit scenario lint format sanitize valgrind conformance \
+.PHONY: all build deps help demo check unit scenario torture lint format sanitize valgrind conformance \
         bench reproducible sbom install clean
 
 all: build
@@ -29,6 +29,9 @@ unit: build ## the unit tests alone
 
 scenario: build ## the scenario and crash tests alone
 	@tools/check scenario $(BUILD) $(PYTHON)
+
+torture: build ## the fault program at length (SCHEDULES= SEED= THIN= RUNS= MUTANTS=1)
+	@tools/torture $(BUILD) $(PYTHON)
 
 lint: deps ## gcc and clang with -Werror, layers, banned calls, layout, documentation
 	@tools/lint

@@ -2,13 +2,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/arena.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "base/time.h"
 #include "emulator/api.h"
 #include "emulator/state.h"
 #include "emulator/words.h"
@@ -330,45 +328,15 @@ static enum op_rc end_batch(struct op_emulator *em, const struct op_emu_batch *b
     return rc ? op_err_wrap(err, "cannot process batch %s", batch->id) : OP_OK;
 }
 
-/* Sleeps until the next batch is due or something has changed since seen. */
-static void sleep_until(struct op_emulator *em, bool has_due, int64_t due_us, int64_t seen)
+enum op_rc op_emu_process_due(struct op_emulator *em, int64_t *ret_due_us, struct op_err *err)
 {
-    int64_t ms =
-        has_due && due_us != INT64_MAX ? op_emu_clock_until_ms(&em->clock, due_us) : OP_HOUR_MS;
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += (ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    pthread_mutex_lock(&em->lock);
-    int waited = 0;
-    while (!em->stopping && em->work == seen && waited != ETIMEDOUT)
-        waited = pthread_cond_timedwait(&em->changed, &em->lock, &until);
-    pthread_mutex_unlock(&em->lock);
-}
-
-void *op_emu_process(void *emulator)
-{
-    struct op_emulator *em = emulator;
-    while (!op_emu_stopping(em)) {
-        struct op_err err = OP_ERR_INIT;
-        struct op_emu_batch batch = {0};
-        pthread_mutex_lock(&em->lock);
-        int64_t seen = em->work;
-        pthread_mutex_unlock(&em->lock);
-        bool has_due = op_emu_store_due(em->store, &batch);
-        if (!has_due || batch.due_us > op_emu_clock_now(&em->clock)) {
-            sleep_until(em, has_due, batch.due_us, seen);
-            continue;
-        }
-        if (end_batch(em, &batch, &err) && err.rc != OP_STOPPED &&
-            err.rc != OP_NOTFOUND) { /* deleted meanwhile */
-            op_emu_fail(em, &err);
-            return NULL;
-        }
-    }
-    return NULL;
+    struct op_emu_batch batch = {0};
+    *ret_due_us = INT64_MAX;
+    if (!op_emu_store_due(em->store, &batch))
+        return OP_OK;
+    *ret_due_us = batch.due_us;
+    if (batch.due_us > op_emu_clock_now(&em->clock))
+        return OP_OK;
+    enum op_rc rc = end_batch(em, &batch, err);
+    return rc == OP_NOTFOUND ? OP_OK : rc; /* deleted meanwhile */
 }

@@ -65,7 +65,11 @@ void op_emu_wake(struct op_emulator *emulator);
 /* The emulator cannot go on; op_emulator_wait returns this. */
 void op_emu_fail(struct op_emulator *emulator, const struct op_err *err);
 
-/* process.c: the thread that ends batches. */
+/* process.c: ends the batch that is due first, if its time has come. *ret_due_us: when it was or is
+ * due, INT64_MAX when none is under way. */
+OP_MUST_CHECK enum op_rc op_emu_process_due(struct op_emulator *emulator, int64_t *ret_due_us,
+                                            struct op_err *err);
+/* processor.c: the thread that does so for as long as the emulator runs. */
 void *op_emu_process(void *emulator);
 
 #endif

@@ -176,6 +176,21 @@ static enum op_rc find_cancel(void *arg, const struct op_batch *batch, struct op
     return OP_OK;
 }
 
+/* It may have come too late, and only the batch's own state says so: asked to cancel again and
+ * again, its answers would never be fetched. */
+static enum op_rc cancel_failed(struct op_work *work, struct op_batch *batch,
+                                const struct op_err *why, struct op_err *err)
+{
+    struct op_remote_batch remote = {0};
+    struct op_err unknown = OP_ERR_INIT;
+    int64_t hint = -1;
+    if (why->rc != OP_STOPPED &&
+        !op_batch_ask(work, batch->provider_id, false, &remote, &hint, &unknown) &&
+        (remote.state == OP_REMOTE_ENDED || remote.state == OP_REMOTE_FAILED))
+        return polled(work, batch, &remote, hint, err);
+    return poll_failed(work, batch, why, err);
+}
+
 /* A cancel may be asked twice without harm, so it needs no gate. */
 static enum op_rc send_cancel(struct op_work *work, bool *ret_worked, struct op_err *err)
 {
@@ -196,7 +211,7 @@ static enum op_rc send_cancel(struct op_work *work, bool *ret_worked, struct op_
     rc = op_batch_ask(work->engine, op_batch_lane(work, &batch), batch.provider_id, true,
                       &remote, &hint, &why);
     if (rc && why.disp != OP_DISP_REJECT)
-        return poll_failed(work, &batch, &why, err);
+        return cancel_failed(work, &batch, &why, err);
     /* A cancel that the provider refuses has come too late: the batch is ending by itself. */
     batch.cancel_sent = true;
     batch.due_ms = 0;

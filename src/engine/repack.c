@@ -446,6 +446,7 @@ static enum op_rc repack_all(struct repack *r, struct op_err *err)
 struct withdrawal {
     struct op_work *work;
     int64_t count;
+    bool any; /* also a stub, which is nobody's request */
 };
 
 static enum op_rc withdraw_one(void *arg, const struct op_request *found, struct op_err *err)
@@ -454,12 +455,14 @@ static enum op_rc withdraw_one(void *arg, const struct op_request *found, struct
     struct op_request request = *found;
     enum op_rc rc =
         op_ledger_request_go(w->work->engine->ledger, &request, 0, OP_REQUEST_CANCELED, err);
+    w->any = true;
     if (!rc && request.record_id)
         w->count++;
     return rc;
 }
 
-/* A canceled job asks for nothing more. */
+/* A canceled job asks for nothing more. A job that waits for its batches to end comes by here with
+ * every look at it, and must not write each time. */
 static enum op_rc withdraw(struct op_work *work, bool *ret_worked, struct op_err *err)
 {
     struct op_ledger *ledger = work->engine->ledger;
@@ -472,11 +475,11 @@ static enum op_rc withdraw(struct op_work *work, bool *ret_worked, struct op_err
         rc = op_ledger_requests(ledger, work->job.id, OP_REQUEST_WAITING, 0, withdraw_one, &w,
                                 err);
     struct op_job_counts delta = {.canceled = w.count};
-    if (!rc)
+    if (!rc && w.any)
         rc = op_ledger_job_count(ledger, work->job.id, &delta, err);
-    if (!rc)
+    if (!rc && w.any)
         rc = op_ledger_commit(ledger, err);
-    if (rc)
+    if (rc || !w.any)
         op_ledger_rollback(ledger);
     if (!rc && w.count)
         *ret_worked = true;

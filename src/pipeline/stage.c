@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "base/io.h"
 #include "base/mem.h"
 #include "pipeline/select_internal.h"
 #include "pipeline/sql_internal.h"
@@ -277,14 +278,17 @@ static enum op_rc stage_all(struct staging *s, struct op_err *err)
     return op_sql_run(s->db, "COMMIT", s->path, err);
 }
 
-/* Durability point: a job that is planned reads this file again after a crash, so its bytes are on
- * disk before anything refers to it. */
+/* Durability point: a job that is planned reads this file again after a crash, so its bytes and its
+ * name are on disk before anything refers to it. */
 static enum op_rc sync_file(struct op_env *env, const char *path, struct op_err *err)
 {
     int fd = env->ops->open(env, path, O_RDONLY, 0);
     int code = fd < 0 ? fd : env->ops->fsync(env, fd);
     if (fd >= 0)
         (void)env->ops->close(env, fd);
+    OP_CLEANUP(op_mem_freep) char *folder = op_io_dirname(path);
+    if (code >= 0)
+        code = env->ops->fsync_dir(env, folder);
     if (code < 0) {
         errno = -code;
         return op_fail_errno(err, OP_IO, "%s: the staged inputs cannot be made durable", path);

@@ -84,6 +84,26 @@ static enum op_rc make_file(struct op_ledger *ledger, struct op_err *err)
     return op_fail_errno(err, OP_IO, "cannot create %s", ledger->path);
 }
 
+/* Durability point: the last process may have died, or been told EIO, between emptying the journal
+ * and knowing that on disk. SQLite sees an empty journal and begins to write the next transaction
+ * into it; were power lost then, the disk could hold the header of the old one before pages of the
+ * new, and half of it would be rolled back. */
+static enum op_rc settle_journal(struct op_ledger *ledger, struct op_err *err)
+{
+    struct op_env *env = ledger->env;
+    OP_CLEANUP(op_mem_freep) char *path = op_mem_printf("%s-journal", ledger->path);
+    int fd = env->ops->open(env, path, O_RDONLY, 0);
+    if (fd == -ENOENT)
+        return OP_OK;
+    int rc = fd < 0 ? fd : env->ops->fsync(env, fd);
+    if (fd >= 0)
+        (void)env->ops->close(env, fd);
+    if (rc >= 0)
+        return OP_OK;
+    errno = -rc;
+    return op_fail_errno(err, OP_IO, "cannot make %s durable", path);
+}
+
 static enum op_rc connect_file(struct op_ledger *ledger, const char *vfs, struct op_err *err)
 {
     /* A reader too opens for writing: after a crash it is the one who rolls the hot journal back.
@@ -193,6 +213,8 @@ enum op_rc op_ledger_open(struct op_env *env, const char *dir, enum op_ledger_mo
             rc = op_sq_lock(env, dir, &ledger->lock_fd, err);
         if (!rc && !vfs)
             rc = make_file(ledger, err);
+        if (!rc && !vfs)
+            rc = settle_journal(ledger, err);
     }
     if (!rc)
         rc = connect_file(ledger, vfs, err);

@@ -106,8 +106,9 @@ static enum op_remote_state read_state(struct op_str name, bool has_results)
         {"QUEUED", OP_REMOTE_IN_PROGRESS, OP_REMOTE_IN_PROGRESS},
         {"RUNNING", OP_REMOTE_IN_PROGRESS, OP_REMOTE_IN_PROGRESS},
         {"CANCELLATION_REQUESTED", OP_REMOTE_CANCELING, OP_REMOTE_CANCELING},
-        /* Every line is in one of the files, so that without any they are not written yet. */
-        {"SUCCESS", OP_REMOTE_ENDED, OP_REMOTE_IN_PROGRESS},
+        /* Every line is in one of the files: without any they are not written yet, or never will.
+         * The engine asks again where they are, five times within an hour, and not for ever. */
+        {"SUCCESS", OP_REMOTE_ENDED, OP_REMOTE_ENDED},
         {"FAILED", OP_REMOTE_ENDED, OP_REMOTE_FAILED},
         {"TIMEOUT_EXCEEDED", OP_REMOTE_ENDED, OP_REMOTE_ENDED},
         {"CANCELLED", OP_REMOTE_ENDED, OP_REMOTE_ENDED},

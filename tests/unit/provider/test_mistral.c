@@ -327,7 +327,7 @@ static void test_jobs(void **state)
         {JOB("SUCCESS", BOTH), OP_REMOTE_ENDED, "o-1 e-1", "", OP_DISP_RETRY},
         {JOB("SUCCESS", ",\"output_file\":\"\",\"error_file\":\"e-1\""), OP_REMOTE_ENDED, "e-1",
          "", OP_DISP_RETRY},
-        {JOB("SUCCESS", ""), OP_REMOTE_IN_PROGRESS, "", "", OP_DISP_RETRY},
+        {JOB("SUCCESS", ""), OP_REMOTE_ENDED, "", "", OP_DISP_RETRY},
         {JOB("FAILED", ",\"errors\":[{\"message\":\"bad line\",\"count\":3}]"),
          OP_REMOTE_FAILED, "", "bad line", OP_DISP_REJECT},
         {JOB("FAILED", ",\"errors\":[{\"message\":\"Internal server error\",\"count\":1}]"),
@@ -558,6 +558,7 @@ static void test_bad_lines(void **state)
         {BAD("429", "null", "{\"message\":\"m\"}"), "m", OP_DISP_RETRY},
         {BAD("500", "null", "\"m\""), "m", OP_DISP_RETRY},
         {BAD("402", "null", "null"), NULL, OP_DISP_QUOTA},
+        {BAD("0", "{}", "null"), NULL, OP_DISP_RETRY}, /* lost, in OpenAI's form */
         {"{\"custom_id\":\"a\",\"error\":\"m\"}", "m", OP_DISP_RETRY},
     };
     for (size_t i = 0; i < OP_COUNT(cases); i++) {
