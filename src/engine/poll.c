@@ -185,7 +185,8 @@ static enum op_rc cancel_failed(struct op_work *work, struct op_batch *batch,
     struct op_err unknown = OP_ERR_INIT;
     int64_t hint = -1;
     if (why->rc != OP_STOPPED &&
-        !op_batch_ask(work, batch->provider_id, false, &remote, &hint, &unknown) &&
+        !op_batch_ask(work->engine, op_batch_lane(work, batch), batch->provider_id, false,
+                      &remote, &hint, &unknown) &&
         (remote.state == OP_REMOTE_ENDED || remote.state == OP_REMOTE_FAILED))
         return polled(work, batch, &remote, hint, err);
     return poll_failed(work, batch, why, err);
