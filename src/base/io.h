@@ -51,7 +51,7 @@ struct op_writer {
     struct op_writer_hand *hand; /* private; NULL: none */
     bool failed;                 /* a write failed: close refuses, only abort is left */
 };
-#define OP_WRITER_BLOCK (512 * 1024)
+#define OP_WRITER_BLOCK (256 * 1024)
 
 /* Creates path exclusively (O_EXCL, mode 0600). */
 OP_MUST_CHECK enum op_rc op_writer_open(struct op_writer *w, struct op_env *env,

@@ -27,7 +27,6 @@ char *op_asklog_name(int64_t batch_id, const char *nonce)
 static void begin(struct op_asklog *log)
 {
     op_buf_init(&log->answers, BLOCK_MAX);
-    op_buf_init(&log->block, BLOCK_MAX);
     op_buf_init(&log->asked, IDS_MAX);
     op_buf_init(&log->back, IDS_MAX);
 }
@@ -36,7 +35,6 @@ void op_asklog_close(struct op_asklog *log)
 {
     op_append_close(&log->file);
     op_buf_release(&log->answers);
-    op_buf_release(&log->block);
     op_buf_release(&log->asked);
     op_buf_release(&log->back);
 }
@@ -112,14 +110,12 @@ enum op_rc op_asklog_commit(struct op_asklog *log, struct op_err *err)
     enum op_rc rc = op_buf_finish(&log->answers, "what was asked and answered", err);
     if (rc)
         return rc;
-    char hex[SUM_LEN + 1];
+    char hex[SUM_LEN + 1], head[HEAD_MAX];
     sum(log->answers.ptr, log->answers.len, hex);
-    op_buf_clear(&log->block);
-    op_buf_addf(&log->block, "= %zu %s\n", log->answers.len, hex);
-    op_buf_add_str(&log->block, op_buf_str(&log->answers));
-    rc = op_buf_finish(&log->block, "a block of the realtime log", err);
+    int head_len = snprintf(head, sizeof(head), "= %zu %s\n", log->answers.len, hex);
+    rc = op_append_add(&log->file, head, (size_t)head_len, err);
     if (!rc)
-        rc = op_append_add(&log->file, log->block.ptr, log->block.len, err);
+        rc = op_append_add(&log->file, log->answers.ptr, log->answers.len, err);
     if (!rc)
         rc = op_append_sync(&log->file, err);
     op_buf_clear(&log->answers);

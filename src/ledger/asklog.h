@@ -30,7 +30,7 @@ typedef enum op_rc (*op_asklog_fn)(void *arg, enum op_ask_event event, int64_t r
 
 struct op_asklog {
     struct op_append file;
-    struct op_buf answers, block;
+    struct op_buf answers;
     struct op_buf asked, back; /* ids, in text */
 };
 

@@ -18,11 +18,14 @@
 #define IDLE_S 4L
 /* A reply that was larger gives its memory back. */
 #define KEPT_BYTES (256 * 1024)
+/* More of them than any server takes. */
+#define HEADERS_MAX (256 * 1024)
 
 struct slot {
     struct calls_curl *owner;
     CURL *easy;
     struct curl_slist *headers;
+    struct op_buf header_text; /* what they were made of */
     struct op_http_reply reply;
     struct op_curl_head head;
     struct op_str body;
@@ -42,8 +45,9 @@ struct calls_curl {
     char *url; /* the latest that was found to be allowed, and where it leads */
     enum op_peer peer;
     CURLM *multi;
-    char *proxy;   /* NULL: none */
-    char *ca_file; /* NULL: the system's authorities */
+    char *proxy;               /* NULL: none */
+    char *ca_file;             /* NULL: the system's authorities */
+    struct op_buf header_text; /* of the request that is being submitted */
     struct slot **slots;
     size_t slot_count;
     struct slot *idle;
@@ -153,6 +157,26 @@ static CURLcode set_up(struct slot *slot)
     return code;
 }
 
+/* Nearly all calls have the headers of the one before. */
+static void set_headers(struct slot *slot, const struct op_http_request *request)
+{
+    struct op_buf *text = &slot->owner->header_text;
+    op_buf_clear(text);
+    for (size_t i = 0; i < request->header_count; i++) {
+        op_buf_addz(text, request->headers[i].name);
+        op_buf_addc(text, ':');
+        op_buf_addz(text, request->headers[i].value);
+        op_buf_addc(text, '\n');
+    }
+    if (slot->headers && !text->failed &&
+        op_str_eq(op_buf_str(text), op_buf_str(&slot->header_text)))
+        return;
+    op_buf_clear(&slot->header_text);
+    op_buf_add_str(&slot->header_text, op_buf_str(text));
+    curl_slist_free_all(slot->headers);
+    slot->headers = op_curl_headers(request);
+}
+
 static CURLcode set_request(struct slot *slot, const struct op_http_request *request)
 {
     CURLcode code = CURLE_OK;
@@ -194,6 +218,7 @@ static enum op_rc slot_take(struct calls_curl *calls, struct slot **ret, struct 
         abort(); /* out of memory */
     op_http_reply_init(&slot->reply);
     slot->reply.body.max = OP_CALL_REPLY_MAX;
+    op_buf_init(&slot->header_text, HEADERS_MAX);
     calls->slots = op_mem_realloc(calls->slots, (calls->slot_count + 1) * sizeof(slot));
     calls->slots[calls->slot_count++] = slot;
     CURLcode code = set_up(slot);
@@ -203,8 +228,6 @@ static enum op_rc slot_take(struct calls_curl *calls, struct slot **ret, struct 
 
 static void slot_give(struct slot *slot)
 {
-    curl_slist_free_all(slot->headers);
-    slot->headers = NULL;
     if (slot->reply.body.room > KEPT_BYTES) {
         op_http_reply_release(&slot->reply);
         op_http_reply_init(&slot->reply);
@@ -262,7 +285,7 @@ static enum op_rc curl_submit(struct op_calls *base, const struct op_http_reques
         slot_give(slot);
         return rc;
     }
-    slot->headers = op_curl_headers(request);
+    set_headers(slot, request);
     CURLcode code = set_request(slot, request);
     if (code != CURLE_OK)
         rc = fail_option(code, err);
@@ -339,10 +362,13 @@ static enum op_rc curl_collect(struct op_calls *base, int64_t wait_ms, op_call_f
     size_t ended = code ? 0 : hand_over(calls, fn, arg);
     if (!code && !ended && wait_ms > 0) {
         code = curl_multi_poll(calls->multi, NULL, 0, (int)wait_ms, NULL);
-        if (!code)
-            code = curl_multi_perform(calls->multi, &running);
-        if (!code)
-            hand_over(calls, fn, arg);
+        ended = 1;
+    }
+    /* Others come in while these are handed over. The more of them at a time, the fewer flushes the
+     * caller needs behind them. */
+    while (!code && ended) {
+        code = curl_multi_perform(calls->multi, &running);
+        ended = code ? 0 : hand_over(calls, fn, arg);
     }
     op_curl_release_pipe(&pipe);
     return code ? fail_multi(code, err) : OP_OK;
@@ -356,11 +382,13 @@ static void curl_close(struct op_calls *base)
         curl_multi_remove_handle(calls->multi, slot->easy);
         curl_easy_cleanup(slot->easy);
         curl_slist_free_all(slot->headers);
+        op_buf_release(&slot->header_text);
         op_http_reply_release(&slot->reply);
         op_mem_free(slot);
     }
     curl_multi_cleanup(calls->multi);
     op_mem_free(calls->slots);
+    op_buf_release(&calls->header_text);
     op_mem_free(calls->url);
     op_mem_free(calls->proxy);
     op_mem_free(calls->ca_file);
@@ -387,6 +415,7 @@ enum op_rc op_calls_curl_open(size_t most, struct op_calls **ret, struct op_err 
         return rc;
     struct calls_curl *calls = op_mem_alloc(sizeof(*calls));
     calls->base.ops = &curl_ops;
+    op_buf_init(&calls->header_text, HEADERS_MAX);
     calls->proxy = op_curl_proxy();
     calls->ca_file = OP_TAKE(ca_file);
     calls->multi = curl_multi_init();

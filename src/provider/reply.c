@@ -79,6 +79,16 @@ enum op_create_class op_reply_ambiguous(const struct op_http_reply *reply, const
     return OP_CREATE_AMBIGUOUS;
 }
 
+void op_reply_write_body(struct op_json_out *out, const struct op_http_reply *reply,
+                         struct op_json body)
+{
+    struct op_str text = op_str_trim(op_buf_str(&reply->body));
+    if (memchr(text.ptr, '\n', text.len))
+        op_json_out_value(out, body);
+    else
+        op_json_out_raw(out, text);
+}
+
 struct op_json op_reply_json(const struct op_http_reply *reply, struct op_json_parser *parser)
 {
     struct op_json root = {0};

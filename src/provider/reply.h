@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "base/json.h"
+#include "base/json_out.h"
 #include "net/http.h"
 #include "provider/provider.h"
 
@@ -38,6 +39,10 @@ enum op_rc op_reply_unusable(const struct op_http_reply *reply, const char *who,
 /* A create of which nothing is known. Returns OP_CREATE_AMBIGUOUS. */
 enum op_create_class op_reply_ambiguous(const struct op_http_reply *reply, const char *text,
                                         struct op_err *err);
+
+/* The body as a value of a line: as it came, or, where it has line ends, written anew. */
+void op_reply_write_body(struct op_json_out *out, const struct op_http_reply *reply,
+                         struct op_json body);
 
 /* Parses the body; no value when it is no JSON. */
 struct op_json op_reply_json(const struct op_http_reply *reply, struct op_json_parser *parser);

@@ -2,6 +2,7 @@
 #include "base/json_out.h"
 #include "base/mem.h"
 #include "provider/anthropic/anthropic.h"
+#include "provider/reply.h"
 
 /* The statuses that speak of the request itself; any other error is the account's or the server's
  * (anthropic.md 7). */
@@ -36,7 +37,7 @@ enum op_rc op_anthropic_fold(struct op_str custom_id, const struct op_http_reply
     op_json_out_object(&o);
     op_json_out_kv_text(&o, "type", good ? "succeeded" : "errored");
     op_json_out_name(&o, good ? "message" : "error");
-    op_json_out_value(&o, body); /* written anew: a line must not hold a line end */
+    op_reply_write_body(&o, reply, body);
     op_json_out_end_object(&o);
     op_json_out_end_object(&o);
     return op_buf_finish(ret_line, "the answer", err);

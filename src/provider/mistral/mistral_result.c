@@ -192,7 +192,7 @@ enum op_rc op_mistral_fold(struct op_str custom_id, const struct op_http_reply *
     op_json_out_object(&o);
     op_json_out_kv_int(&o, "status_code", reply->status);
     op_json_out_name(&o, "body");
-    op_json_out_value(&o, body); /* written anew: a line must not hold a line end */
+    op_reply_write_body(&o, reply, body);
     op_json_out_end_object(&o);
     op_json_out_name(&o, "error");
     op_json_out_null(&o);

@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "provider/driver.h"
 #include "provider/openai/openai.h"
+#include "provider/reply.h"
 
 /* --- text ----------------------------------------------------------------------------------- */
 
@@ -371,7 +372,7 @@ enum op_rc op_openai_fold(struct op_str custom_id, const struct op_http_reply *r
     if (request.ptr)
         op_json_out_kv_str(&o, "request_id", request);
     op_json_out_name(&o, "body");
-    op_json_out_value(&o, body); /* written anew: a line must not hold a line end */
+    op_reply_write_body(&o, reply, body);
     op_json_out_end_object(&o);
     op_json_out_name(&o, "error");
     op_json_out_null(&o);
