@@ -135,10 +135,10 @@ const char *op_rc_name(enum op_rc rc)
 const char *op_disp_name(enum op_disp disp)
 {
     static const char *const names[] = {
-        [OP_DISP_FATAL] = "fatal",         [OP_DISP_REJECT] = "reject",
-        [OP_DISP_RETRY] = "retry",         [OP_DISP_RETRY_AFTER] = "retry_after",
-        [OP_DISP_SPLIT] = "split",         [OP_DISP_PAUSE] = "pause",
-        [OP_DISP_QUOTA] = "quota",         [OP_DISP_AMBIGUOUS] = "ambiguous",
+        [OP_DISP_FATAL] = "fatal", [OP_DISP_REJECT] = "reject",
+        [OP_DISP_RETRY] = "retry", [OP_DISP_RETRY_AFTER] = "retry_after",
+        [OP_DISP_SPLIT] = "split", [OP_DISP_PAUSE] = "pause",
+        [OP_DISP_QUOTA] = "quota", [OP_DISP_AMBIGUOUS] = "ambiguous",
     };
     return (size_t)disp < OP_COUNT(names) ? names[disp] : "unknown";
 }

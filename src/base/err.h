@@ -32,10 +32,10 @@ enum op_disp {
     OP_DISP_RETRY,       /* the same thing may be tried again, nothing happened */
     OP_DISP_RETRY_AFTER, /* as RETRY, not before retry_after_ms */
     OP_DISP_SPLIT,       /* too large: halve it */
-    OP_DISP_PAUSE,       /* credentials, a blocked account: pause the lane until a person acts */
-    OP_DISP_QUOTA,       /* as PAUSE, because nothing is left to spend (quota, credit, spend cap):
+    OP_DISP_PAUSE,     /* credentials, a blocked account: pause the lane until a person acts */
+    OP_DISP_QUOTA,     /* as PAUSE, because nothing is left to spend (quota, credit, spend cap):
                             another provider may be asked instead */
-    OP_DISP_AMBIGUOUS,   /* it may or may not have taken effect: reconcile, never repeat */
+    OP_DISP_AMBIGUOUS, /* it may or may not have taken effect: reconcile, never repeat */
 };
 
 struct op_err {

@@ -215,8 +215,7 @@ static enum op_rc show_job(struct op_session *session, int64_t id, struct op_err
     OP_CLEANUP(batches_release) struct batches b = {.session = session};
     OP_CLEANUP(op_job_release) struct op_job job = {0};
     op_buf_init(&out, TEXT_MAX);
-    op_table_init(&b.table,
-                  "BATCH|STATE|>REQUESTS|>OK|>FAILED|>COST|PROVIDER|PROVIDER'S ID");
+    op_table_init(&b.table, "BATCH|STATE|>REQUESTS|>OK|>FAILED|>COST|PROVIDER|PROVIDER'S ID");
     b.table.indent = 2;
     enum op_rc rc = op_ledger_job_get(ledger, id, &job, err);
     if (!rc)

@@ -28,7 +28,8 @@ struct op_provider_counts {
         int64_t ok, failed, microusd;
     } of[OP_CHAIN_MAX];
     size_t count;
-    /* of what is sent as batches: what is at the provider now, what was answered, and between when */
+    /* of what is sent as batches: what is at the provider now, what was answered, and
+     * between when */
     int64_t in_flight_batches, in_flight_requests, answered, first_ms, last_ms;
 };
 OP_MUST_CHECK enum op_rc op_provider_counts_read(struct op_session *session, int64_t job,

@@ -161,8 +161,9 @@ enum op_rc op_engine_work(struct op_engine *engine, int64_t job, struct op_work 
 /* Doubtful sends first, because they hold the lane; what was paid for before anything new is
  * bought; sending last. */
 static const op_step_fn running_steps[] = {
-    op_step_reconcile, op_step_apply, op_step_reuse, op_step_fetch,    op_step_poll,   op_step_deliver,
-    op_step_move_on,   op_step_pack,  op_step_send,  op_step_realtime, op_step_finish,
+    op_step_reconcile, op_step_apply,    op_step_reuse,   op_step_fetch,
+    op_step_poll,      op_step_deliver,  op_step_move_on, op_step_pack,
+    op_step_send,      op_step_realtime, op_step_finish,
 };
 
 /* Of these there is one for all providers of the job. */

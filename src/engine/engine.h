@@ -92,13 +92,13 @@ struct op_estimate {
     /* prompt_tokens mended by what this ledger has seen billed; the same when it has seen none. */
     int64_t likely_tokens;
     struct op_calibration calibration; /* of the first request's model */
-    int64_t queue_tokens;              /* the limit of its queue at the provider; 0: none known */
-    bool queue_learned;                /* the ledger has learned it from refusals */
-    int64_t batch_microusd;            /* every answer as long as max_tokens allows */
-    int64_t realtime_microusd;         /* the same through the ordinary endpoint */
-    bool priced;                       /* the price list knows every model */
-    char as_of[11];                    /* oldest date of the prices used */
-    struct op_buf sample;              /* first request's params */
+    int64_t queue_tokens;      /* the limit of its queue at the provider; 0: none known */
+    bool queue_learned;        /* the ledger has learned it from refusals */
+    int64_t batch_microusd;    /* every answer as long as max_tokens allows */
+    int64_t realtime_microusd; /* the same through the ordinary endpoint */
+    bool priced;               /* the price list knows every model */
+    char as_of[11];            /* oldest date of the prices used */
+    struct op_buf sample;      /* first request's params */
 };
 OP_MUST_CHECK enum op_rc op_engine_estimate(struct op_engine *engine,
                                             const struct op_job_request *request,

@@ -45,8 +45,7 @@ static void enter_round(struct op_work *leg, int64_t round)
         return;
     op_sqlenv_close(OP_TAKE(leg->sql));
     OP_CLEANUP(op_mem_freep)
-    char *name =
-        op_mem_printf("input/%lld-%lld.db", (long long)leg->job.id, (long long)round);
+    char *name = op_mem_printf("input/%lld-%lld.db", (long long)leg->job.id, (long long)round);
     op_mem_free(leg->inputs_db);
     leg->inputs_db = op_spool_path(leg->engine->spool, name);
 }

@@ -115,8 +115,8 @@ static enum op_rc see_known(void *arg, const struct op_lane_row *row, struct op_
     return OP_OK;
 }
 
-/* What the ledger has learned of a lane may be wanted where nothing may be written: its id stays 0 when
- * there is none yet. Without a key the first at this address stands for it. */
+/* What the ledger has learned of a lane may be wanted where nothing may be written: its id
+ * stays 0 when there is none yet. Without a key the first at this address stands for it. */
 static enum op_rc find_known(struct op_engine *engine, struct op_lane *lane, struct op_err *err)
 {
     struct known_lane known = {.lane = lane,

@@ -213,8 +213,8 @@ static enum op_rc find_same(struct planning *p, const uint8_t hash[OP_HASH_LEN],
     return rc;
 }
 
-/* Another provider of the chain may have answered it: in an earlier run, say, that found no quota at
- * the first. */
+/* Another provider of the chain may have answered it: in an earlier run, say, that found no
+ * quota at the first. */
 static enum op_rc find_elsewhere(struct planning *p, struct op_request *request,
                                  struct op_err *err)
 {

@@ -207,8 +207,9 @@ static enum op_rc amend(struct repack *r, const struct op_request *request, stru
     return rc;
 }
 
-/* Whether this one's answer will do: it is about to be bought, or, for a request that has just come to
- * be the same, was. What another job's chain has not bought yet may be bought somewhere else. */
+/* Whether this one's answer will do: it is about to be bought, or, for a request that has
+ * just come to be the same, was. What another job's chain has not bought yet may be bought
+ * somewhere else. */
 static enum op_rc is_buyer(struct repack *r, const struct op_request *request,
                            const struct op_request *found, bool moved, bool *ret,
                            struct op_err *err)

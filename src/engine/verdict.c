@@ -144,8 +144,8 @@ enum op_rc op_verdict_bad(struct op_verdicts *v, const struct op_entry *entry,
         return rc;
     problem = op_str_trim(problem); /* a list of lines ends in one */
     op_mem_free(request.reason);
-    request.reason = op_mem_printf("%s" OP_STR_FMT, is_quota(entry) ? op_no_quota : "",
-                                   OP_STR_ARG(problem));
+    request.reason =
+        op_mem_printf("%s" OP_STR_FMT, is_quota(entry) ? op_no_quota : "", OP_STR_ARG(problem));
     note_pause(v, entry, problem);
     if (entry->class_ == OP_RESULT_SUCCEEDED) {
         v->counts.invalid++;

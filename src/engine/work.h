@@ -113,8 +113,8 @@ OP_MUST_CHECK enum op_rc op_engine_lane(struct op_engine *engine,
                                         const struct op_provider_ops *provider, bool emulated,
                                         bool need_key, struct op_lane **ret,
                                         struct op_err *err);
-/* The lanes of the job's requests at one place of the chain: work->lanes, and *ret has one a request
- * (an op_mem block). */
+/* The lanes of the job's requests at one place of the chain: work->lanes, and *ret has one a
+ * request (an op_mem block). */
 OP_MUST_CHECK enum op_rc op_work_find_lanes(struct op_work *work, const struct op_chain *chain,
                                             size_t at, bool emulated, bool need_key,
                                             const struct op_lane ***ret, struct op_err *err);
@@ -147,8 +147,8 @@ OP_MUST_CHECK enum op_rc op_lane_exchange_file(struct op_engine *engine,
 /* Pauses the lane after a PAUSE disposition, or until retry_after. */
 void op_lane_pause(struct op_engine *engine, const struct op_lane *lane,
                    const struct op_err *why);
-/* lane.c: how the reason begins of a pause that is there for want of quota, and of a request that has to
- * be asked of another provider. */
+/* lane.c: how the reason begins of a pause that is there for want of quota, and of a request
+ * that has to be asked of another provider. */
 extern const char op_no_quota[];
 /* The lane rests because of a QUOTA disposition. */
 OP_MUST_CHECK enum op_rc op_lane_is_exhausted(struct op_engine *engine,
@@ -175,8 +175,8 @@ static inline bool op_work_is_chained(const struct op_work *work)
 {
     return work->head->next_leg != NULL;
 }
-/* The job's work for what is at this lane; the head where there is no chain. A leg of a chain has one
- * lane. */
+/* The job's work for what is at this lane; the head where there is no chain. A leg of a
+ * chain has one lane. */
 struct op_work *op_work_leg(const struct op_work *work, int64_t lane_id);
 /* The same for a batch, 0 being none: the head then. */
 OP_MUST_CHECK enum op_rc op_work_leg_of_batch(struct op_work *work, int64_t batch_id,

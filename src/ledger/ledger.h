@@ -114,8 +114,8 @@ typedef enum op_rc (*op_queue_fn)(void *arg, const struct op_queue_row *row,
 OP_MUST_CHECK enum op_rc op_ledger_queues(struct op_ledger *ledger, op_queue_fn fn, void *arg,
                                           struct op_err *err);
 
-/* How results_url begins of a batch that is asked one by one: its results are in our own spool, and it is
- * in no queue of the provider. */
+/* How results_url begins of a batch that is asked one by one: its results are in our own
+ * spool, and it is in no queue of the provider. */
 #define OP_RESULTS_IN_SPOOL "spool:"
 
 /* What is in the provider's hands. A batch holds its reservation from the move to SENDING to the
@@ -306,8 +306,8 @@ OP_MUST_CHECK enum op_rc op_ledger_request_go(struct op_ledger *ledger,
 OP_MUST_CHECK enum op_rc op_ledger_request_payload(struct op_ledger *ledger, int64_t request_id,
                                                    const struct op_payload_ref *payload,
                                                    struct op_err *err);
-/* A NEW request will be asked in other words (another provider's): it, and those of its job that wait
- * for its answer, are known by this hash from now on. */
+/* A NEW request will be asked in other words (another provider's): it, and those of its job
+ * that wait for its answer, are known by this hash from now on. */
 OP_MUST_CHECK enum op_rc op_ledger_request_rehash(struct op_ledger *ledger, int64_t job_id,
                                                   int64_t request_id,
                                                   const uint8_t hash[OP_HASH_LEN],

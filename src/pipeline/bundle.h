@@ -56,7 +56,8 @@ OP_MUST_CHECK enum op_rc op_bundle_need(struct op_env *env, struct op_bundle *bu
                                         const char *name, const char *place, struct op_str *ret,
                                         struct op_err *err);
 
-/* Canonical JSON {"dir":..., "profile":..., "files":{name:text}} and back; no profile, no member. */
+/* Canonical JSON {"dir":..., "profile":..., "files":{name:text}} and back; no profile, no
+ * member. */
 void op_bundle_write(const struct op_bundle *bundle, struct op_buf *out);
 OP_MUST_CHECK enum op_rc op_bundle_read(struct op_str json, struct op_bundle *ret,
                                         struct op_err *err);

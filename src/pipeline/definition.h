@@ -136,8 +136,8 @@ struct op_definition {
     int64_t reask_truncated; /* times a truncated one is, with more room (1) */
 };
 
-/* Parses bundle's pipeline.yaml, pulling the files it names into the bundle. Of its profiles only the
- * bundle's is read; inputs, outputs and so on are then those of the profile. */
+/* Parses bundle's pipeline.yaml, pulling the files it names into the bundle. Of its profiles
+ * only the bundle's is read; inputs, outputs and so on are then those of the profile. */
 OP_MUST_CHECK enum op_rc op_definition_parse(struct op_env *env, struct op_bundle *bundle,
                                              struct op_definition *ret, struct op_err *err);
 void op_definition_release(struct op_definition *def);

@@ -15,8 +15,8 @@
 #define OP_SQL_VIEWS 6
 /* No cell is longer. */
 #define OP_SQL_MAX_LENGTH (256 * 1024 * 1024)
-/* Steps of SQLite's machine (some 40 million a second): of all SELECTs over one result, and of those
- * over a job's inputs. Above it a SELECT never ends by itself, or not in time. */
+/* Steps of SQLite's machine (some 40 million a second): of all SELECTs over one result, and
+ * of those over a job's inputs. Above it a SELECT never ends by itself, or not in time. */
 #define OP_SQL_RESULT_STEPS 100000000LL
 #define OP_SQL_INPUT_STEPS  100000000000LL
 /* What all of SQLite may have in memory. */

@@ -51,8 +51,8 @@ char *op_sink_root_of(const char *target);
 OP_MUST_CHECK enum op_rc op_sink_check_path(const char *root, struct op_str path,
                                             struct op_err *err);
 
-/* The same once more on disk: OP_INVAL when path, below root, leads through a symbolic link or is one.
- * What a row names must not be written where such a link points. */
+/* The same once more on disk: OP_INVAL when path, below root, leads through a symbolic link
+ * or is one. What a row names must not be written where such a link points. */
 OP_MUST_CHECK enum op_rc op_sink_check_links(struct op_env *env, const char *root,
                                              const char *path, struct op_err *err);
 

@@ -23,8 +23,8 @@ enum op_rc op_ledger_request_payload(struct op_ledger *ledger, int64_t request_i
     return rc;
 }
 
-static enum op_rc rehash(struct op_ledger *ledger, enum op_sq_id number, const char *sql, int64_t job_id,
-                         int64_t request_id, const uint8_t hash[OP_HASH_LEN],
+static enum op_rc rehash(struct op_ledger *ledger, enum op_sq_id number, const char *sql,
+                         int64_t job_id, int64_t request_id, const uint8_t hash[OP_HASH_LEN],
                          struct op_err *err)
 {
     sqlite3_stmt *stmt = NULL;

@@ -5,8 +5,8 @@
     "lane_id, model, limit_tokens, named, learned_ms, hold_until_ms, refusals, reason"
 
 /* In the provider's hands, as far as anybody knows: from the door to the end. */
-#define HELD                                       \
-    "state IN ('sending','ambiguous','accepted')"  \
+#define HELD                                      \
+    "state IN ('sending','ambiguous','accepted')" \
     " AND substr(results_url, 1, 6) <> '" OP_RESULTS_IN_SPOOL "'"
 _Static_assert(sizeof(OP_RESULTS_IN_SPOOL) == 6 + 1, "HELD compares its length");
 /* As the partial index says it. */
