@@ -26,6 +26,8 @@ static enum op_rc reach_inputs(struct reaching *r, const struct op_work *work,
     for (size_t i = 0; i < work->def.input_count; i++) {
         const struct op_input_def *input = &work->def.inputs[i];
         OP_CLEANUP(op_mem_freep) char *target = NULL;
+        if (input->select.text.ptr) /* made of the others */
+            continue;
         enum op_rc rc =
             op_params_render(&work->params, input->target, input->place, &target, err);
         if (rc)
