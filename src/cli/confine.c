@@ -47,10 +47,6 @@ enum op_rc op_confine_session(struct op_session *session, struct op_err *err)
     add_providers(&box);
     if (session->emulator)
         add_url(&box, op_child_url(session->emulator));
-    /* What a SELECT sorts beyond memory goes into the state folder too, not where all may write. */
-    OP_CLEANUP(op_mem_freep)
-    char *work = op_spool_path(op_engine_spool(session->engine), "work");
-    (void)setenv("SQLITE_TMPDIR", work, 1);
     op_sandbox_enter(&box);
     return OP_OK;
 }

@@ -140,11 +140,21 @@ static int64_t ballast_bytes(void)
     return good ? mib << 20 : OP_BALLAST_BYTES;
 }
 
+/* What a SELECT sorts beyond memory goes into the state folder: others may look elsewhere, and the
+ * sandbox lets nothing be written there. SQLite reads this once, when it is first used. */
+static void keep_temporaries_inside(const char *state_dir)
+{
+    OP_CLEANUP(op_mem_freep) char *work = op_io_join(state_dir, "spool/work");
+    (void)setenv("SQLITE_TMPDIR", work, 1);
+}
+
 enum op_rc op_session_open(struct op_session *session, const struct op_args *args,
                            enum op_session_mode mode, struct op_err *err)
 {
     session->args = args;
     enum op_rc rc = op_state_dir(args, &session->state_dir, err);
+    if (!rc)
+        keep_temporaries_inside(session->state_dir);
     if (!rc && mode == OP_SESSION_READ && !op_state_exists(session->state_dir))
         rc = op_fail(err, OP_NOTFOUND, "there are no jobs yet: %s has no ledger",
                      session->state_dir);
