@@ -249,7 +249,9 @@ enum op_rc op_ledger_audit(struct op_ledger *ledger, struct op_buf *report,
                            int64_t *ret_problems, struct op_err *err)
 {
     struct audit audit = {.ledger = ledger, .report = report};
-    enum op_rc rc = OP_OK;
+    enum op_rc rc = op_sq_adds_flush(ledger, err);
+    if (rc)
+        return rc;
     pthread_mutex_lock(&ledger->mutex);
     /* One snapshot for all checks: a commit between two of them would look like damage. */
     bool own = sqlite3_get_autocommit(ledger->db) != 0;
