@@ -159,6 +159,12 @@ void op_window_release(struct op_window *w)
     *w = (struct op_window){.fd = -1};
 }
 
+void op_window_forget(struct op_window *w, int64_t offset)
+{
+    w->start = w->end = 0;
+    w->offset = offset;
+}
+
 void op_window_seek(struct op_window *w, int64_t offset)
 {
     int64_t ahead = offset - w->offset;

@@ -62,6 +62,8 @@ OP_MUST_CHECK enum op_rc op_window_open(struct op_window *w, struct op_env *env,
                                         const char *path, struct op_err *err);
 void op_window_release(struct op_window *w); /* fine on a zeroed struct with fd -1 */
 void op_window_seek(struct op_window *w, int64_t offset);
+/* The same, and what is shown there is read anew. */
+void op_window_forget(struct op_window *w, int64_t offset);
 /* Shows the bytes at the present offset, at least want of them unless the file ends before. */
 OP_MUST_CHECK enum op_rc op_window_peek(struct op_window *w, size_t want, struct op_str *ret,
                                         struct op_err *err);
