@@ -23,7 +23,8 @@ struct op_packer {
     bool open;
     struct op_spool_file *file;
     struct op_batch batch;
-    struct op_closing *closing; /* the batch before, while its file becomes durable; NULL none */
+    struct op_closing
+        *closing; /* the batch before, while its file becomes durable; NULL none */
     int64_t offset;
     int64_t max_requests, max_bytes;
     int64_t max_tokens;        /* estimated ones, so that a batch fits the queue; 0 no bound */

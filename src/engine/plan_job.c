@@ -46,8 +46,7 @@ static enum op_rc commit_batch(struct planning *p, struct op_packer *packer, boo
                                struct op_err *err)
 {
     struct op_engine *engine = p->work->engine;
-    enum op_rc rc =
-        behind ? op_packer_close_behind(packer, err) : op_packer_close(packer, err);
+    enum op_rc rc = behind ? op_packer_close_behind(packer, err) : op_packer_close(packer, err);
     if (!rc)
         rc = op_ledger_commit(engine->ledger, err);
     if (rc)

@@ -64,11 +64,8 @@ enum op_rc op_append_open(struct op_spool *spool, const char *name, int64_t comm
         env->ops->close(env, fd);
         return rc;
     }
-    *ret = (struct op_append){.env = env,
-                              .fd = fd,
-                              .path = OP_TAKE(path),
-                              .len = committed,
-                              .begun = committed};
+    *ret = (struct op_append){
+        .env = env, .fd = fd, .path = OP_TAKE(path), .len = committed, .begun = committed};
     return OP_OK;
 }
 

@@ -64,8 +64,8 @@ struct op_text_sink {
     size_t column_count;
     size_t *key, *sort;
     size_t key_count, sort_count;
-    struct op_csv_style style; /* csv; crlf also jsonl's line end */
-    bool *json;                /* jsonl: columns whose text is JSON */
+    struct op_csv_style style;   /* csv; crlf also jsonl's line end */
+    bool *json;                  /* jsonl: columns whose text is JSON */
     struct op_text_ahead *ahead; /* prepared; NULL: nothing is */
 };
 

@@ -79,11 +79,10 @@ bool op_adds_note_key(struct op_adds *adds, int64_t job_id, struct op_str key)
 
 /* OR FAIL: what is refused here ends the transaction in any case, and SQLite need not keep a copy of
  * every page it changes in case it has to undo a part. */
-#define RECORD_INSERT \
-    "INSERT OR FAIL INTO record(id, job_id, key, request_lo, data) VALUES "
-#define RECORD_ROW "(?,?,?,?,?)"
-#define REQUEST_INSERT                                                                       \
-    "INSERT OR FAIL INTO request(id, job_id, record_id, name, batch_id, payload_batch,"      \
+#define RECORD_INSERT "INSERT OR FAIL INTO record(id, job_id, key, request_lo, data) VALUES "
+#define RECORD_ROW    "(?,?,?,?,?)"
+#define REQUEST_INSERT                                                                  \
+    "INSERT OR FAIL INTO request(id, job_id, record_id, name, batch_id, payload_batch," \
     " payload_offset, payload_len, hash, state, same_as, buy_no, reask, stray, reason)" \
     " VALUES "
 #define REQUEST_ROW "(?,?,?,?,?,?,?,?,?,1,0,0,0,0,'')"
@@ -121,13 +120,14 @@ static int bind_request(sqlite3_stmt *stmt, int at, const struct op_request *req
     return at;
 }
 
-static bool write_rows(struct op_ledger *ledger, enum op_sq_id id, const char *sql,
-                       size_t from, size_t count)
+static bool write_rows(struct op_ledger *ledger, enum op_sq_id id, const char *sql, size_t from,
+                       size_t count)
 {
     const struct op_adds *adds = &ledger->adds;
     bool records = id == OP_SQ_RECORDS_ADD || id == OP_SQ_RECORD_ADD_HELD;
     sqlite3_stmt **stmt = &ledger->stmts[id];
-    if (!*stmt && sqlite3_prepare_v3(ledger->db, sql, -1, SQLITE_PREPARE_PERSISTENT, stmt, NULL))
+    if (!*stmt &&
+        sqlite3_prepare_v3(ledger->db, sql, -1, SQLITE_PREPARE_PERSISTENT, stmt, NULL))
         return false;
     int at = 1;
     for (size_t i = from; i < from + count; i++)

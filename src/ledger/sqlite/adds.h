@@ -20,7 +20,7 @@
 #include "base/buf.h"
 #include "ledger/ledger.h"
 
-#define OP_ADDS_GROUP 32 /* rows of one INSERT */
+#define OP_ADDS_GROUP 32           /* rows of one INSERT */
 #define OP_ADDS_BYTES (256 * 1024) /* keys and data held at most, but for the last record */
 
 struct op_adds_record {

@@ -128,8 +128,7 @@ static enum op_rc end_adds(struct op_ledger *ledger, bool good, struct op_err *e
 {
     if (good)
         return OP_OK;
-    enum op_rc rc =
-        op_sq_describe(ledger->db, ledger->path, "add records and requests", err);
+    enum op_rc rc = op_sq_describe(ledger->db, ledger->path, "add records and requests", err);
     undo(ledger);
     ledger->tx = OP_SQ_TX_FAILED;
     pthread_mutex_unlock(&ledger->mutex);

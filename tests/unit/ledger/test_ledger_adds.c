@@ -5,9 +5,8 @@
  *            rollback takes all of it, and the tables hold every row as it was given.
  * Oracle:    what the test itself added, and the tables read through a connection of its own.
  */
-#include "support.h"
-
 #include "ledger/sqlite/adds.h"
+#include "support.h"
 
 enum { RECORDS = 3 * OP_ADDS_GROUP + 7, FAN = 3, ODD = 5 };
 
@@ -66,24 +65,29 @@ static void every_row_is_as_it_was_given(void **state)
     expect(w, "SELECT count(*) FROM record", RECORDS);
     expect(w, "SELECT count(*) FROM record WHERE key = 'key-' || id AND job_id = 1", RECORDS);
     expect(w, "SELECT count(*) FROM record WHERE request_lo = 3 * id - 2", RECORDS);
-    expect(w, "SELECT count(*) FROM record WHERE data IS CASE id % 2 WHEN 1"
-              " THEN '{\"n\":' || id || '}' END",
+    expect(w,
+           "SELECT count(*) FROM record WHERE data IS CASE id % 2 WHEN 1"
+           " THEN '{\"n\":' || id || '}' END",
            RECORDS);
     expect(w, "SELECT count(*) FROM request", RECORDS * FAN);
-    expect(w, "SELECT count(*) FROM request WHERE record_id = (id + 2) / 3 AND job_id = 1"
-              " AND name = (id + 2) % 3 AND buy_no = 0 AND reask = 0 AND stray = 0"
-              " AND reason = ''",
+    expect(w,
+           "SELECT count(*) FROM request WHERE record_id = (id + 2) / 3 AND job_id = 1"
+           " AND name = (id + 2) % 3 AND buy_no = 0 AND reask = 0 AND stray = 0"
+           " AND reason = ''",
            RECORDS * FAN);
-    expect(w, "SELECT count(*) FROM request WHERE id % 5 <> 0 AND state = 1 AND batch_id = 1"
-              " AND payload_batch = 1 AND payload_offset = 100 * id AND payload_len = 10 + id"
-              " AND same_as = 0",
+    expect(w,
+           "SELECT count(*) FROM request WHERE id % 5 <> 0 AND state = 1 AND batch_id = 1"
+           " AND payload_batch = 1 AND payload_offset = 100 * id AND payload_len = 10 + id"
+           " AND same_as = 0",
            RECORDS * FAN - RECORDS * FAN / ODD);
-    expect(w, "SELECT count(*) FROM request WHERE id % 5 = 0 AND state = 2 AND batch_id = 0"
-              " AND same_as = 1",
+    expect(w,
+           "SELECT count(*) FROM request WHERE id % 5 = 0 AND state = 2 AND batch_id = 0"
+           " AND same_as = 1",
            RECORDS * FAN / ODD);
-    expect(w, "SELECT count(*) FROM request WHERE hash <> CAST(zeroblob(16) AS BLOB)"
-              " AND length(hash) = 16 AND hex(hash) = replace(hex(zeroblob(16)), '00',"
-              " printf('%02X', id % 251 + 1))",
+    expect(w,
+           "SELECT count(*) FROM request WHERE hash <> CAST(zeroblob(16) AS BLOB)"
+           " AND length(hash) = 16 AND hex(hash) = replace(hex(zeroblob(16)), '00',"
+           " printf('%02X', id % 251 + 1))",
            RECORDS * FAN);
 }
 
@@ -125,8 +129,8 @@ static void a_read_finds_what_was_added(void **state)
         assert_ok(w, op_ledger_request_get(w->ledger, r.id, &got, &w->err));
         assert_true(got.record_id == record && got.name == i &&
                     got.payload.offset == 100 * r.id);
-        assert_ok(w, op_ledger_record_find(w->ledger, w->job, op_str_from(key), &found,
-                                           &w->err));
+        assert_ok(w,
+                  op_ledger_record_find(w->ledger, w->job, op_str_from(key), &found, &w->err));
         assert_true(found == record);
     }
     op_ledger_rollback(w->ledger);
@@ -192,12 +196,9 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(every_row_is_as_it_was_given),
-        T(a_key_is_known_at_once),
-        T(a_read_finds_what_was_added),
-        T(a_rollback_takes_what_is_held),
-        T(what_a_rollback_brings_back_is_known),
-        T(a_refused_row_ends_the_transaction),
+        T(every_row_is_as_it_was_given),         T(a_key_is_known_at_once),
+        T(a_read_finds_what_was_added),          T(a_rollback_takes_what_is_held),
+        T(what_a_rollback_brings_back_is_known), T(a_refused_row_ends_the_transaction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

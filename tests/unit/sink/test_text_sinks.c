@@ -782,15 +782,23 @@ static void options_are_documented(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(merges),           TEST(refusals),
-        TEST(bad_rows),         TEST(bad_options),
-        TEST(nothing_to_write), TEST(full_disk),
-        TEST(leftover),         TEST(vanished_target),
+        TEST(merges),
+        TEST(refusals),
+        TEST(bad_rows),
+        TEST(bad_options),
+        TEST(nothing_to_write),
+        TEST(full_disk),
+        TEST(leftover),
+        TEST(vanished_target),
         TEST(prepared),
-        TEST(damaged_outbox),   TEST(put_off),
-        TEST(collisions),       TEST(many_targets),
-        TEST(many_rows),        TEST(random_merges),
-        TEST(guesses),          TEST(options_are_documented),
+        TEST(damaged_outbox),
+        TEST(put_off),
+        TEST(collisions),
+        TEST(many_targets),
+        TEST(many_rows),
+        TEST(random_merges),
+        TEST(guesses),
+        TEST(options_are_documented),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
