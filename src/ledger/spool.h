@@ -44,8 +44,9 @@ struct op_spool_file {
 };
 OP_MUST_CHECK enum op_rc op_spool_begin(struct op_spool *spool, const char *folder,
                                         struct op_spool_file *ret, struct op_err *err);
-/* The slow half of op_spool_commit, which does it otherwise: what was written is hashed and durable,
- * under the temporary name. May run on another thread, as long as nobody else uses the file. */
+/* The slow half of op_spool_commit, which does it otherwise: what was written is hashed and
+ * durable, under the temporary name. May run on another thread, as long as nobody else uses the
+ * file. */
 OP_MUST_CHECK enum op_rc op_spool_finish(struct op_spool *spool, struct op_spool_file *file,
                                          struct op_err *err);
 /* Makes it durable under folder/prefix-<sha12>suffix. *ret_name is the relative name. When that

@@ -62,8 +62,6 @@ OP_MUST_CHECK enum op_rc op_window_open(struct op_window *w, struct op_env *env,
                                         const char *path, struct op_err *err);
 void op_window_release(struct op_window *w); /* fine on a zeroed struct with fd -1 */
 void op_window_seek(struct op_window *w, int64_t offset);
-/* The same, and what is shown there is read anew. */
-void op_window_forget(struct op_window *w, int64_t offset);
 /* Shows the bytes at the present offset, at least want of them unless the file ends before. */
 OP_MUST_CHECK enum op_rc op_window_peek(struct op_window *w, size_t want, struct op_str *ret,
                                         struct op_err *err);
@@ -95,6 +93,9 @@ OP_MUST_CHECK enum op_rc op_frames_open(struct op_frames *f, struct op_env *env,
                                         struct op_err *err);
 void op_frames_release(struct op_frames *f);
 void op_frames_rewind(struct op_frames *f);
+/* More has come behind the end: the frames of [at, to) are next. What the window has read behind the
+ * old end is read anew. */
+void op_frames_extend(struct op_frames *f, int64_t to);
 /* OP_NOTFOUND (err untouched) at the end. */
 OP_MUST_CHECK enum op_rc op_frames_next(struct op_frames *f, struct op_frame_view *ret,
                                         struct op_err *err);

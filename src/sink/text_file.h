@@ -93,13 +93,13 @@ OP_MUST_CHECK enum op_rc op_text_merge(const struct op_text_sink *sink, const ch
 /* text_merge.c: the first rows of a new file, written ahead; nobody reads the sink's other fields
  * for it but those that stay as they are. */
 struct op_text_ahead;
-/* The frames of the outbox up to `to`, behind those written before. NULL when that is not to be: the
- * file is there, or something has failed. ahead may be NULL, and is consumed. */
+/* The frames of the outbox up to `to`, behind those written before. NULL when something has
+ * failed. ahead may be NULL, and is consumed. */
 struct op_text_ahead *op_text_ahead_write(struct op_text_ahead *ahead,
                                           const struct op_text_sink *sink, const char *outbox,
                                           int64_t to);
-/* op_text_merge of the frames up to `to` into the sink's target, part of them written ahead. ahead is
- * consumed. */
+/* op_text_merge of the frames up to `to` into the sink's target, part of them written ahead. ahead
+ * is consumed. */
 OP_MUST_CHECK enum op_rc op_text_ahead_merge(struct op_text_ahead *ahead, int64_t to,
                                              struct op_err *err);
 void op_text_ahead_drop(struct op_text_ahead *ahead); /* NULL is fine */

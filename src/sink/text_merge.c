@@ -372,6 +372,13 @@ static enum op_rc write_header(struct merge *m, struct op_err *err)
     return rc ? rc : op_target_add(&m->out, head.ptr, head.len, err);
 }
 
+/* The temporary file, up to its rows. */
+static enum op_rc begin_file(struct merge *m, struct op_err *err)
+{
+    enum op_rc rc = op_target_begin(&m->out, m->path, err);
+    return rc || m->old.fd >= 0 ? rc : write_header(m, err);
+}
+
 /* Copies old bytes from the window's offset up to end. */
 static enum op_rc copy_old(struct merge *m, int64_t end, struct op_err *err)
 {
@@ -495,9 +502,9 @@ static enum op_rc write_planned(struct merge *m, struct op_err *err)
     if (!rc)
         rc = make_plan(m, err);
     if (!rc)
-        rc = op_target_begin(&m->out, m->path, err);
-    if (!rc)
-        rc = m->old.fd >= 0 ? write_old(m, err) : write_header(m, err);
+        rc = begin_file(m, err);
+    if (!rc && m->old.fd >= 0)
+        rc = write_old(m, err);
     return rc ? rc : write_frames(m, err);
 }
 
@@ -520,8 +527,7 @@ static enum op_rc read_block(struct merge *m, struct op_buf *block, bool *ret_la
     return rc && !*ret_last ? rc : op_buf_finish(block, "rows for a file", err);
 }
 
-/* Behind the last payload the hashes are sorted. On a thread of its own, so that this is done while
- * the block before is written. */
+/* On a thread of its own, sorting too, so that it is done while the block before is written. */
 static enum op_rc fill_block(void *arg, void *item, bool *ret_last, struct op_err *err)
 {
     struct merge *m = arg;
@@ -542,12 +548,6 @@ static enum op_rc write_blocks(struct merge *m, struct op_ahead *ahead, struct o
         op_ahead_done(ahead, item);
     }
     return rc;
-}
-
-static enum op_rc begin_fresh(struct merge *m, struct op_err *err)
-{
-    enum op_rc rc = op_target_begin(&m->out, m->path, err);
-    return rc ? rc : write_header(m, err);
 }
 
 /* The outbox as it is, from where m->frames stand to their end. */
@@ -577,7 +577,7 @@ static enum op_rc write_rows(struct merge *m, struct op_err *err)
     enum op_rc rc;
     bool repeat = true;
     if (m->old.fd < 0) {
-        rc = m->begun ? OP_OK : begin_fresh(m, err);
+        rc = m->begun ? OP_OK : begin_file(m, err);
         if (!rc)
             rc = write_fresh(m, &repeat, err);
         if (rc || !repeat)
@@ -763,17 +763,10 @@ static enum op_rc ahead_begin(const struct op_text_sink *sink, const char *outbo
     op_buf_init(&ahead->block, BLOCK + (size_t)OP_FRAME_MAX);
     enum op_rc rc = op_frames_open(&ahead->frames, sink->env, outbox, 0, 0, err);
     if (!rc)
-        rc = begin_fresh(&ahead->m, err);
+        rc = begin_file(&ahead->m, err);
     ahead->m.begun = true;
     *ret = ahead;
     return rc;
-}
-
-/* What the window shows beyond the frames was read before it was there for good. */
-static void go_on_to(struct op_frames *frames, int64_t to)
-{
-    op_window_forget(&frames->window, frames->at);
-    frames->to = to;
 }
 
 struct op_text_ahead *op_text_ahead_write(struct op_text_ahead *ahead,
@@ -783,7 +776,7 @@ struct op_text_ahead *op_text_ahead_write(struct op_text_ahead *ahead,
     struct op_err ignored = OP_ERR_INIT;
     enum op_rc rc = ahead ? OP_OK : ahead_begin(sink, outbox, &ahead, &ignored);
     if (!rc)
-        go_on_to(&ahead->frames, to);
+        op_frames_extend(&ahead->frames, to);
     for (bool last = false; !rc && !last;) {
         rc = read_block(&ahead->m, &ahead->block, &last, &ignored);
         if (!rc)
@@ -797,7 +790,7 @@ struct op_text_ahead *op_text_ahead_write(struct op_text_ahead *ahead,
 
 enum op_rc op_text_ahead_merge(struct op_text_ahead *ahead, int64_t to, struct op_err *err)
 {
-    go_on_to(&ahead->frames, to);
+    op_frames_extend(&ahead->frames, to);
     enum op_rc rc = finish(&ahead->m, err);
     op_text_ahead_drop(ahead);
     return rc;

@@ -7,8 +7,8 @@
 #include "base/mem.h"
 #include "ledger/sqlite/sqlite.h"
 
-/* 2 MiB, of which a small job touches little: 16 bits for each of a million keys, one in some hundred
- * is then taken for a known one. */
+/* 2 MiB, of which a small job touches little: 16 bits for each of a million keys, one in some
+ * hundred is then taken for a known one. */
 #define FILTER_BLOCKS 32768
 #define BLOCK_WORDS   8
 
@@ -77,8 +77,8 @@ bool op_adds_note_key(struct op_adds *adds, int64_t job_id, struct op_str key)
 
 /* --- into the tables ------------------------------------------------------------------------ */
 
-/* OR FAIL: what is refused here ends the transaction in any case, and SQLite need not keep a copy of
- * every page it changes in case it has to undo a part. */
+/* OR FAIL: what is refused here ends the transaction in any case, and SQLite need not keep a copy
+ * of every page it changes in case it has to undo a part. */
 #define RECORD_INSERT "INSERT OR FAIL INTO record(id, job_id, key, request_lo, data) VALUES "
 #define RECORD_ROW    "(?,?,?,?,?)"
 #define REQUEST_INSERT                                                                  \

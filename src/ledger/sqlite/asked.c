@@ -71,8 +71,8 @@ int64_t op_asked_held(const struct op_asked *asked, const uint8_t hash[OP_HASH_L
     return asked->held ? slot_of(asked, hash)->request_id : 0;
 }
 
-/* One cache line per hash, and four of its 512 bits: places taken from different bits of the part of
- * the hash that the table keeps. */
+/* One cache line per hash, and four of its 512 bits: places taken from different bits of the part
+ * of the hash that the table keeps. */
 static uint64_t *block_of(const struct op_asked *asked, const uint8_t hash[OP_HASH_LEN])
 {
     return asked->bloom + (word_of(hash) & (asked->bloom_blocks - 1)) * BLOCK_WORDS;
@@ -143,8 +143,8 @@ struct op_asked_put *op_asked_sorted(const struct op_asked *asked)
 
 /* --- with the table ------------------------------------------------------------------------- */
 
-/* The table is keyed by the first eight bytes as a number: searching for a number and keeping it costs
- * a quarter of a BLOB of sixteen. Two hashes that begin alike share a row, and the last one has it:
+/* The table is keyed by the first eight bytes as a number: searching for a number and keeping it
+ * costs a quarter of a BLOB of sixteen. Two hashes that begin alike share a row, and the last one has it:
  * the other counts as not asked. */
 static int64_t number_of(const uint8_t hash[OP_HASH_LEN])
 {
