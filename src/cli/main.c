@@ -132,7 +132,7 @@ static void keep_memory_flat(void)
     (void)mallopt(M_MMAP_THRESHOLD, 256 * 1024);
     (void)mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
     (void)mallopt(M_ARENA_MAX, 2);
-    /* SQLite counts what it allocates under a lock that all of its connections share; nobody asks. */
+    /* SQLite counts what it allocates under a lock that all its connections share; nobody asks. */
     (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 }
 

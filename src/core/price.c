@@ -87,8 +87,8 @@ static size_t sum_of_bytes(uint64_t bytes)
 int64_t op_tokens_estimate(const char *ptr, size_t len)
 {
     size_t other = 0, i = 0;
-    /* Sixteen bytes at a time, each counted in a byte of its own, which holds 255: this runs over every
-     * byte that is ever sent. */
+    /* Sixteen bytes at a time, each counted in a byte of its own, which holds 255: this runs over
+     * every byte that is ever sent. */
     while (len - i >= 16) {
         size_t turns = (len - i) / 16;
         uint64_t low = 0, high = 0;

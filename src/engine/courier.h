@@ -15,8 +15,8 @@
 
 struct op_courier;
 struct op_courier *op_courier_new(struct op_work *work);
-/* The outbox of this output is durable up to `to`, and the ledger says so. The first large one starts
- * the thread; small ones are left to the delivery. */
+/* The outbox of this output is durable up to `to`, and the ledger says so. The first large one
+ * starts the thread; small ones are left to the delivery. */
 void op_courier_tell(struct op_courier *courier, int output, int64_t to);
 void op_courier_stop(struct op_courier *courier); /* joins the thread and frees; NULL is fine */
 

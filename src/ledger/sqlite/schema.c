@@ -255,11 +255,7 @@ static const char version_5[] =
                                              "DROP TABLE asked_old;";
 
 const struct op_schema_step op_schema_steps[] = {
-    {version_1},
-    {version_2},
-    {version_3},
-    {version_4},
-    {version_5},
+    {version_1}, {version_2}, {version_3}, {version_4}, {version_5},
 };
 const size_t op_schema_count = OP_COUNT(op_schema_steps);
 
