@@ -78,20 +78,33 @@ void op_usage_add(struct op_usage *sum, const struct op_usage *more)
         sum->tokens[kind] = add_saturating(sum->tokens[kind], more->tokens[kind]);
 }
 
+static size_t sum_of_bytes(uint64_t bytes)
+{
+    uint64_t pairs = (bytes & 0x00ff00ff00ff00ffu) + (bytes >> 8 & 0x00ff00ff00ff00ffu);
+    return (size_t)(pairs * 0x0001000100010001u >> 48);
+}
+
 int64_t op_tokens_estimate(const char *ptr, size_t len)
 {
-    size_t ascii = 0, i = 0;
-    /* Eight bytes at a time: this runs over every byte that is ever sent. */
-    for (; i + 8 <= len; i += 8) {
-        uint64_t word;
-        memcpy(&word, ptr + i, sizeof(word));
-        ascii += 8 - (((word >> 7 & 0x0101010101010101u) * 0x0101010101010101u) >> 56);
+    size_t other = 0, i = 0;
+    /* Sixteen bytes at a time, each counted in a byte of its own, which holds 255: this runs over
+     * every byte that is ever sent. */
+    while (len - i >= 16) {
+        size_t turns = (len - i) / 16;
+        uint64_t low = 0, high = 0;
+        for (turns = turns < 255 ? turns : 255; turns > 0; turns--, i += 16) {
+            uint64_t words[2];
+            memcpy(words, ptr + i, sizeof(words));
+            low += words[0] >> 7 & 0x0101010101010101u;
+            high += words[1] >> 7 & 0x0101010101010101u;
+        }
+        other += sum_of_bytes(low) + sum_of_bytes(high);
     }
     for (; i < len; i++)
-        ascii += (unsigned char)ptr[i] < 0x80;
+        other += (unsigned char)ptr[i] >= 0x80;
     /* An ASCII byte is 1/3.5 = 4/14 of a token, any other byte 1/2 = 7/14; rounded up. Weighing
      * byte by byte needs no guess at the language and has no jump at some share of ASCII. */
-    size_t other = len - ascii;
+    size_t ascii = len - other;
     unsigned __int128 tokens =
         ((unsigned __int128)ascii * 4 + (unsigned __int128)other * 7 + 13) / 14;
     return tokens > INT64_MAX ? INT64_MAX : (int64_t)tokens;

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "engine/courier.h"
 #include "engine/late.h"
 #include "engine/outboxes.h"
 
@@ -23,6 +24,7 @@ struct applying {
     size_t member_count;
     struct op_digest *digest;   /* of this thread, for what is not good */
     struct op_result_row *rows; /* of good results that are settled together */
+    struct op_courier *courier;
 };
 
 static struct op_str chunk_text(const struct op_chunk *chunk, size_t at, size_t len)
@@ -264,9 +266,10 @@ static enum op_rc add_sums(struct applying *a, struct op_verdicts *v, struct op_
 }
 
 /* A transaction takes what the digesting threads have ready, up to so much: it costs a handful of
- * syncs whatever is in it, and of its rows only one chunk is in memory. */
-#define TX_ENTRIES 16384
-#define TX_BYTES   (32 * 1024 * 1024)
+ * syncs whatever is in it, for which all threads wait, and of its rows only one chunk is in memory.
+ * Its changed pages fit into SQLite's cache. */
+#define TX_ENTRIES 32768
+#define TX_BYTES   (128 * 1024 * 1024)
 
 #define WORKERS 3
 /* Being committed, being filled by each worker, and waiting. */
@@ -406,6 +409,8 @@ static enum op_rc commit_chunks(struct part *part, struct op_chunk *first, bool 
         return rc;
     }
     OP_FAULT(engine, "apply.commit.after");
+    for (size_t i = 0; i < a->work->def.output_count; i++)
+        op_courier_tell(a->courier, (int)i, op_outboxes_end(&part->outboxes, (int)i));
     if (v.pause)
         op_lane_pause(engine, op_batch_lane(a->work, &a->batch), &v.pause_why);
     op_engine_changed(engine);
@@ -729,8 +734,10 @@ enum op_rc op_step_apply(struct op_work *work, bool *ret_worked, struct op_err *
     if (!rc) {
         *ret_worked = true;
         a.rows = op_mem_array(OP_CHUNK_ENTRIES, sizeof(*a.rows));
+        a.courier = op_courier_new(work);
         rc = apply_batch(&a, err);
     }
+    op_courier_stop(a.courier);
     op_digest_close(a.digest);
     op_mem_free(a.rows);
     op_mem_free(a.members);

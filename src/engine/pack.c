@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "engine/pack.h"
 
+#include <pthread.h>
+
 #include "base/log.h"
 #include "base/mem.h"
 #include "core/reconcile.h"
@@ -40,13 +42,58 @@ void op_packer_init(struct op_packer *packer, struct op_work *work, int name, co
 static void forget_batch(struct op_packer *packer)
 {
     op_batch_release(&packer->batch);
+    op_mem_freep(&packer->file);
     packer->open = false;
+}
+
+/* --- a batch that is closed behind the next one --- */
+
+struct op_closing {
+    struct op_spool *spool;
+    struct op_spool_file *file;
+    struct op_batch batch;
+    pthread_t thread;
+    bool threaded; /* and not joined */
+    enum op_rc rc;
+    struct op_err err;
+};
+
+static void *finish_file(void *arg)
+{
+    struct op_closing *closing = arg;
+    closing->rc = op_spool_finish(closing->spool, closing->file, &closing->err);
+    return NULL;
+}
+
+static enum op_rc join_closing(struct op_closing *closing, struct op_err *err)
+{
+    if (closing->threaded)
+        pthread_join(closing->thread, NULL);
+    closing->threaded = false;
+    if (closing->rc)
+        *err = closing->err;
+    return closing->rc;
+}
+
+static void forget_closing(struct op_packer *packer)
+{
+    struct op_closing *closing = packer->closing;
+    if (!closing)
+        return;
+    struct op_err ignored = OP_ERR_INIT;
+    (void)join_closing(closing, &ignored);
+    op_spool_abort(closing->spool, closing->file);
+    op_mem_free(closing->file);
+    op_batch_release(&closing->batch);
+    op_mem_free(closing);
+    packer->closing = NULL;
 }
 
 void op_packer_release(struct op_packer *packer)
 {
+    forget_closing(packer);
     if (packer->open) {
-        op_spool_abort(packer->work->engine->spool, &packer->file);
+        op_spool_abort(packer->work->engine->spool, packer->file);
         forget_batch(packer);
     }
     op_buf_release(&packer->custom_id);
@@ -154,6 +201,8 @@ static enum op_rc choose_size(struct op_packer *packer, struct op_err *err)
     };
     struct counts_taken taken = {0};
     rc = op_ledger_batches(work->engine->ledger, &filter, take_count, &taken, err);
+    if (!rc && packer->closing)
+        rc = take_count(&taken, &packer->closing->batch, err);
     if (!rc)
         packer->max_requests =
             op_reconcile_watermark(packer->max_requests, taken.counts, taken.count);
@@ -165,7 +214,7 @@ static enum op_rc write_text(struct op_packer *packer, const char *ptr, size_t l
                              struct op_err *err)
 {
     packer->offset += (int64_t)len;
-    return op_writer_add(&packer->file.writer, ptr, len, err);
+    return op_writer_add(&packer->file->writer, ptr, len, err);
 }
 
 static enum op_rc begin_batch(struct op_packer *packer, struct op_err *err)
@@ -173,12 +222,16 @@ static enum op_rc begin_batch(struct op_packer *packer, struct op_err *err)
     struct op_work *work = packer->work;
     struct op_engine *engine = work->engine;
     enum op_rc rc = choose_size(packer, err);
-    if (!rc)
-        rc = op_spool_begin(engine->spool, "payload", &packer->file, err);
     if (rc)
         return rc;
+    packer->file = op_mem_alloc(sizeof(*packer->file));
+    rc = op_spool_begin(engine->spool, "payload", packer->file, err);
+    if (rc) {
+        op_mem_freep(&packer->file);
+        return rc;
+    }
     packer->open = true;
-    op_writer_background(&packer->file.writer);
+    op_writer_background(&packer->file->writer);
     packer->offset = 0;
     packer->batch = (struct op_batch){
         .id = op_ledger_take_batch(engine->ledger),
@@ -299,30 +352,81 @@ enum op_rc op_packer_add(struct op_packer *packer, int64_t request_id, int name,
     return OP_OK;
 }
 
-enum op_rc op_packer_close(struct op_packer *packer, struct op_err *err)
+/* Behind this the batch counts as closed: a failure ends the planning in any case. */
+static enum op_rc write_tail(struct op_packer *packer, struct op_err *err)
 {
-    if (!packer->open)
-        return OP_OK;
-    struct op_engine *engine = packer->work->engine;
-    struct op_batch *batch = &packer->batch;
     const char *tail = packer->framing.tail;
     enum op_rc rc = write_text(packer, tail, strlen(tail), err);
     if (rc)
         return rc;
-    OP_FAULT(engine, "pack.written");
+    OP_FAULT(packer->work->engine, "pack.written");
+    packer->batches++;
+    packer->reserved_microusd += packer->batch.reserved_microusd;
+    return OP_OK;
+}
+
+/* R3: the file is durable under its name before the row refers to it. */
+static enum op_rc add_batch(struct op_packer *packer, struct op_spool_file *file,
+                            struct op_batch *batch, struct op_err *err)
+{
+    struct op_engine *engine = packer->work->engine;
     OP_CLEANUP(op_mem_freep) char *prefix = op_mem_printf("%lld", (long long)batch->id);
-    rc = op_spool_commit(engine->spool, &packer->file, prefix, ".json", &batch->file,
-                         batch->sha256, &batch->bytes, err);
+    enum op_rc rc = op_spool_commit(engine->spool, file, prefix, ".json", &batch->file,
+                                    batch->sha256, &batch->bytes, err);
     if (!rc)
         rc = op_batch_freeze_prices(engine, batch, err);
     if (!rc)
         rc = op_ledger_batch_add(engine->ledger, batch, err);
+    if (!rc)
+        op_log(OP_EVENT_BATCH_BUILT, OP_F("batch", batch->id), OP_F("requests", batch->count),
+               OP_F("bytes", batch->bytes));
+    return rc;
+}
+
+static enum op_rc end_closing(struct op_packer *packer, struct op_err *err)
+{
+    struct op_closing *closing = packer->closing;
+    if (!closing)
+        return OP_OK;
+    enum op_rc rc = join_closing(closing, err);
+    if (!rc)
+        rc = add_batch(packer, closing->file, &closing->batch, err);
+    forget_closing(packer);
+    return rc;
+}
+
+enum op_rc op_packer_close(struct op_packer *packer, struct op_err *err)
+{
+    enum op_rc rc = end_closing(packer, err);
+    if (rc || !packer->open)
+        return rc;
+    rc = write_tail(packer, err);
+    if (!rc)
+        rc = add_batch(packer, packer->file, &packer->batch, err);
+    if (!rc)
+        forget_batch(packer);
+    return rc;
+}
+
+enum op_rc op_packer_close_behind(struct op_packer *packer, struct op_err *err)
+{
+    /* What fits into a block costs no thread, here as in the writer. */
+    if (!packer->open || packer->file->writer.total <= OP_WRITER_BLOCK)
+        return op_packer_close(packer, err);
+    enum op_rc rc = end_closing(packer, err);
+    if (!rc)
+        rc = write_tail(packer, err);
     if (rc)
         return rc;
-    op_log(OP_EVENT_BATCH_BUILT, OP_F("batch", batch->id), OP_F("requests", batch->count),
-           OP_F("bytes", batch->bytes));
-    packer->batches++;
-    packer->reserved_microusd += batch->reserved_microusd;
-    forget_batch(packer);
+    struct op_closing *closing = packer->closing = op_mem_alloc(sizeof(*closing));
+    *closing = (struct op_closing){.spool = packer->work->engine->spool,
+                                   .file = OP_TAKE(packer->file),
+                                   .batch = packer->batch,
+                                   .err = OP_ERR_INIT};
+    packer->batch = (struct op_batch){0};
+    packer->open = false;
+    closing->threaded = pthread_create(&closing->thread, NULL, finish_file, closing) == 0;
+    if (!closing->threaded)
+        (void)finish_file(closing);
     return OP_OK;
 }

@@ -21,8 +21,10 @@ struct op_packer {
     const char *endpoint;
     struct op_batch_framing framing;
     bool open;
-    struct op_spool_file file;
+    struct op_spool_file *file;
     struct op_batch batch;
+    struct op_closing
+        *closing; /* the batch before, while its file becomes durable; NULL none */
     int64_t offset;
     int64_t max_requests, max_bytes;
     int64_t max_tokens;        /* estimated ones, so that a batch fits the queue; 0 no bound */
@@ -53,6 +55,10 @@ OP_MUST_CHECK enum op_rc op_packer_add(struct op_packer *packer, int64_t request
                                        struct op_payload_ref *ret, struct op_err *err);
 /* Freezes the open batch, if any, and adds its row; the caller commits. */
 OP_MUST_CHECK enum op_rc op_packer_close(struct op_packer *packer, struct op_err *err);
+/* The same a batch behind: nothing waits for the disk. A large file is made durable on a thread of
+ * its own while the next batch is filled, and its row is added by the next call of either function.
+ * For planning alone: until then requests are in the ledger whose batch is not. */
+OP_MUST_CHECK enum op_rc op_packer_close_behind(struct op_packer *packer, struct op_err *err);
 
 /* The model a request asks: as planned, or what a raw line says itself, which then lies in the
  * parser. OP_INVAL when neither tells and the provider has to know. */

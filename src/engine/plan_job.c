@@ -41,10 +41,12 @@ struct planning {
     struct op_compose_scratch *scratch;
 };
 
-static enum op_rc commit_batch(struct planning *p, struct op_packer *packer, struct op_err *err)
+/* behind: the batch that is committed may be the one before. */
+static enum op_rc commit_batch(struct planning *p, struct op_packer *packer, bool behind,
+                               struct op_err *err)
 {
     struct op_engine *engine = p->work->engine;
-    enum op_rc rc = op_packer_close(packer, err);
+    enum op_rc rc = behind ? op_packer_close_behind(packer, err) : op_packer_close(packer, err);
     if (!rc)
         rc = op_ledger_commit(engine->ledger, err);
     if (rc)
@@ -80,7 +82,7 @@ static enum op_rc packer_of(struct planning *p, int name, struct op_str params,
     bool is_room = p->packer_count < KINDS_OPEN;
     *ret = &p->packers[is_room ? p->packer_count++ : p->evicted++ % KINDS_OPEN];
     if (!is_room) {
-        rc = commit_batch(p, *ret, err);
+        rc = commit_batch(p, *ret, false, err);
         release_packer(p, *ret);
     }
     OP_CLEANUP(op_mem_freep)
@@ -262,7 +264,7 @@ static enum op_rc plan_prime(struct planning *p, struct op_packer *packer, int n
         .state = OP_REQUEST_PACKED,
     };
     if (!rc && packer->open)
-        rc = commit_batch(p, packer, err);
+        rc = commit_batch(p, packer, false, err);
     if (!rc)
         rc = op_packer_add(packer, request.id, name, op_buf_str(&stub),
                            op_tokens_estimate(stub.ptr, stub.len), &request.payload, err);
@@ -272,7 +274,7 @@ static enum op_rc plan_prime(struct planning *p, struct op_packer *packer, int n
         rc = op_ledger_request_add(work->engine->ledger, &request, err);
     }
     if (!rc)
-        rc = commit_batch(p, packer, err);
+        rc = commit_batch(p, packer, false, err);
     op_buf_release(&stub);
     return rc;
 }
@@ -319,7 +321,7 @@ static enum op_rc plan_new(struct planning *p, const struct op_walk_request *ask
         rc = prime_once(p, packer, asked, err);
     if (!rc && op_packer_is_full(packer, op_ledger_next_request(ledger), asked->params.len,
                                  asked->tokens))
-        rc = commit_batch(p, packer, err);
+        rc = commit_batch(p, packer, true, err);
     request->id = op_ledger_next_request(ledger);
     request->state = OP_REQUEST_PACKED;
     if (!rc)

@@ -64,9 +64,13 @@ enum op_rc op_append_open(struct op_spool *spool, const char *name, int64_t comm
         env->ops->close(env, fd);
         return rc;
     }
-    *ret = (struct op_append){.env = env, .fd = fd, .path = OP_TAKE(path), .len = committed};
+    *ret = (struct op_append){
+        .env = env, .fd = fd, .path = OP_TAKE(path), .len = committed, .begun = committed};
     return OP_OK;
 }
+
+/* Written out so far behind the appending, so that the fsync finds little left to wait for. */
+#define WRITEBACK_BYTES (1024 * 1024)
 
 enum op_rc op_append_add(struct op_append *file, const void *ptr, size_t len,
                          struct op_err *err)
@@ -85,6 +89,10 @@ enum op_rc op_append_add(struct op_append *file, const void *ptr, size_t len,
         len -= (size_t)n;
     }
     file->len = end;
+    if (end - file->begun >= WRITEBACK_BYTES) {
+        file->env->ops->writeback(file->env, file->fd, file->begun, end - file->begun);
+        file->begun = end;
+    }
     return OP_OK;
 }
 

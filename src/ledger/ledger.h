@@ -333,8 +333,10 @@ OP_MUST_CHECK enum op_rc op_ledger_job_has(struct op_ledger *ledger, int64_t job
                                            enum op_request_state state, bool *ret,
                                            struct op_err *err);
 
-/* Who asked this very request last (by its hash); OP_NOTFOUND (err untouched) when nobody did.
- * put replaces. Puts are held back and written sorted at commit, finds see them. Hot. */
+/* Who asked this very request last; OP_NOTFOUND (err untouched) when nobody did. Found by the first
+ * eight bytes of the hash, and the request may have been withdrawn since: the caller compares the
+ * whole hash with that of the request. put replaces. Puts are held back and written sorted at
+ * commit, finds see them. Hot. */
 OP_MUST_CHECK enum op_rc op_ledger_asked_find(struct op_ledger *ledger,
                                               const uint8_t hash[OP_HASH_LEN],
                                               int64_t *ret_request, struct op_err *err);

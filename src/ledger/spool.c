@@ -286,32 +286,43 @@ static enum op_rc publish(struct op_spool *spool, const char *temp, const char *
     return rc < 0 ? op_spool_fail(spool, rc, "make durable the name", path, err) : OP_OK;
 }
 
-enum op_rc op_spool_commit(struct op_spool *spool, struct op_spool_file *file,
-                           const char *prefix, const char *suffix, char **ret_name,
-                           char ret_sha256[65], int64_t *ret_bytes, struct op_err *err)
+enum op_rc op_spool_finish(struct op_spool *spool, struct op_spool_file *file,
+                           struct op_err *err)
 {
     uint8_t digest[OP_SHA256_LEN];
-    char hex[65];
     int64_t bytes = file->writer.total;
     enum op_rc rc = op_writer_close(&file->writer, true, digest, err);
     if (rc) {
         /* A full disk is no loss: nothing refers to the temporary file, it is only removed. */
         op_spool_explain_full(spool, bytes, err);
+        return rc;
+    }
+    op_hex(digest, sizeof(digest), file->sha256);
+    file->finished = true;
+    return OP_OK;
+}
+
+enum op_rc op_spool_commit(struct op_spool *spool, struct op_spool_file *file,
+                           const char *prefix, const char *suffix, char **ret_name,
+                           char ret_sha256[65], int64_t *ret_bytes, struct op_err *err)
+{
+    int64_t bytes = file->writer.total;
+    enum op_rc rc = file->finished ? OP_OK : op_spool_finish(spool, file, err);
+    if (rc) {
         op_spool_abort(spool, file);
         return rc;
     }
-    op_hex(digest, sizeof(digest), hex);
     OP_CLEANUP(op_mem_freep) char *folder = op_io_dirname(file->temp);
     OP_CLEANUP(op_mem_freep)
     char *name = op_mem_printf("%s/%s-%.*s%s", folder + strlen(spool->root) + 1, prefix,
-                               SHA_SHORT, hex, suffix);
-    rc = publish(spool, file->temp, name, hex, err);
+                               SHA_SHORT, file->sha256, suffix);
+    rc = publish(spool, file->temp, name, file->sha256, err);
     if (rc) {
         op_spool_abort(spool, file);
         return rc;
     }
     op_mem_freep(&file->temp);
-    memcpy(ret_sha256, hex, sizeof(hex));
+    memcpy(ret_sha256, file->sha256, sizeof(file->sha256));
     *ret_bytes = bytes;
     *ret_name = OP_TAKE(name);
     return OP_OK;

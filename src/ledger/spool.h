@@ -38,10 +38,17 @@ char *op_spool_path(const struct op_spool *spool, const char *name);
 /* A file in the making. */
 struct op_spool_file {
     struct op_writer writer;
-    char *temp; /* path */
+    char *temp;    /* path */
+    bool finished; /* its bytes are durable, and sha256 theirs */
+    char sha256[65];
 };
 OP_MUST_CHECK enum op_rc op_spool_begin(struct op_spool *spool, const char *folder,
                                         struct op_spool_file *ret, struct op_err *err);
+/* The slow half of op_spool_commit, which does it otherwise: what was written is hashed and
+ * durable, under the temporary name. May run on another thread, as long as nobody else uses the
+ * file. */
+OP_MUST_CHECK enum op_rc op_spool_finish(struct op_spool *spool, struct op_spool_file *file,
+                                         struct op_err *err);
 /* Makes it durable under folder/prefix-<sha12>suffix. *ret_name is the relative name. When that
  * very name exists with the same hash (a crash between rename and commit) it is taken over. */
 OP_MUST_CHECK enum op_rc op_spool_commit(struct op_spool *spool, struct op_spool_file *file,
@@ -71,6 +78,7 @@ struct op_append {
     int fd;
     char *path;
     int64_t len;
+    int64_t begun; /* private: up to here it is being written out */
 };
 OP_MUST_CHECK enum op_rc op_append_open(struct op_spool *spool, const char *name,
                                         int64_t committed, struct op_append *ret,

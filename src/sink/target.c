@@ -83,8 +83,21 @@ enum op_rc op_target_begin(struct op_target *t, const char *path, struct op_err 
         t->block = op_mem_alloc(BLOCK);
     t->used = 0;
     t->total = 0;
+    t->begun = 0;
     t->last = 0;
     return OP_OK;
+}
+
+/* Written out so far behind the writing, so that the fsync finds little left to wait for. */
+#define WRITEBACK_BYTES (8 * 1024 * 1024)
+
+static void begin_writeback(struct op_target *t)
+{
+    int64_t written = t->total - (int64_t)t->used;
+    if (written - t->begun < WRITEBACK_BYTES)
+        return;
+    t->env->ops->writeback(t->env, t->fd, t->begun, written - t->begun);
+    t->begun = written;
 }
 
 enum op_rc op_target_flush(struct op_target *t, struct op_err *err)
@@ -117,6 +130,7 @@ enum op_rc op_target_add(struct op_target *t, const void *ptr, size_t len, struc
         if (rc)
             return rc;
     }
+    begin_writeback(t);
     return OP_OK;
 }
 

@@ -26,6 +26,7 @@ struct op_target {
     char *block;
     size_t used;
     int64_t total; /* bytes added */
+    int64_t begun; /* private: up to here it is being written out */
     char last;     /* the last byte added; 0 at the beginning */
 };
 

@@ -105,7 +105,10 @@ static const char *const checks[] = {
     " CASE WHEN b.id IS NULL THEN 'does not exist' WHEN b.state IN " OVER
     " THEN 'is ' || b.state ELSE 'does not span it' END)"
     " FROM request r LEFT JOIN batch b ON b.id = r.batch_id WHERE r.state = 1 AND (b.id IS NULL"
-    " OR b.state IN " OVER " OR r.id NOT BETWEEN b.request_lo AND b.request_hi)",
+    " OR b.state IN " OVER " OR r.id NOT BETWEEN b.request_lo AND b.request_hi)"
+    /* Planning adds a batch's row behind its requests. */
+    " AND NOT (b.id IS NULL"
+    " AND EXISTS (SELECT 1 FROM job j WHERE j.id = r.job_id AND j.state = 'planning'))",
     "SELECT printf('request %d: done without a good answer', r.id) FROM request r"
     " WHERE r.state = 3 AND r.record_id <> 0"
     " AND NOT EXISTS (SELECT 1 FROM result x WHERE x.request_id = r.id"
@@ -249,7 +252,9 @@ enum op_rc op_ledger_audit(struct op_ledger *ledger, struct op_buf *report,
                            int64_t *ret_problems, struct op_err *err)
 {
     struct audit audit = {.ledger = ledger, .report = report};
-    enum op_rc rc = OP_OK;
+    enum op_rc rc = op_sq_adds_flush(ledger, err);
+    if (rc)
+        return rc;
     pthread_mutex_lock(&ledger->mutex);
     /* One snapshot for all checks: a commit between two of them would look like damage. */
     bool own = sqlite3_get_autocommit(ledger->db) != 0;

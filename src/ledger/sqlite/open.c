@@ -206,6 +206,7 @@ enum op_rc op_ledger_open(struct op_env *env, const char *dir, enum op_ledger_mo
     ledger->dir = op_mem_strdup(dir);
     ledger->path = op_io_join(dir, "ledger.db");
     pthread_mutex_init(&ledger->mutex, NULL);
+    op_buf_init(&ledger->adds.texts, SIZE_MAX / 2);
     enum op_rc rc = OP_OK;
     if (mode == OP_LEDGER_WRITE) {
         rc = op_io_mkdirs(env, dir, err);
@@ -252,6 +253,7 @@ void op_ledger_close(struct op_ledger *ledger)
     if (ledger->lock_fd >= 0)
         ledger->env->ops->close(ledger->env, ledger->lock_fd);
     op_asked_release(&ledger->asked);
+    op_adds_release(&ledger->adds);
     pthread_mutex_destroy(&ledger->mutex);
     op_mem_free(ledger->dir);
     op_mem_free(ledger->path);

@@ -103,8 +103,9 @@ static enum op_rc collect_files(struct op_ledger *ledger, int64_t job_id,
 }
 
 /* Each with ?1 the job and ?2 its first request, record or batch of this round. In this order: who
- * waits for a request that goes must be asked itself, a hash leads to nobody, and a journal may only
- * be deleted behind its batch. */
+ * waits for a request that goes must be asked itself, and a journal may only be deleted behind its
+ * batch. What `asked` has about requests that go stays: their ids never come back, so it leads to
+ * nobody, until the hash is asked again. */
 static const struct deletion {
     enum op_sq_id id;
     enum { FROM_REQUEST, FROM_RECORD, FROM_BATCH } from;
@@ -113,10 +114,6 @@ static const struct deletion {
     {OP_SQ_RESET_FOLLOWERS, FROM_REQUEST,
      "UPDATE request SET state = 0, same_as = 0 WHERE state = 2 AND same_as IN"
      " (SELECT id FROM request WHERE id >= ?2 AND job_id = ?1)"},
-    {OP_SQ_RESET_ASKED, FROM_REQUEST,
-     "DELETE FROM asked WHERE request_id >= ?2 AND hash IN"
-     " (SELECT hash FROM request WHERE id >= ?2 AND job_id = ?1)"
-     " AND ?1 = (SELECT job_id FROM request WHERE id = asked.request_id)"},
     {OP_SQ_RESET_NOTES, FROM_REQUEST,
      "DELETE FROM note WHERE job_id = ?1 AND request_id >= ?2"},
     {OP_SQ_RESET_REQUESTS, FROM_REQUEST, "DELETE FROM request WHERE id >= ?2 AND +job_id = ?1"},
@@ -132,7 +129,7 @@ static enum op_rc delete_rows(struct op_ledger *ledger, int64_t job_id,
                               struct op_err *err)
 {
     const int64_t from[] = {floors->request, floors->record, floors->batch};
-    enum op_rc rc = op_sq_asked_flush(ledger, err);
+    enum op_rc rc = OP_OK;
     for (size_t i = 0; i < OP_COUNT(deletions) && !rc; i++) {
         sqlite3_stmt *stmt = NULL;
         rc = op_sq_get_write(ledger, deletions[i].id, deletions[i].sql, &stmt, err);

@@ -23,6 +23,29 @@ static enum op_rc find_record(struct op_ledger *ledger, int64_t job_id, struct o
     return row ? OP_OK : OP_NOTFOUND;
 }
 
+/* Of a key that the job did not have, for sure. */
+static enum op_rc hold_record(struct op_ledger *ledger, int64_t job_id, struct op_str key,
+                              struct op_str data, int64_t *ret_id, struct op_err *err)
+{
+    enum op_rc rc = op_sq_adds_begin(ledger, err);
+    if (rc)
+        return rc;
+    *ret_id = ledger->next.record++;
+    op_adds_hold_record(&ledger->adds, *ret_id, job_id, ledger->next.request, key, data);
+    op_sq_adds_end(ledger);
+    return OP_OK;
+}
+
+static enum op_rc watch_keys(struct op_ledger *ledger, int64_t job_id, struct op_err *err)
+{
+    int64_t any = 0;
+    enum op_rc rc = op_ledger_record_any(ledger, job_id, &any, err);
+    if (rc && rc != OP_NOTFOUND)
+        return rc;
+    op_adds_watch(&ledger->adds, job_id, rc == OP_NOTFOUND);
+    return OP_OK;
+}
+
 enum op_rc op_ledger_record_add(struct op_ledger *ledger, int64_t job_id, struct op_str key,
                                 struct op_str data, int64_t *ret_id, struct op_err *err)
 {
@@ -31,8 +54,15 @@ enum op_rc op_ledger_record_add(struct op_ledger *ledger, int64_t job_id, struct
     if (key.len > OP_SQ_MAX_TEXT || data.len > OP_SQ_MAX_TEXT)
         return op_fail(err, OP_INVAL, "a record of %zu bytes is larger than the %lld allowed",
                        key.len + data.len, (long long)OP_SQ_MAX_TEXT);
+    enum op_rc rc = OP_OK;
+    if (ledger->adds.filter_job != job_id)
+        rc = watch_keys(ledger, job_id, err);
+    if (rc)
+        return rc;
+    if (op_adds_note_key(&ledger->adds, job_id, key) && ledger->tx == OP_SQ_TX_OPEN)
+        return hold_record(ledger, job_id, key, data, ret_id, err);
     sqlite3_stmt *stmt = NULL;
-    enum op_rc rc = op_sq_get_write(
+    rc = op_sq_get_write(
         ledger, OP_SQ_RECORD_ADD,
         "INSERT INTO record(id, job_id, key, request_lo, data) VALUES (?1, ?2, ?3, ?4, ?5)"
         " ON CONFLICT(job_id, key) DO NOTHING",

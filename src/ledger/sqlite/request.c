@@ -56,6 +56,26 @@ void op_sq_request_read(sqlite3_stmt *stmt, struct op_request *ret)
     ret->reason = op_sq_dup(stmt, at + 1);
 }
 
+/* As nearly all are that planning adds. */
+static bool is_plain(const struct op_request *request)
+{
+    return request->state == OP_REQUEST_PACKED && !request->same_as && !request->buy_no &&
+           request->reask == OP_REASK_NONE && (!request->reason || !*request->reason);
+}
+
+static enum op_rc hold_request(struct op_ledger *ledger, const struct op_request *request,
+                               struct op_err *err)
+{
+    enum op_rc rc = op_sq_adds_begin(ledger, err);
+    if (rc)
+        return rc;
+    op_adds_hold_request(&ledger->adds, request);
+    ledger->next.request++;
+    ledger->next.ordered = request->record_id;
+    op_sq_adds_end(ledger);
+    return OP_OK;
+}
+
 enum op_rc op_ledger_request_add(struct op_ledger *ledger, const struct op_request *request,
                                  struct op_err *err)
 {
@@ -66,6 +86,9 @@ enum op_rc op_ledger_request_add(struct op_ledger *ledger, const struct op_reque
         return op_fail(err, OP_INVAL, "request %lld is %s with batch %lld",
                        (long long)request->id, op_request_state_name(request->state),
                        (long long)request->batch_id);
+    bool stray = request->record_id < ledger->next.ordered;
+    if (!stray && is_plain(request) && ledger->tx == OP_SQ_TX_OPEN)
+        return hold_request(ledger, request, err);
     sqlite3_stmt *stmt = NULL;
     enum op_rc rc = op_sq_get_write(ledger, OP_SQ_REQUEST_ADD,
                                     "INSERT INTO request(" REQUEST_COLUMNS
@@ -80,7 +103,6 @@ enum op_rc op_ledger_request_add(struct op_ledger *ledger, const struct op_reque
 #undef BIND_FIELD
     (void)sqlite3_bind_blob(stmt, at++, request->hash, OP_HASH_LEN, SQLITE_STATIC);
     op_sq_text(stmt, at++, request->reason);
-    bool stray = request->record_id < ledger->next.ordered;
     op_sq_int(stmt, at, stray);
     rc = op_sq_run(ledger, stmt, "add a request", NULL, err);
     if (rc)

@@ -238,11 +238,24 @@ static const char version_4[] =
     " request_hi, file, bytes, sha256, model, endpoint, tokens, prime, reserved_microusd, prices"
     " ON batch BEGIN SELECT RAISE(ABORT, 'R5: a batch is frozen when it is built'); END;";
 
+/* Who asked, found by a number: the first eight bytes of the hash. SQL has no function for that, so
+ * each hexadecimal digit is put in its place. */
+#define DIGIT(at, bits) "(instr('123456789ABCDEF', substr(hex(hash), " #at ", 1)) << " #bits ")"
+#define DIGITS(at, a, b, c, d) \
+    DIGIT(at, a) " | " DIGIT(at + 1, b) " | " DIGIT(at + 2, c) " | " DIGIT(at + 3, d)
+
+static const char version_5[] =
+    "ALTER TABLE asked RENAME TO asked_old;"
+    "CREATE TABLE asked(hash INTEGER PRIMARY KEY, request_id INTEGER NOT NULL) STRICT;"
+    "INSERT OR REPLACE INTO asked SELECT " DIGITS(1, 60, 56, 52, 48) " | " DIGITS(
+        5, 44, 40, 36,
+        32) " | " DIGITS(9, 28, 24, 20,
+                         16) " | " DIGITS(13, 12, 8, 4,
+                                          0) ", request_id FROM asked_old ORDER BY request_id;"
+                                             "DROP TABLE asked_old;";
+
 const struct op_schema_step op_schema_steps[] = {
-    {version_1},
-    {version_2},
-    {version_3},
-    {version_4},
+    {version_1}, {version_2}, {version_3}, {version_4}, {version_5},
 };
 const size_t op_schema_count = OP_COUNT(op_schema_steps);
 

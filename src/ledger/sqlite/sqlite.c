@@ -117,10 +117,54 @@ enum op_rc op_sq_fail(struct op_ledger *ledger, sqlite3_stmt *stmt, const char *
 
 /* --- statements ----------------------------------------------------------------------------- */
 
+/* Statements that see neither records nor requests. */
+static bool is_apart(enum op_sq_id id)
+{
+    return id == OP_SQ_ASKED_FIND || id == OP_SQ_ASKED_PUT || id == OP_SQ_ASKED_PUTS;
+}
+
+/* A row that SQLite refuses was promised to the caller long ago: with it goes the transaction. */
+static enum op_rc end_adds(struct op_ledger *ledger, bool good, struct op_err *err)
+{
+    if (good)
+        return OP_OK;
+    enum op_rc rc = op_sq_describe(ledger->db, ledger->path, "add records and requests", err);
+    undo(ledger);
+    ledger->tx = OP_SQ_TX_FAILED;
+    pthread_mutex_unlock(&ledger->mutex);
+    return rc;
+}
+
+enum op_rc op_sq_adds_begin(struct op_ledger *ledger, struct op_err *err)
+{
+    pthread_mutex_lock(&ledger->mutex);
+    return end_adds(ledger, op_sq_adds_make_room(ledger), err);
+}
+
+enum op_rc op_sq_adds_flush(struct op_ledger *ledger, struct op_err *err)
+{
+    pthread_mutex_lock(&ledger->mutex);
+    bool any = op_adds_any(&ledger->adds) && ledger->tx == OP_SQ_TX_OPEN;
+    enum op_rc rc = end_adds(ledger, !any || op_sq_adds_write(ledger), err);
+    if (!rc)
+        pthread_mutex_unlock(&ledger->mutex);
+    return rc;
+}
+
+void op_sq_adds_end(struct op_ledger *ledger)
+{
+    pthread_mutex_unlock(&ledger->mutex);
+}
+
 enum op_rc op_sq_get(struct op_ledger *ledger, enum op_sq_id id, const char *sql,
                      sqlite3_stmt **ret, struct op_err *err)
 {
     pthread_mutex_lock(&ledger->mutex);
+    if (op_adds_any(&ledger->adds) && ledger->tx == OP_SQ_TX_OPEN && !is_apart(id)) {
+        enum op_rc rc = end_adds(ledger, op_sq_adds_write(ledger), err);
+        if (rc)
+            return rc;
+    }
     if (!ledger->stmts[id] && sqlite3_prepare_v3(ledger->db, sql, -1, SQLITE_PREPARE_PERSISTENT,
                                                  &ledger->stmts[id], NULL))
         return op_sq_fail(ledger, NULL, "prepare a statement", err);
@@ -239,6 +283,8 @@ void op_ledger_rollback(struct op_ledger *ledger)
     if (ledger->tx == OP_SQ_TX_NONE)
         return;
     pthread_mutex_lock(&ledger->mutex);
+    op_adds_forget(&ledger->adds);
+    op_adds_watch(&ledger->adds, 0, false); /* what it saw missing may be back */
     undo(ledger);
     pthread_mutex_unlock(&ledger->mutex);
     op_asked_forget(&ledger->asked);

@@ -23,6 +23,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "ledger/ledger.h"
+#include "ledger/sqlite/adds.h"
 #include "ledger/sqlite/asked.h"
 
 #define OP_SQ_APPLICATION 0x4f46504b /* "OFPK" */
@@ -66,7 +67,6 @@ enum op_sq_id {
     OP_SQ_RESET_SENT,
     OP_SQ_RESET_FILES,
     OP_SQ_RESET_FOLLOWERS,
-    OP_SQ_RESET_ASKED,
     OP_SQ_RESET_NOTES,
     OP_SQ_RESET_REQUESTS,
     OP_SQ_RESET_RECORDS,
@@ -74,6 +74,8 @@ enum op_sq_id {
     OP_SQ_RESET_JOURNAL,
     OP_SQ_RESET_FLOORS,
     OP_SQ_RECORD_ADD,
+    OP_SQ_RECORD_ADD_HELD,
+    OP_SQ_RECORDS_ADD,
     OP_SQ_RECORD_RENEW,
     OP_SQ_RECORD_FIND,
     OP_SQ_RECORD_DATA,
@@ -81,6 +83,8 @@ enum op_sq_id {
     OP_SQ_OUTBOX_LEFT,
     OP_SQ_RECORD_LO,
     OP_SQ_REQUEST_ADD,
+    OP_SQ_REQUEST_ADD_HELD,
+    OP_SQ_REQUESTS_ADD,
     OP_SQ_REQUEST_GET,
     OP_SQ_REQUEST_GO,
     OP_SQ_REQUEST_PAYLOAD,
@@ -102,6 +106,7 @@ enum op_sq_id {
     OP_SQ_HAS_OTHER,
     OP_SQ_ASKED_FIND,
     OP_SQ_ASKED_PUT,
+    OP_SQ_ASKED_PUTS,
     OP_SQ_ASKED_ALL,
     OP_SQ_BATCH_ADD,
     OP_SQ_BATCH_GET,
@@ -159,6 +164,7 @@ struct op_ledger {
     _Atomic enum op_sq_tx tx; /* set FAILED by whichever thread meets the error */
     struct op_sq_next next, saved;
     struct op_asked asked;
+    struct op_adds adds;
     char uuid[37];
     char tag[OP_LEDGER_TAG_LEN + 1];
     char *suspect; /* why no send may happen; NULL: none */
@@ -249,6 +255,18 @@ OP_MUST_CHECK enum op_rc op_sq_query_int(sqlite3 *db, const char *path, const ch
                                          int64_t *ret, struct op_err *err);
 
 /* --- the parts ------------------------------------------------------------------------------ */
+
+/* adds.c: inserts the rows that are held, and holds none then. The mutex is held. False: SQLite has
+ * refused one, and the transaction must be undone. */
+bool op_sq_adds_write(struct op_ledger *ledger);
+/* The same for the kind of rows that has no room for one more. */
+bool op_sq_adds_make_room(struct op_ledger *ledger);
+/* Takes the mutex for holding one more row; what is held is written first where there is no room.
+ * Only in an open transaction. Given back with op_sq_adds_end. */
+OP_MUST_CHECK enum op_rc op_sq_adds_begin(struct op_ledger *ledger, struct op_err *err);
+void op_sq_adds_end(struct op_ledger *ledger);
+/* For whoever reads without op_sq_get. */
+OP_MUST_CHECK enum op_rc op_sq_adds_flush(struct op_ledger *ledger, struct op_err *err);
 
 /* asked.c: writes what is held back into the transaction that is open. */
 OP_MUST_CHECK enum op_rc op_sq_asked_flush(struct op_ledger *ledger, struct op_err *err);
