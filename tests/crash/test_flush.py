@@ -183,7 +183,8 @@ def test_a_flush_that_fails_ends_the_process(tmp_path):
 
 def test_a_flush_of_a_database_that_is_an_output(tmp_path):
     """How many flushes of the ledger precede it depends on the time; it is counted alone."""
-    assert die_and_recover(tmp_path / "one", "fdatasync", 1, True, only="answers.db") == "/work/answers.db"
+    died = die_and_recover(tmp_path / "one", "fdatasync", 1, True, only="answers.db")
+    assert pathlib.PurePath(died).parts[1:] == ("work", "answers.db")
 
 
 def test_nothing_is_sent_before_the_account_was_seen(tmp_path):

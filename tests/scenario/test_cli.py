@@ -307,7 +307,7 @@ def test_show_a_record(labels):
     answers = write(labels.cwd, "answers.jsonl", [{"json": {"label": "bug", "reason": "It says so."}}])
     labels.run("run", "labels", "--emulate", "--emulate-answers", answers, expect=0)
     text = labels.run("show", "t2", expect=0).stdout
-    for part in ("label: done", "batch-1 (msgbatch_", "You label support tickets", "Every time, since",
+    for part in ("label: done", "batch-1 at anthropic (msgbatch_", "You label support tickets", "Every time, since",
                  "bug: It says so.", "label = bug"):
         assert part in text, text
     assert labels.run("show", "--latest", expect=0).stdout == "bug: It says so.\n"

@@ -342,8 +342,9 @@ def test_falls_back_when_there_is_no_batch_endpoint(lane):
     assert "no batch API here" in done.stderr and "404" in done.stderr
     assert program.provider.most_under_way == 1
     gaps = [b - a for a, b in zip(program.provider.times, program.provider.times[1:])]
-    # Arrivals waver, starts do not: five seconds of the program's clock in all, five of ours by 20.
-    assert min(gaps) > 0.5 / 20 and sum(gaps) > 4.8 / 20
+    # Arrivals waver, starts do not: five seconds of the program's clock in all, less
+    # what a busy machine took before the first arrived.
+    assert min(gaps) > 0.25 / 20 and sum(gaps) > 4 / 20
     sending = [m for m in journal(program) if m[2] == "sending"]
     assert len(sending) == 1
     assert sending[0][3].startswith("realtime: the batch endpoint answered 404")
