@@ -101,7 +101,7 @@ static inline struct op_str fuzz_rest(struct fuzz_input *in)
 /* A copy that ends with NUL, cut at the first NUL inside (op_mem). */
 static inline char *fuzz_text(struct op_str s)
 {
-    return op_mem_strndup(s.ptr, strnlen(s.ptr, s.len));
+    return op_mem_strndup(s.len ? s.ptr : "", s.len ? strnlen(s.ptr, s.len) : 0);
 }
 
 /* A failure that a person can act on: a class, and a sentence about it. */

@@ -238,7 +238,7 @@ FUZZ_TARGET(ledger)
     struct op_err err = OP_ERR_INIT;
     op_buf_init(&file, 64 * 1024 * 1024);
     op_buf_add_str(&file, op_buf_str(&image));
-    while (in->len >= 5)
+    while (in->len >= 5 && file.len >= PAGE)
         patch(&file, in);
     write_image(op_buf_str(&file));
     enum op_rc rc = op_ledger_open(op_env_default(), dir, OP_LEDGER_WRITE, NULL, &ledger, &err);

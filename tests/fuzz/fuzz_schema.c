@@ -15,7 +15,7 @@
 static void check_values(const struct op_schema *schema, struct op_str text)
 {
     OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
-    OP_CLEANUP(op_buf_release) struct op_buf list;
+    OP_CLEANUP(op_buf_release) struct op_buf list = {0};
     struct op_err err = OP_ERR_INIT;
     struct op_json value;
     if (op_json_parse(parser, text.ptr, text.len, false, &value, &err))
