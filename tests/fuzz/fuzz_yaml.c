@@ -46,6 +46,13 @@ static void walk(const struct op_yaml *node, int depth)
     FUZZ_CHECK(count == node->count, "%zu children, not %zu", count, node->count);
 }
 
+/* To YAML these are line ends, so such JSON means something else in it. */
+static bool has_line_end(const struct op_buf *text)
+{
+    return strstr(text->ptr, "\xC2\x85") || strstr(text->ptr, "\xE2\x80\xA8") ||
+           strstr(text->ptr, "\xE2\x80\xA9");
+}
+
 FUZZ_TARGET(yaml)
 {
     struct op_arena arena = {0};
@@ -64,7 +71,8 @@ FUZZ_TARGET(yaml)
         rc = op_json_parse(parser, first.ptr, first.len, true, &v, &err);
         FUZZ_CHECK(!rc && !op_json_parser_repaired(parser), "%s: %s", err.msg, first.ptr);
         /* Keys that are empty or very long are JSON, but no YAML of ours. */
-        if (!op_yaml_parse(&arena, "again", op_buf_str(&first), &root, &err)) {
+        if (!has_line_end(&first) &&
+            !op_yaml_parse(&arena, "again", op_buf_str(&first), &root, &err)) {
             write_json(root, &second);
             FUZZ_CHECK(op_str_eq(op_buf_str(&first), op_buf_str(&second)), "%s\nbecame %s",
                        first.ptr, second.ptr);
