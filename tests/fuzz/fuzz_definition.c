@@ -56,15 +56,19 @@ static void compile(struct memory_files *fs, struct op_bundle *bundle,
     const char **given = op_mem_array(def->param_count + 1, sizeof(*given));
     for (size_t i = 0; i < def->param_count; i++)
         given[i] = value;
+    const struct op_lane **lanes = op_mem_array(def->request_count + 1, sizeof(*lanes));
+    for (size_t i = 0; i < def->request_count; i++)
+        lanes[i] = &lane;
     enum op_rc rc = op_params_resolve(def, given, "/w", &params, &err);
     if (!rc)
-        rc = op_plan_compile(&fs->env, def, &params, &lane, bundle, &options, &plan, &err);
+        rc = op_plan_compile(&fs->env, def, &params, lanes, bundle, &options, &plan, &err);
     if (rc)
         fuzz_check_error(rc, &err);
     for (size_t i = 0; !rc && i < def->request_count; i++)
         FUZZ_CHECK(plan->requests[i].def->raw || plan->requests[i].form.count > 0,
                    "a request without a form");
     op_mem_free(given);
+    op_mem_free(lanes);
     op_plan_free(plan);
     op_params_release(&params);
 }

@@ -44,11 +44,12 @@ const struct pipeline_fixture *pipeline_fixture(void)
                                .extras = {version, version + 10, version + 10}};
     struct op_plan_options options = {.cwd = "/", .work_dir = "/"};
     const char *given[1] = {NULL};
+    const struct op_lane *lanes[] = {&f->lane};
     enum op_rc rc = op_definition_parse(env, &f->bundle, &f->def, &err);
     if (!rc)
         rc = op_params_resolve(&f->def, given, "/", &f->params, &err);
     if (!rc)
-        rc = op_plan_compile(env, &f->def, &f->params, &f->lane, &f->bundle, &options,
+        rc = op_plan_compile(env, &f->def, &f->params, lanes, &f->bundle, &options,
                              &f->shown.plan, &err);
     if (!rc)
         rc = op_plan_columns(f->shown.plan, columns, 1, &err);
