@@ -143,8 +143,8 @@ static bool decimal_multiple(double value, double divisor)
         return true;
     if (ea >= eb)
         return scaled_mod(a, ea - eb, b) == 0;
-    /* value has more decimals, and the last of its shortest digits is no 0; or it is an integer that
-     * was written out, and then smaller than a divisor that needs an exponent */
+    /* value has more decimals, and the last of its shortest digits is no 0; or it is an integer
+     * that was written out, and then smaller than a divisor that needs an exponent */
     return false;
 }
 
