@@ -270,8 +270,8 @@ static enum op_rc check_go(const struct op_ledger *ledger, const struct op_batch
     return OP_OK;
 }
 
-                   /* The state is one word of a row; a damaged page may say "uploaded" of a batch that was accepted. So
- * before the door the journal, which lies elsewhere, must tell the same story. */
+/* The state is one word of a row; a damaged page may say "uploaded" of a batch that was accepted.
+ * So before the door the journal, which lies elsewhere, must tell the same story. */
 static enum op_rc check_door(struct op_ledger *ledger, const struct op_batch *batch,
                              struct op_err *err)
 {
