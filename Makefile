@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 PYTHON ?= $(shell for p in /usr/bin/python3 python3; do $$p -c 'import pytest' 2>/dev/null && echo $$p && break; done)
 
 .PHONY: all build deps help demo check unit scenario torture lint format sanitize valgrind conformance \
-        bench reproducible sbom install clean
+        bench fuzz coverage reproducible sbom install clean
 
 all: build
 
@@ -48,6 +48,13 @@ valgrind: build ## the unit tests under valgrind
 conformance: build ## the official SDKs against the emulator (installs them below build/)
 	@OFFPEAK=$(abspath $(BUILD)/offpeak) tests/conformance/run.sh
 
+SECONDS ?= 60
+fuzz: deps ## every fuzz target for SECONDS (60) each; TARGETS="json csv" for some of them
+	@tools/fuzz $(SECONDS) $(TARGETS)
+
+coverage: deps ## which lines and branches the tests reach, by room; ROOM=core lists what they miss
+	@tools/coverage $(PYTHON) $(ROOM)
+
 bench: build ## speed and memory against a limit program and plain Python, as ratios
 	@bench/run $(BUILD) $(PYTHON)
 
@@ -62,4 +69,4 @@ install: build ## to PREFIX (/usr/local), DESTDIR is obeyed
 	  meson install -C $(BUILD) --no-rebuild --quiet
 
 clean: ## removes what was built
-	@rm -rf $(BUILD) build-lint-gcc build-lint-clang build-sanitize
+	@rm -rf $(BUILD) build-lint-gcc build-lint-clang build-sanitize build-fuzz build-coverage

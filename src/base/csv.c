@@ -527,6 +527,9 @@ enum op_rc op_csv_next(struct op_csv_reader *csv, const struct op_str **ret_fiel
 static bool needs_quotes(struct op_str s, char separator)
 {
     size_t at = 0;
+    /* At the start of a file a byte order mark would be taken for the file's own. */
+    if (s.len >= 3 && memcmp(s.ptr, "\xEF\xBB\xBF", 3) == 0)
+        return true;
 #ifdef __SSE2__
     const __m128i sep = _mm_set1_epi8(separator);
     const __m128i quote = _mm_set1_epi8('"');

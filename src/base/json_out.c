@@ -382,6 +382,10 @@ size_t op_json_format_double(double value, char *ret)
         memcpy(ret, "null", 4);
         return 4;
     }
+    if (value == 0 && signbit(value)) {
+        memcpy(ret, "-0.0", 4);
+        return 4;
+    }
     len = op_json_shortest(value, text);
     if (text[0] == '-')
         ret[sign++] = text[at++];

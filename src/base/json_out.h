@@ -51,7 +51,8 @@ void op_json_out_kv_bool(struct op_json_out *out, const char *name, bool value);
  * invalid UTF-8 becomes U+FFFD so that the result is always valid JSON. */
 void op_json_escape(struct op_buf *buf, const char *ptr, size_t len);
 /* The shortest decimal text that reads back as the same double, as Python prints it (without a
- * trailing ".0"); NaN and infinities become null. Returns the length; ret has 32 bytes. */
+ * trailing ".0", but for -0.0: "-0" is an integer); NaN and infinities become null. Returns the
+ * length; ret has 32 bytes. */
 size_t op_json_format_double(double value, char *ret);
 /* A value as JSON text, compact. */
 void op_json_write(struct op_buf *buf, struct op_json v);

@@ -2,7 +2,7 @@
 #ifndef OP_CLI_COMMANDS_H
 #define OP_CLI_COMMANDS_H
 
-/* The commands, one file each; their order is in main.c. */
+/* The commands, one file each; their order is in commands.c. */
 
 #include "cli/command.h"
 

@@ -143,13 +143,9 @@ static bool decimal_multiple(double value, double divisor)
         return true;
     if (ea >= eb)
         return scaled_mod(a, ea - eb, b) == 0;
-    /* value has more decimals: a must be a multiple of b * 10^(eb - ea) */
-    for (; ea < eb; ea++) {
-        if (a % 10 != 0)
-            return false;
-        a /= 10;
-    }
-    return a % b == 0;
+    /* value has more decimals, and the last of its shortest digits is no 0; or it is an integer
+     * that was written out, and then smaller than a divisor that needs an exponent */
+    return false;
 }
 
 bool op_schema_multiple(struct op_json value, struct op_json divisor)

@@ -17,7 +17,8 @@
 #include "base/buf.h"
 #include "base/str.h"
 
-/* Gets each element: its JSON text, on one line, padded as op_buf pads; valid during the call. */
+/* Gets each element: its text, on one line where it is JSON, padded as op_buf pads; valid during
+ * the call. */
 typedef void (*op_emu_element_fn)(void *arg, struct op_str element);
 
 struct op_emu_frame {

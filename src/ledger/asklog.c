@@ -183,7 +183,7 @@ static enum op_rc tell_ids(struct reading *r, enum op_ask_event event, struct op
     while (!rc && ids.len) {
         int64_t id = 0;
         struct op_str word = op_str_cut(&ids, ' ');
-        if (word.len && op_str_int64(word, &id))
+        if (word.len && op_str_int64(word, &id) && id > 0)
             rc = r->fn(r->arg, event, id, OP_STR_NULL, err);
     }
     return rc;
@@ -192,7 +192,7 @@ static enum op_rc tell_ids(struct reading *r, enum op_ask_event event, struct op
 static enum op_rc tell_answer(struct reading *r, struct op_str text, struct op_err *err)
 {
     int64_t id = 0;
-    if (!op_str_int64(op_str_cut(&text, ' '), &id))
+    if (!op_str_int64(op_str_cut(&text, ' '), &id) || id < 1 || !text.ptr)
         return OP_OK;
     return r->fn(r->arg, OP_ASK_ANSWERED, id, text, err);
 }

@@ -69,7 +69,7 @@ static enum op_rc render_extra(struct op_plan *plan, const struct op_text *extra
                                struct op_str *ret, struct op_err *err)
 {
     OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
-    OP_CLEANUP(op_buf_release) struct op_buf buf;
+    OP_CLEANUP(op_buf_release) struct op_buf buf = {0};
     struct op_json_out out;
     struct op_json root;
     *ret = OP_STR_NULL;

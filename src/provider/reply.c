@@ -127,7 +127,7 @@ int64_t op_json_time(struct op_json v)
     struct op_str text = op_json_str(v);
     int64_t ms;
     if (text.ptr)
-        return op_time_parse(text, &ms) ? ms : -1;
+        return op_time_parse(text, &ms) && ms >= 0 ? ms : -1;
     int64_t seconds = op_json_int(v, -1);
     if (seconds < 0 || __builtin_mul_overflow(seconds, OP_SECOND_MS, &ms))
         return -1;

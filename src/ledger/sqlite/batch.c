@@ -270,6 +270,39 @@ static enum op_rc check_go(const struct op_ledger *ledger, const struct op_batch
     return OP_OK;
 }
 
+/* The state is one word of a row; a damaged page may say "uploaded" of a batch that was accepted.
+ * So before the door the journal, which lies elsewhere, must tell the same story. */
+static enum op_rc check_door(struct op_ledger *ledger, const struct op_batch *batch,
+                             struct op_err *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    enum op_rc rc = op_sq_get(ledger, OP_SQ_BATCH_DOOR,
+                              "SELECT 1 FROM batch WHERE id = ?1 AND epoch = ?2 AND state = ?3"
+                              " AND NOT (EXISTS (SELECT 1 FROM journal WHERE batch_id = ?1"
+                              " AND epoch = ?2 AND to_state = ?3)"
+                              " AND NOT EXISTS (SELECT 1 FROM journal WHERE batch_id = ?1"
+                              " AND (epoch > ?2 OR to_state NOT IN ('built','uploaded'))))",
+                              &stmt, err);
+    if (rc)
+        return rc;
+    op_sq_int(stmt, 1, batch->id);
+    op_sq_int(stmt, 2, batch->epoch);
+    op_sq_text(stmt, 3, op_batch_state_name(batch->state));
+    bool differs = false;
+    rc = op_sq_row(ledger, stmt, "read the journal", &differs, err);
+    if (rc)
+        return rc;
+    op_sq_done(ledger, stmt);
+    if (!differs)
+        return OP_OK; /* a row that is elsewhere by now is found by the move itself */
+    return op_fail(
+        err, OP_IO,
+        "batch %lld is not sent: its journal does not say that it is %s (move %lld), so "
+        "%s is damaged; run `offpeak recover --audit`, and put a backup back",
+        (long long)batch->id, op_batch_state_name(batch->state), (long long)batch->epoch,
+        ledger->path);
+}
+
 static enum op_rc update_go(struct op_ledger *ledger, const struct op_batch *batch,
                             enum op_batch_state to, struct op_sq_group *group,
                             struct op_err *err)
@@ -295,6 +328,8 @@ enum op_rc op_ledger_batch_go(struct op_ledger *ledger, struct op_batch *batch,
                               enum op_batch_state to, const char *evidence, struct op_err *err)
 {
     enum op_rc rc = check_go(ledger, batch, to, err);
+    if (!rc && to == OP_BATCH_SENDING)
+        rc = check_door(ledger, batch, err);
     struct op_sq_group group;
     if (!rc)
         rc = op_sq_enter(ledger, &group, err);

@@ -110,6 +110,7 @@ enum op_sq_id {
     OP_SQ_ASKED_ALL,
     OP_SQ_BATCH_ADD,
     OP_SQ_BATCH_GET,
+    OP_SQ_BATCH_DOOR,
     OP_SQ_BATCH_GO,
     OP_SQ_BATCH_SAVE,
     OP_SQ_BATCHES,

@@ -134,7 +134,7 @@ static int64_t read_time(struct op_json v)
 {
     struct op_str text = op_json_str(v);
     int64_t ms;
-    return text.ptr && op_time_parse(text, &ms) ? ms : -1;
+    return text.ptr && op_time_parse(text, &ms) && ms >= 0 ? ms : -1;
 }
 
 static void read_counts(struct op_json counts, struct op_remote_batch *batch)

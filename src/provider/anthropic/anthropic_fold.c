@@ -18,10 +18,12 @@ enum op_rc op_anthropic_fold(struct op_str custom_id, const struct op_http_reply
     OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     struct op_json body;
     if ((!good && !is_about_request(reply->status)) ||
-        op_json_parse(parser, reply->body.ptr, reply->body.len, false, &body, err)) {
+        op_json_parse(parser, reply->body.ptr, reply->body.len, false, &body, err) ||
+        !op_json_is(body, OP_JSON_OBJECT)) {
         op_err_clear(err);
         if (good)
-            return op_fail_as(err, OP_REMOTE, OP_DISP_AMBIGUOUS, "the answer is not JSON");
+            return op_fail_as(err, OP_REMOTE, OP_DISP_AMBIGUOUS,
+                              "the answer is no JSON object");
         return op_anthropic_decode_error(reply, err);
     }
     /* Credit and spend limits come as 400 too. */

@@ -175,8 +175,9 @@ static bool read_batch(struct op_json v, struct op_remote_batch *ret)
     batch.expires_ms = -1;
     read_stats(op_json_get(meta, "batchStats"), &batch);
     op_copy_whole(batch.tag, sizeof(batch.tag), op_json_str(op_json_get(meta, "displayName")));
-    op_copy_whole(batch.file_id, sizeof(batch.file_id),
-                  op_json_str(op_json_get(op_json_get(meta, "inputConfig"), "fileName")));
+    struct op_str file = op_json_str(op_json_get(op_json_get(meta, "inputConfig"), "fileName"));
+    if (op_provider_id_ok(file))
+        op_copy_whole(batch.file_id, sizeof(batch.file_id), file);
     read_failure(error, &batch);
     *ret = batch;
     return true;

@@ -174,7 +174,8 @@ static bool read_batch(struct op_json v, struct op_remote_batch *ret)
                   op_json_str(op_json_get(op_json_get(v, "metadata"), OP_MISTRAL_TAG)));
     struct op_json files = op_json_get(v, "input_files");
     struct op_json_iter it = op_json_iter(files);
-    if (op_json_is(files, OP_JSON_ARRAY) && op_json_next(&it))
+    if (op_json_is(files, OP_JSON_ARRAY) && op_json_next(&it) &&
+        op_provider_id_ok(op_json_str(it.value)))
         op_copy_whole(batch.file_id, sizeof(batch.file_id), op_json_str(it.value));
     read_failure(op_json_get(v, "errors"), &batch);
     *ret = batch;

@@ -23,13 +23,13 @@ int64_t op_openai_time(struct op_json v)
     double seconds = op_json_double(v, -1);
     if (text.ptr) {
         if (op_time_parse(text, &ms))
-            return ms;
+            return ms >= 0 ? ms : -1;
         /* ISO times without a zone are in UTC, wherever they were seen. */
         char zoned[48];
         if (text.len < sizeof(zoned) - 1) {
             snprintf(zoned, sizeof(zoned), OP_STR_FMT "Z", OP_STR_ARG(text));
             if (op_time_parse(op_str_from(zoned), &ms))
-                return ms;
+                return ms >= 0 ? ms : -1;
         }
         if (!op_str_double(text, &seconds))
             return -1;

@@ -359,8 +359,9 @@ enum op_rc op_openai_fold(struct op_str custom_id, const struct op_http_reply *r
     OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     struct op_json body;
     struct op_err ignored = OP_ERR_INIT;
-    if (op_json_parse(parser, reply->body.ptr, reply->body.len, false, &body, &ignored))
-        return op_fail_as(err, OP_REMOTE, OP_DISP_AMBIGUOUS, "the answer is not JSON");
+    if (op_json_parse(parser, reply->body.ptr, reply->body.len, false, &body, &ignored) ||
+        (good && !op_json_is(body, OP_JSON_OBJECT)))
+        return op_fail_as(err, OP_REMOTE, OP_DISP_AMBIGUOUS, "the answer is no JSON object");
     struct op_json_out o;
     op_json_out_init(&o, ret_line, 0);
     op_json_out_object(&o);

@@ -335,19 +335,33 @@ static void half_a_group_is_never_left(void **state)
                      OP_NOTFOUND);
 }
 
+/* One damaged word must not buy a batch twice: the journal lies on other pages. */
+static void the_journal_guards_the_door(void **state)
+{
+    struct world *w = *state;
+    int64_t sent = add_packed(w, w->job, 2), built = add_packed(w, w->job, 2);
+    go_up_to(w, sent, OP_BATCH_ACCEPTED);
+    op_ledger_close(OP_TAKE(w->ledger));
+    raw_sql(w->dir, "DROP TRIGGER batch_door; DROP TRIGGER batch_epoch;"
+                    " UPDATE batch SET state = 'uploaded' WHERE id = 1;");
+    open_world(w);
+    OP_CLEANUP(op_batch_release) struct op_batch b = {0};
+    assert_ok(w, op_ledger_batch_get(w->ledger, sent, &b, &w->err));
+    assert_int_equal(b.state, OP_BATCH_UPLOADED);
+    assert_fails(w, op_ledger_batch_go(w->ledger, &b, OP_BATCH_SENDING, "", &w->err), OP_IO,
+                 "damaged");
+    go(w, built, OP_BATCH_SENDING); /* the others go on */
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(a_batch_moves_only_from_where_it_is),
-        T(moves_are_those_of_the_tables),
-        T(a_request_moves_only_from_where_it_is),
-        T(a_request_is_in_one_live_batch),
-        T(the_operator_may_retry_what_failed),
-        T(unpacking_takes_back_what_is_packed),
-        T(the_schema_holds_the_rules),
-        T(a_full_disk_takes_the_whole_transaction),
-        T(half_a_group_is_never_left),
+        T(a_batch_moves_only_from_where_it_is),     T(the_journal_guards_the_door),
+        T(moves_are_those_of_the_tables),           T(a_request_moves_only_from_where_it_is),
+        T(a_request_is_in_one_live_batch),          T(the_operator_may_retry_what_failed),
+        T(unpacking_takes_back_what_is_packed),     T(the_schema_holds_the_rules),
+        T(a_full_disk_takes_the_whole_transaction), T(half_a_group_is_never_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

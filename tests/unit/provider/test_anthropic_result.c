@@ -325,7 +325,8 @@ static void test_fold(void **state)
         {401,
          "{\"type\":\"error\",\"error\":{\"type\":\"authentication_error\",\"message\":\"who\"}}",
          OP_REMOTE, "who", OP_DISP_PAUSE},
-        {200, "<html>", OP_REMOTE, "not JSON", OP_DISP_AMBIGUOUS},
+        {200, "<html>", OP_REMOTE, "no JSON", OP_DISP_AMBIGUOUS},
+        {200, "null", OP_REMOTE, "no JSON", OP_DISP_AMBIGUOUS},
     };
     for (size_t i = 0; i < OP_COUNT(cases); i++) {
         struct op_http_reply reply;

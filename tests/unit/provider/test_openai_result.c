@@ -325,6 +325,7 @@ static void test_fold(void **state)
         {404, "", "<html>", OP_NOTFOUND, OP_DISP_RETRY, 0},
         {400, "", "<html>", OP_REMOTE, OP_DISP_REJECT, 0},
         {200, "", "<html>", OP_REMOTE, OP_DISP_AMBIGUOUS, 0},
+        {200, "", "null", OP_REMOTE, OP_DISP_AMBIGUOUS, 0},
     };
     for (size_t i = 0; i < OP_COUNT(cases); i++) {
         struct op_err err = OP_ERR_INIT;
