@@ -25,6 +25,14 @@ def fault_program(only="", schedules=20000):
     return "fault", only, schedules
 
 
+def singles(only):
+    return "fault", only, 0, "--single"
+
+
+def pairs(only):
+    return "fault", only, 0, "--pairs"
+
+
 def unit(name):
     return "unit", name
 
@@ -32,6 +40,8 @@ def unit(name):
 def pytest(what):
     return "pytest", what
 
+
+TARGET = {"fault": "tests/crash/program/fault-program", "unit": "tests/unit/{}", "pytest": "offpeak"}
 
 # name, edits (file, what stands there, what is put there), who must catch it
 SETTINGS = """    {"PRAGMA journal_mode = TRUNCATE",
@@ -60,8 +70,10 @@ MUTANTS = [
      .replace("'truncate'", "'wal'").replace("EXTRA", "NORMAL").replace("synchronous\", 3", "synchronous\", 1"))],
      fault_program()),
     ("DELETE+FULL", [("src/ledger/sqlite/open.c", SETTINGS, SETTINGS.replace("TRUNCATE", "DELETE")
-     .replace("'truncate'", "'delete'").replace("EXTRA", "FULL").replace("synchronous\", 3", "synchronous\", 2"))],
-     fault_program()),
+     .replace("'truncate'", "'delete'").replace("EXTRA", "FULL").replace("synchronous\", 3", "synchronous\", 2")),
+     # The announcement alone makes up for an intent that is lost: it has to go too.
+     ("src/engine/announced.c", "                   word == OP_MANIFEST_WITHDRAWN  ? NOT_ANNOUNCED\n",
+      "                   word != OP_MANIFEST_REALTIME   ? NOT_ANNOUNCED\n")], singles("anthropic/one")),
     ("no file fsync", [("src/ledger/spool.c", "op_writer_close(&file->writer, true, digest, err)",
      "op_writer_close(&file->writer, false, digest, err)")], fault_program()),
     ("no directory fsync", [("src/ledger/spool.c",
@@ -73,7 +85,7 @@ MUTANTS = [
      "        code = env->ops->fsync_dir(env, folder);", "        code = 0;")], fault_program()),
     ("emptied journal not settled", [("src/ledger/sqlite/open.c",
      "            rc = settle_journal(ledger, err);", "            (void)settle_journal;")],
-     fault_program(schedules=60000)),
+     pairs("anthropic/one")),
     ("connection reuse, no PREREQ", [
         ("src/net/http_curl.c", "    SET(CURLOPT_FRESH_CONNECT, gated ? 1L : 0L);\n"
          "    SET(CURLOPT_FORBID_REUSE, gated ? 1L : 0L);\n", ""),
@@ -153,26 +165,31 @@ NOT_APPLICABLE = [
 
 
 def copy_tree(build):
+    """Sources as they are; only what differs is written. The objects of ROOT/build come along, so that each
+    mutant costs the file that it changes."""
     src = build / "tree"
     for name in ("src", "tests", "bench", "pipelines", "tools"):
-        subprocess.run(["rsync", "-a", "--delete", "--checksum", f"{ROOT / name}/", f"{src / name}/"], check=True) \
-            if shutil.which("rsync") else fresh_copy(ROOT / name, src / name)
+        copy_folder(ROOT / name, src / name)
     for name in ("meson.build", "meson_options.txt", "prices.yaml"):
-        shutil.copy2(ROOT / name, src / name)
+        if not (src / name).exists():
+            shutil.copy2(ROOT / name, src / name)
+    out = src / "build"
+    if not out.exists() and (ROOT / "build" / "build.ninja").exists():
+        shutil.copytree(ROOT / "build", out, symlinks=True)
+    elif not out.exists():
+        subprocess.run(["meson", "setup", out, src], check=True, stdout=subprocess.DEVNULL)
     return src
 
 
-def fresh_copy(from_, to):
-    """Only what differs is written, so that a build is incremental."""
-    wanted = {p.relative_to(from_): p for p in from_.rglob("*") if p.is_file()}
+def copy_folder(from_, to):
+    wanted = {p.relative_to(from_): p for p in from_.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
     for rel, path in wanted.items():
         target = to / rel
-        if not target.exists() or target.read_bytes() != path.read_bytes():
+        if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+        elif target.read_bytes() != path.read_bytes():
             shutil.copy(path, target)
-    for path in [p for p in to.rglob("*") if p.is_file()]:
-        if path.relative_to(to) not in wanted:
-            path.unlink()
 
 
 def run_tail(command, **options):
@@ -183,16 +200,17 @@ def run_tail(command, **options):
 def caught_by(killer, build, args):
     """What says that something is wrong, and after how many schedules; None when nothing does."""
     if killer[0] == "unit":
-        code, out = run_tail([build / "out" / "tests" / "unit" / killer[1]], timeout=300)
+        code, out = run_tail([build / "tree" / "build" / "tests" / "unit" / killer[1]], timeout=300)
         return f"unit test {killer[1]}" if code else None
     if killer[0] == "pytest":
-        env = dict(os.environ, OFFPEAK=str(build / "out" / "offpeak"))
+        env = dict(os.environ, OFFPEAK=str(build / "tree" / "build" / "offpeak"))
         code, out = run_tail([PYTHON, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *killer[1].split()],
                              cwd=build / "tree", env=env, timeout=900)
         failed = re.findall(r"^FAILED \S+::(\S+)", out, re.M)
         return f"{killer[1].split()[0]} ({failed[0] if failed else code})" if code else None
-    code, out = run_tail([build / "out" / "tests" / "crash" / "program" / "fault-program", "--schedules", str(killer[2]),
-                          "--quick", "--workers", str(args.workers), *(["--only", killer[1]] if killer[1] else [])],
+    code, out = run_tail([build / "tree" / "build" / "tests" / "crash" / "program" / "fault-program", "--schedules", str(killer[2]),
+                          "--quick", "--workers", str(args.workers), *(["--only", killer[1]] if killer[1] else []),
+                          *killer[3:]],
                          timeout=1800)
     why = re.search(r"^FAILED .*\n  (.*)", out, re.M)
     number = re.search(r"^(\d+) schedules", out, re.M)
@@ -218,7 +236,7 @@ def main():
             assert text.count(old) == 1, f"{name}: the patch does not fit {file} any more ({text.count(old)} places)"
             (src / file).write_text(text.replace(old, new))
         began = time.monotonic()
-        code, out = run_tail([src / "tools" / "build", build / "out"])
+        code, out = run_tail(["ninja", "-C", src / "build", TARGET[killer[0]].format(killer[1])])
         assert not code, f"{name} does not build:\n{out[-2000:]}"
         by = caught_by(killer, build, args)
         survivors += by is None
