@@ -25,8 +25,8 @@ def fault_program(only="", schedules=20000):
     return "fault", only, schedules
 
 
-def singles(only):
-    return "fault", only, 0, "--single"
+def at_exchanges(only):
+    return "fault", only, 0, "--network"
 
 
 def pairs(only):
@@ -73,7 +73,7 @@ MUTANTS = [
      .replace("'truncate'", "'delete'").replace("EXTRA", "FULL").replace("synchronous\", 3", "synchronous\", 2")),
      # The announcement alone makes up for an intent that is lost: it has to go too.
      ("src/engine/announced.c", "                   word == OP_MANIFEST_WITHDRAWN  ? NOT_ANNOUNCED\n",
-      "                   word != OP_MANIFEST_REALTIME   ? NOT_ANNOUNCED\n")], singles("anthropic/one")),
+      "                   word != OP_MANIFEST_REALTIME   ? NOT_ANNOUNCED\n")], at_exchanges("anthropic/one")),
     ("no file fsync", [("src/ledger/spool.c", "op_writer_close(&file->writer, true, digest, err)",
      "op_writer_close(&file->writer, false, digest, err)")], fault_program()),
     ("no directory fsync", [("src/ledger/spool.c",

@@ -29,6 +29,7 @@ static struct options {
     int workers;
     const char *checker, *python, *only, *text, *file, *folder;
     bool single, pairs, replay, keep, quick;
+    bool network; /* of the single faults only those at exchanges */
     int thin; /* of the single faults only every so many-th */
     int64_t seconds;
 } options = {.schedules = 1000, .seed = 1, .workers = 2, .thin = 1};
@@ -315,7 +316,7 @@ static void run_singles_of(struct worker *w, int scenario, int provider)
     memcpy(kinds, world->point_kinds, sizeof(kinds));
     memcpy(texts, world->point_texts, sizeof(texts));
     for (int64_t point = 1; point <= points; point++) {
-        if (is_inner(kinds, texts, point))
+        if (is_inner(kinds, texts, point) || (options.network && kinds[point] < POINT_CONNECT))
             continue;
         const enum failure *list;
         int errors = failures_at((enum point_kind)kinds[point], &list);
@@ -572,6 +573,8 @@ static void parse(int argc, char **argv)
             options.folder = value(argc, argv, &i);
         else if (strcmp(name, "--single") == 0)
             options.single = true;
+        else if (strcmp(name, "--network") == 0)
+            options.network = options.single = true;
         else if (strcmp(name, "--pairs") == 0)
             options.pairs = true;
         else if (strcmp(name, "--replay") == 0)
