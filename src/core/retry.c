@@ -6,8 +6,8 @@
 /* A batch is asked again when it has aged by a twentieth: an answer is noticed at most 5 % late,
  * and a batch of a day costs some 350 polls, not 43,000. */
 #define POLL_SHARE 20
-/* A batch from the future: this machine's clock is behind, and how old the batch is nobody knows. It
- * may be so for a day, and a poll every two seconds would be 43,000. */
+/* A batch from the future: this machine's clock is behind, and how old the batch is nobody knows.
+ * It may be so for a day, and a poll every two seconds would be 43,000. */
 #define POLL_AHEAD_MS   (60 * 1000LL)
 #define POLL_UNKNOWN_MS (60 * 1000LL)
 

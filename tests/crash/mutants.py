@@ -99,7 +99,11 @@ MUTANTS = [
      "        if (status == refusals[i])\n            return true;\n    return false;",
      "        if (status == refusals[i])\n            return true;\n    return status >= 500;")],
      fault_program("openai/")),
-    ("take-over re-sends", [("src/engine/reconcile.c", "        switch (op_reconcile(&c, found.listed, found.count, &at)) {",
+    ("take-over re-sends", [
+        ("src/engine/engine.c", "    enum op_rc rc =\n        op_ledger_batch_go(engine->ledger, &batch, OP_BATCH_AMBIGUOUS,",
+         "    static char taken[] = \"the process ended\";\n    batch.evidence = taken;\n    enum op_rc rc =\n"
+         "        op_ledger_batch_go(engine->ledger, &batch, OP_BATCH_AMBIGUOUS,"),
+        ("src/engine/reconcile.c", "        switch (op_reconcile(&c, found.listed, found.count, &at)) {",
      "        bool taken_over = batch->evidence && !strncmp(batch->evidence, \"the process ended\", 17);\n"
      "        switch (taken_over ? OP_RECONCILE_UNSENT\n"
      "                           : op_reconcile(&c, found.listed, found.count, &at)) {")], fault_program()),

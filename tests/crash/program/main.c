@@ -30,7 +30,7 @@ static struct options {
     const char *checker, *python, *only, *text, *file, *folder;
     bool single, pairs, replay, keep, quick;
     bool network; /* of the single faults only those at exchanges */
-    int thin; /* of the single faults only every so many-th */
+    int thin;     /* of the single faults only every so many-th */
     int64_t seconds;
 } options = {.schedules = 1000, .seed = 1, .workers = 2, .thin = 1};
 

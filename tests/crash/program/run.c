@@ -45,7 +45,7 @@ static void give_up(const char *what)
     exit(97);
 }
 
-static void path_of(char ret[512], const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static void path_of(char ret[512], const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
