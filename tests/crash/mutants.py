@@ -109,7 +109,7 @@ MUTANTS = [
      "                           : op_reconcile(&c, found.listed, found.count, &at)) {")], fault_program()),
     ("epoch check dropped", [("src/ledger/sqlite/batch.c",
      "\"baseline = ? WHERE id = ? AND state = ? AND epoch = ?\"",
-     "\"baseline = ? WHERE id = ? AND state = ? AND epoch < ? + 1000000\"")], unit("ledger_test_ledger")),
+     "\"baseline = ? WHERE id = ? AND state = ? AND epoch < ? + 1000000\"")], unit("ledger_test_ledger_rules")),
     ("list one page", [("src/engine/listing.c", PAGED, "while (false);")],
      pytest("tests/scenario/test_promise.py -k many_foreign")),
     ("fixed page cap", [("src/engine/listing.c", "    enum op_rc rc;\n    do {", "    enum op_rc rc;\n    int left = 1;\n    do {"),
