@@ -28,6 +28,7 @@
 #define LIVE_LONG_MS (144 * HOUR_MS) /* with rules that take the provider days */
 #define TRIES        5               /* boots of a step before the faults stop */
 #define PATIENCE_MS  (120 * 1000)    /* of real time without a word from the program */
+#define FDS_MOST     200             /* the highest descriptor; a run has some twenty open */
 
 int offpeak_main(int argc, char **argv); /* cli/main.c */
 
@@ -478,8 +479,13 @@ void run_schedule(const char *folder, const struct schedule *schedule, struct ou
         do_rest(&stage);
     provider_pass_time();
     provider_close();
-    if (world->outside[0])
-        note(&stage, world->outside);
+    if (world->outside[0]) {
+        char problem[300];
+        snprintf(problem, sizeof(problem), "I17: it wrote to %s", world->outside);
+        note(&stage, problem);
+    }
+    if (world->most_fds > FDS_MOST)
+        note(&stage, "I14: descriptors pile up");
     ret->points = world->points;
     ret->trace = world->trace;
     ret->virtual_ms = (world->now_us - BEGIN_US) / 1000;
