@@ -6,6 +6,10 @@
 /* A batch is asked again when it has aged by a twentieth: an answer is noticed at most 5 % late,
  * and a batch of a day costs some 350 polls, not 43,000. */
 #define POLL_SHARE 20
+/* A batch from the future: this machine's clock is behind, and how old the batch is nobody knows.
+ * It may be so for a day, and a poll every two seconds would be 43,000. */
+#define POLL_AHEAD_MS   (60 * 1000LL)
+#define POLL_UNKNOWN_MS (60 * 1000LL)
 
 static int64_t clamp(int64_t value, int64_t low, int64_t high)
 {
@@ -37,5 +41,7 @@ int64_t op_poll_delay_ms(int64_t age_ms, int64_t hint_ms, int64_t fixed_ms)
         return fixed_ms;
     if (hint_ms >= 0)
         return clamp(hint_ms, OP_RETRY_MIN_MS, OP_RETRY_MAX_MS);
+    if (age_ms < -POLL_AHEAD_MS)
+        return POLL_UNKNOWN_MS;
     return clamp(age_ms / POLL_SHARE, POLL_MIN_MS, POLL_MAX_MS);
 }

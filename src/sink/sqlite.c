@@ -261,9 +261,11 @@ static enum op_rc open_db(struct load *l, struct op_err *err)
         return fail_db(l, "cannot open the database", err);
     sqlite3_extended_result_codes(l->db, 1);
     sqlite3_busy_timeout(l->db, BUSY_MS);
-    /* The engine counts rows as delivered once this returns: they must be on disk. The journal
+    /* The engine counts rows as delivered once this returns: they must be on disk. EXTRA,
+     * because in the usual mode the journal's removal is the commit, and only EXTRA syncs the
+     * folder: a journal that comes back with a power loss takes the rows away again. The journal
      * mode is the database's own affair. */
-    return run(l, "PRAGMA synchronous=FULL", "cannot use the database", err);
+    return run(l, "PRAGMA synchronous=EXTRA", "cannot use the database", err);
 }
 
 /* Which columns the table has: sets found per column; *ret_exists false when there is no table. */

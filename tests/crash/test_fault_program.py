@@ -42,4 +42,4 @@ def test_single_faults():
 
 @needs_it
 def test_random_faults():
-    run("--schedules", "500", "--seed", "1")
+    run("--schedules", "300", "--seed", "1")

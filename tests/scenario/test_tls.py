@@ -34,10 +34,8 @@ def openssl(folder, *args):
     subprocess.run([OPENSSL, *args], cwd=folder, check=True, capture_output=True)
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
+def make_authority(folder):
     """ca.pem, and NAME.pem with key and certificate for localhost and for another name."""
-    folder = tmp_path_factory.mktemp("authority")
     openssl(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
             "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=an authority", "-days", "2")
     for name in ("localhost", "other.example"):
@@ -47,6 +45,12 @@ def authority(tmp_path_factory):
         openssl(folder, "x509", "-req", "-in", "csr", "-CA", "ca.pem", "-CAkey", "ca.key",
                 "-CAcreateserial", "-out", "crt", "-days", "2", "-extfile", "ext")
         (folder / f"{name}.pem").write_text((folder / "key").read_text() + (folder / "crt").read_text())
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("authority")
+    make_authority(folder)
     return folder
 
 

@@ -75,7 +75,9 @@ class Case:
         self.read_bill()
         self.cache = {}
         with open(self.folder / "faults.jsonl") as rules:
-            self.spoils = SPOILT & {json.loads(rule)["do"] for rule in rules}
+            done = {json.loads(rule)["do"] for rule in rules}
+        self.spoils = SPOILT & done
+        self.vanishes = "vanish" in done  # else a batch that is called gone is not
 
     def read_bill(self):
         """accepted and ended: (bill's batch, custom_id) -> line, in the order of the bill."""
@@ -140,7 +142,7 @@ class Case:
         request, batch = purchase
         result = self.ledger.results.get((request, batch.id))
         if batch.state == "vanished":
-            return "vanished"
+            return "vanished" if self.vanishes else None
         if not result:
             return None
         return None if result.valid and result.kind == "succeeded" else result.kind
@@ -171,7 +173,7 @@ class Case:
             if line["state"] != "succeeded" or (line.get("fault") and self.spoils):
                 continue
             number, batch = self.place(key[1])
-            if batch.state == "vanished":
+            if batch.state == "vanished" and self.vanishes:
                 continue
             result = self.ledger.results.get((number, batch.id))
             demand(result, "I3", "{} was answered, and the ledger has no result", key[1])

@@ -18,6 +18,7 @@
 #include "run.h"
 
 #define WORKERS_MAX  16
+#define PAIRS_MAX    256
 #define LINE         8192
 #define AGAIN_EVERY  64 /* every so many schedules one is run twice: I16 */
 #define FAILURES_MAX 10 /* then a worker gives up */
@@ -27,8 +28,9 @@ static struct options {
     uint64_t seed;
     int workers;
     const char *checker, *python, *only, *text, *file, *folder;
-    bool single, replay, keep, quick;
-    int thin; /* of the single faults only every so many-th */
+    bool single, pairs, replay, keep, quick;
+    bool network; /* of the single faults only those at exchanges */
+    int thin;     /* of the single faults only every so many-th */
     int64_t seconds;
 } options = {.schedules = 1000, .seed = 1, .workers = 2, .thin = 1};
 
@@ -51,6 +53,7 @@ struct worker {
     bool waiting[2];
     struct schedule pending[2];
     int64_t baseline[16][8]; /* points of a run without faults */
+    int64_t pairs[PAIRS_MAX], pair_count;
 };
 
 static _Noreturn void give_up(const char *what)
@@ -313,7 +316,7 @@ static void run_singles_of(struct worker *w, int scenario, int provider)
     memcpy(kinds, world->point_kinds, sizeof(kinds));
     memcpy(texts, world->point_texts, sizeof(texts));
     for (int64_t point = 1; point <= points; point++) {
-        if (is_inner(kinds, texts, point))
+        if (is_inner(kinds, texts, point) || (options.network && kinds[point] < POINT_CONNECT))
             continue;
         const enum failure *list;
         int errors = failures_at((enum point_kind)kinds[point], &list);
@@ -336,12 +339,45 @@ static void run_singles_of(struct worker *w, int scenario, int provider)
     run_last(w);
 }
 
+/* A crash right behind the moment in which a transaction counts, and power lost in the one that the
+ * next start makes: what is not durable yet meets what is not whole yet. */
+static void run_pairs_of(struct worker *w, int scenario, int provider)
+{
+    static int64_t number;
+    int64_t points = baseline(w, scenario, provider);
+    const struct schedule plain = {.scenario = scenario, .provider = provider, .seed = 1};
+    struct outcome out;
+    run_last(w);
+    run_schedule(w->folders[0], &plain, &out);
+    for (int64_t p = 2; p <= points; p++) {
+        if (world->point_kinds[p] != POINT_SYNC || world->point_kinds[p - 1] != POINT_CUT)
+            continue;
+        w->pairs[w->pair_count++ % PAIRS_MAX] = p;
+    }
+    int64_t count = w->pair_count < PAIRS_MAX ? w->pair_count : PAIRS_MAX;
+    w->pair_count = 0;
+    for (int64_t i = 0; i < count * 40; i++) {
+        struct schedule s = plain;
+        if (number++ % (options.workers * options.thin) != w->number * options.thin)
+            continue;
+        int64_t first = w->pairs[i % count], round = i / count;
+        s.faults[0] = (struct fault){first, FAULT_KILL, 0};
+        s.faults[1] = (struct fault){first + 10 + round / 4 * 8, FAULT_POWER,
+                                     MODEL_PREFIX + round % 4 + i / count * 8};
+        s.fault_count = 2;
+        run_one(w, &s);
+    }
+    run_last(w);
+}
+
 static void run_singles(struct worker *w)
 {
     for (int provider = 0; provider < provider_count; provider++) {
         for (int scenario = 0; scenario < scenario_count; scenario++) {
-            if (is_wanted(scenario, provider))
+            if (options.single && is_wanted(scenario, provider))
                 run_singles_of(w, scenario, provider);
+            if (options.pairs && is_wanted(scenario, provider))
+                run_pairs_of(w, scenario, provider);
         }
     }
 }
@@ -386,7 +422,7 @@ static void work(int number, const char *folder)
     open_worker(&w, folder);
     if (options.file)
         run_file(&w);
-    if (options.single)
+    if (options.single || options.pairs)
         run_singles(&w);
     if (options.schedules)
         run_random(&w);
@@ -537,6 +573,10 @@ static void parse(int argc, char **argv)
             options.folder = value(argc, argv, &i);
         else if (strcmp(name, "--single") == 0)
             options.single = true;
+        else if (strcmp(name, "--network") == 0)
+            options.network = options.single = true;
+        else if (strcmp(name, "--pairs") == 0)
+            options.pairs = true;
         else if (strcmp(name, "--replay") == 0)
             options.replay = true;
         else if (strcmp(name, "--keep") == 0)

@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "raw.h"
@@ -28,6 +29,7 @@
 #define LIVE_LONG_MS (144 * HOUR_MS) /* with rules that take the provider days */
 #define TRIES        5               /* boots of a step before the faults stop */
 #define PATIENCE_MS  (120 * 1000)    /* of real time without a word from the program */
+#define FDS_MOST     200             /* the highest descriptor; a run has some twenty open */
 
 int offpeak_main(int argc, char **argv); /* cli/main.c */
 
@@ -45,7 +47,7 @@ static void give_up(const char *what)
     exit(97);
 }
 
-static void path_of(char ret[512], const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static void path_of(char ret[512], const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -172,6 +174,8 @@ static void set_environment(const char *folder, const struct schedule *s)
     path_of(path, "%s/root/work", folder);
     setenv("HOME", path, 1);
     setenv("OFFPEAK_BALLAST", "0", 1);
+    /* It would lock out the harness, whose own files are not the program's. */
+    setenv("OFFPEAK_SANDBOX", "off", 1);
     setenv("OFFPEAK_PRICES", OP_PRICES, 1);
     for (int i = 0; i < provider_count; i++) {
         char name[64];
@@ -300,7 +304,8 @@ static struct boot *boot(struct stage *stage, const char *words)
     char problem[128];
     snprintf(problem, sizeof(problem), "`%s` ended with %d", words, b->code);
     bool by_fault = world->killed || b->code == 94;
-    if ((b->code > 4 && !by_fault) || b->code == 2)
+    bool flush_failed = b->code == EX_TEMPFAIL;
+    if ((b->code > 4 && !by_fault && !flush_failed) || b->code == 2)
         note(stage, problem);
     if (b->power_lost && stage->depth == 0)
         model_power_loss(&world->model,
@@ -478,8 +483,13 @@ void run_schedule(const char *folder, const struct schedule *schedule, struct ou
         do_rest(&stage);
     provider_pass_time();
     provider_close();
-    if (world->outside[0])
-        note(&stage, world->outside);
+    if (world->outside[0]) {
+        char problem[300];
+        snprintf(problem, sizeof(problem), "I17: it wrote to %s", world->outside);
+        note(&stage, problem);
+    }
+    if (world->most_fds > FDS_MOST)
+        note(&stage, "I14: descriptors pile up");
     ret->points = world->points;
     ret->trace = world->trace;
     ret->virtual_ms = (world->now_us - BEGIN_US) / 1000;

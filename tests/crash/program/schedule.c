@@ -128,9 +128,13 @@ void schedule_random(struct schedule *s, uint64_t seed, int scenario, int provid
     }
     qsort(s->faults, (size_t)s->fault_count, sizeof(s->faults[0]), by_point);
     s->rule_count = (int)below(&seed, RULES_MAX);
-    for (int i = 0; i < s->rule_count; i++)
-        s->rules[i] = (struct rule){.kind = (int)below(&seed, rule_kind_count),
-                                    .nth = (int)(1 + below(&seed, 4))};
+    for (int i = 0; i < s->rule_count; i++) {
+        int64_t kind = below(&seed, rule_kind_count);
+        /* A day of polls is forty times the points of an ordinary run: these are for the few. */
+        if (rule_kinds[kind].days && below(&seed, 5))
+            kind = below(&seed, rule_kind_count);
+        s->rules[i] = (struct rule){.kind = (int)kind, .nth = (int)(1 + below(&seed, 4))};
+    }
 }
 
 void schedule_format(const struct schedule *s, char ret[SCHEDULE_TEXT])

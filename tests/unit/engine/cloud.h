@@ -78,6 +78,7 @@ struct cloud {
     /* so often each, from now on */
     int lose_create, drop_create, twin_create, lose_upload, short_upload, fail_upload,
         lose_error;
+    int strangers;  /* batches of others, made right behind a create whose answer is lost */
     int fail_batch; /* whole batches, with fail_disp */
     char fail_disp[16], fail_text[80];
 };
@@ -366,6 +367,13 @@ static inline int cloud_create(struct cloud *c, const struct op_buf *body, struc
             twin->acts_ms = b->acts_ms;
         }
         cloud_tick(c);
+        for (int i = 0; lost && i < c->strangers; i++) {
+            struct cloud_batch *other = &c->batches[c->batch_count++];
+            snprintf(other->id, sizeof(other->id), "batch_%d", c->batch_count);
+            other->created_ms = c->now_ms;
+            other->state = CLOUD_ENDED;
+            other->limit = -1;
+        }
         cloud_put_batch(out, b);
         status = lost ? 0 : 200;
     }

@@ -22,6 +22,21 @@ static void one_that_is_there_is_adopted(void **state)
     stage_free(s);
 }
 
+/* Two hundred pages on: the list is read to where the create can have been, never so many pages. */
+static void one_behind_many_others_is_adopted(void **state)
+{
+    (void)state;
+    struct stage *s = stage_new(3, "please");
+    s->cloud->lose_create = 1;
+    s->cloud->strangers = 400;
+    stage_open(s);
+    stage_must(s, ONE_REQUEST "batch: {requests: 3}\n");
+    stage_all_bought_once(s, 3);
+    assert_int_equal(s->cloud->creates, 1);
+    assert_int_equal(s->cloud->removes, 0);
+    stage_free(s);
+}
+
 /* The provider has lost it: fenced, then bought under another tag. */
 static void one_that_is_not_there_is_sent_anew(void **state)
 {
@@ -163,6 +178,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_that_is_there_is_adopted),
+        cmocka_unit_test(one_behind_many_others_is_adopted),
         cmocka_unit_test(one_that_is_not_there_is_sent_anew),
         cmocka_unit_test(one_carried_out_late_cannot_run),
         cmocka_unit_test(the_others_go_on),
