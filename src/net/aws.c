@@ -4,9 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/secret.h"
 #include "base/str.h"
 
 #define LINE_MAX_BYTES 8192
@@ -15,6 +17,37 @@ static const char *env(const char *name)
 {
     const char *value = secure_getenv(name);
     return value && *value ? value : NULL;
+}
+
+static const char *taken_secret, *taken_token;
+
+bool op_aws_take(void)
+{
+    taken_secret = op_secret_take_env("AWS_SECRET_ACCESS_KEY");
+    taken_token = op_secret_take_env("AWS_SESSION_TOKEN");
+    return taken_secret || taken_token;
+}
+
+static const char *secret_of(const char *name, const char *taken)
+{
+    return taken ? taken : env(name);
+}
+
+static char *path_of(const char *path_env, const char *name)
+{
+    const char *own = env(path_env), *home = env("HOME");
+    return own ? op_mem_strdup(own) : op_mem_printf("%s/.aws/%s", home ? home : "", name);
+}
+
+void op_aws_files(void (*fn)(void *arg, const char *path), void *arg)
+{
+    OP_CLEANUP(op_mem_freep)
+    char *keys = path_of("AWS_SHARED_CREDENTIALS_FILE", "credentials");
+    OP_CLEANUP(op_mem_freep) char *config = path_of("AWS_CONFIG_FILE", "config");
+    const char *all[] = {keys, config};
+    for (size_t i = 0; i < OP_COUNT(all); i++)
+        if (access(all[i], R_OK) == 0)
+            fn(arg, all[i]);
 }
 
 static void wipe(char *secret)
@@ -71,10 +104,8 @@ static bool heads_profile(struct op_str line, const char *profile)
 static void read_file(struct op_aws *aws, const char *path_env, const char *name, bool keys)
 {
     char line[LINE_MAX_BYTES];
-    const char *own = env(path_env), *home = env("HOME");
     const char *profile = env("AWS_PROFILE") ? env("AWS_PROFILE") : "default";
-    OP_CLEANUP(op_mem_freep)
-    char *path = own ? op_mem_strdup(own) : op_mem_printf("%s/.aws/%s", home ? home : "", name);
+    OP_CLEANUP(op_mem_freep) char *path = path_of(path_env, name);
     FILE *f = fopen(path, "re");
     bool ours = false;
     while (f && fgets(line, sizeof(line), f)) {
@@ -92,10 +123,11 @@ static void read_file(struct op_aws *aws, const char *path_env, const char *name
 /* An access key and its secret belong together: never one from here and one from there. */
 static void find_keys(struct op_aws *aws)
 {
-    if (env("AWS_ACCESS_KEY_ID") && env("AWS_SECRET_ACCESS_KEY")) {
+    const char *secret = secret_of("AWS_SECRET_ACCESS_KEY", taken_secret);
+    if (env("AWS_ACCESS_KEY_ID") && secret) {
         aws->key = op_mem_strdup(env("AWS_ACCESS_KEY_ID"));
-        aws->secret = op_mem_strdup(env("AWS_SECRET_ACCESS_KEY"));
-        aws->token = op_mem_strdup(env("AWS_SESSION_TOKEN"));
+        aws->secret = op_mem_strdup(secret);
+        aws->token = op_mem_strdup(secret_of("AWS_SESSION_TOKEN", taken_token));
     }
     bool keys = !aws->key;
     const char *region = env("AWS_REGION") ? env("AWS_REGION") : env("AWS_DEFAULT_REGION");

@@ -26,6 +26,11 @@ struct op_aws {
  * here on. A service on this machine or in a private network that has no keys gets made-up ones. */
 OP_MUST_CHECK enum op_rc op_aws_load(const char *service, const char *const *endpoint_envs,
                                      struct op_aws *ret, struct op_err *err);
+/* The shared files, as far as they will be read. */
+void op_aws_files(void (*fn)(void *arg, const char *path), void *arg);
+/* Takes the secrets out of the environment, as provider/key.h does with the providers' keys: they
+ * are remembered for op_aws_load. Before there are other threads. */
+bool op_aws_take(void); /* whether there were any */
 void op_aws_release(struct op_aws *aws); /* also fine on a zeroed struct */
 
 #endif

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "net/dynamodb.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "net/address.h"
 #include "net/aws.h"
 
 /* A page of 1 MB, as DynamoDB counts, with a type around each value and control characters escaped
@@ -58,6 +60,15 @@ void op_dynamodb_close(struct op_dynamodb *db)
     op_aws_release(&db->aws);
     op_mem_free(db->scope);
     op_mem_free(db);
+}
+
+uint16_t op_dynamodb_reach(void (*fn)(void *arg, const char *path), void *arg)
+{
+    const char *endpoint = NULL;
+    for (size_t i = 0; endpoint_envs[i] && !(endpoint && *endpoint); i++)
+        endpoint = secure_getenv(endpoint_envs[i]);
+    op_aws_files(fn, arg);
+    return op_url_port(endpoint && *endpoint ? endpoint : "https://");
 }
 
 void op_dynamodb_closep(struct op_dynamodb **db)

@@ -410,6 +410,7 @@ static enum op_rc open_dynamodb(const struct op_source_config *config, struct op
 const struct op_source_ops op_source_dynamodb = {
     .kind = "dynamodb",
     .help = "a table of Amazon DynamoDB, or what a key condition gives of it",
+    .named = true,
     .options = options,
     .guess = guess,
     .open = open_dynamodb,
