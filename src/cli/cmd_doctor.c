@@ -493,9 +493,8 @@ static const struct op_option options[] = {
     OP_OPT_FLAG("audit", audit, "Check every entry of the ledger against the others"),
     OP_OPT_TEXT("prices", "FILE", prices, "Look at this price list"),
     OP_OPT_GROUP("Making what a pipeline needs"),
-    OP_OPT_FLAG(
-        "create-tables", create_tables,
-        "Make the DynamoDB tables that the pipeline declares and that are missing (docs/reference/outputs.md), and look at nothing else"),
+    OP_OPT_FLAG("create-tables", create_tables,
+                "Make the DynamoDB tables it declares that are missing"),
     OP_OPT_SOFT(TEXT, "profile", "NAME", profile, "Those of this profile's inputs and outputs"),
     OP_OPT_GROUP("Where"),
     OP_OPTIONS_STATE,

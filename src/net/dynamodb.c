@@ -93,8 +93,8 @@ bool op_dynamodb_pause(struct op_dynamodb *db, int tries)
 
 /* --- what the other side says --- */
 
-/* The names of https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
- * and of the errors that all services have. */
+/* The names of "Error handling with DynamoDB" in the Developer Guide, and of the errors that all
+ * services have. */
 struct refusal {
     const char *type; /* what stands behind '#' */
     enum op_rc rc;
