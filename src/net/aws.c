@@ -100,7 +100,7 @@ static bool heads_profile(struct op_str line, const char *profile)
     return op_str_is(op_str_trim(line), profile);
 }
 
-/* What the profile has in an INI file and is not known yet. A file that is not there has nothing. */
+/* What the profile has in an INI file and is not known yet. A missing file has nothing. */
 static void read_file(struct op_aws *aws, const char *path_env, const char *name, bool keys)
 {
     char line[LINE_MAX_BYTES];
