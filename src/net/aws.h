@@ -30,7 +30,7 @@ OP_MUST_CHECK enum op_rc op_aws_load(const char *service, const char *const *end
 void op_aws_files(void (*fn)(void *arg, const char *path), void *arg);
 /* Takes the secrets out of the environment, as provider/key.h does with the providers' keys: they
  * are remembered for op_aws_load. Before there are other threads. */
-bool op_aws_take(void); /* whether there were any */
+bool op_aws_take(void);                  /* whether there were any */
 void op_aws_release(struct op_aws *aws); /* also fine on a zeroed struct */
 
 #endif
