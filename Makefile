@@ -45,8 +45,9 @@ sanitize: deps ## the tests under ASan and UBSan
 valgrind: build ## the unit tests under valgrind
 	@tools/valgrind $(BUILD)
 
-conformance: build ## the official SDKs against the emulator (installs them below build/)
+conformance: build ## the official SDKs against the emulator, other DynamoDB servers against us (installs them below build/)
 	@OFFPEAK=$(abspath $(BUILD)/offpeak) tests/conformance/run.sh
+	@OFFPEAK=$(abspath $(BUILD)/offpeak) tests/conformance/dynamodb.sh
 
 SECONDS ?= 60
 fuzz: deps ## every fuzz target for SECONDS (60) each; TARGETS="json csv" for some of them

@@ -13,6 +13,7 @@
 #include "base/time.h"
 #include "cli/commands.h"
 #include "cli/confine.h"
+#include "cli/create_tables.h"
 #include "cli/queues.h"
 #include "cli/say.h"
 #include "cli/session.h"
@@ -460,6 +461,14 @@ static int run_doctor(struct op_args *args)
 {
     struct doctor d = {.args = args};
     struct op_err err = OP_ERR_INIT;
+    bool named = args->subject.has_def || args->subject.broken.rc;
+    if (args->create_tables != named) {
+        (void)op_fail(&err, OP_INVAL,
+                      "doctor takes a pipeline with --create-tables, and only so");
+        return op_say_usage(args, &err);
+    }
+    if (args->create_tables)
+        return op_create_tables(args);
     if (op_state_dir(args, &d.state_dir, &err))
         return op_say_usage(args, &err);
     op_buf_init(&d.audit, TEXT_MAX);
@@ -483,6 +492,11 @@ static int run_doctor(struct op_args *args)
 static const struct op_option options[] = {
     OP_OPT_FLAG("audit", audit, "Check every entry of the ledger against the others"),
     OP_OPT_TEXT("prices", "FILE", prices, "Look at this price list"),
+    OP_OPT_GROUP("Making what a pipeline needs"),
+    OP_OPT_FLAG("create-tables", create_tables,
+                "Make the DynamoDB tables it declares that are missing"),
+    OP_OPT_SOFT(TEXT, "profile", "NAME", profile, "Those of this profile's inputs and outputs"),
+    OP_OPT_GROUP("Where"),
     OP_OPTIONS_STATE,
     OP_OPTIONS_OUTPUT,
     OP_OPT_END,
@@ -491,8 +505,13 @@ static const struct op_option options[] = {
 const struct op_command op_cmd_doctor = {
     .name = "doctor",
     .about = "Says what is there and what would go wrong: versions, keys, state folder, ledger",
-    .usage = (const char *const[]){"doctor [--audit]", NULL},
-    .details = "Keys are looked for, never printed. Nothing is sent. Exit code 1: a problem.",
+    .usage = (const char *const[]){"doctor [--audit]",
+                                   "doctor --create-tables PIPELINE [--profile NAME]", NULL},
+    .details =
+        "Keys are looked for, never printed. Nothing is sent, but with --create-tables to "
+        "DynamoDB. Exit code 1: a problem.",
     .options = options,
+    .pipeline = true,
+    .max_words = 1,
     .run = run_doctor,
 };

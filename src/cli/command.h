@@ -55,7 +55,7 @@ struct op_args {
     double emulate_speed;
     const char *emulate_faults, *emulate_answers;
 
-    bool watch, batches, failed, all_pending, latest, audit, trust, markdown;
+    bool watch, batches, failed, all_pending, latest, audit, trust, markdown, create_tables;
     const char *status, *job;
     const char *by, *since, *until;
     bool results;

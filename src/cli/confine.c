@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/sandbox.h"
 #include "net/address.h"
+#include "net/dynamodb.h"
 #include "provider/provider.h"
 
 static void add_url(struct op_sandbox *box, const char *url)
@@ -25,10 +26,17 @@ static void add_providers(struct op_sandbox *box)
     add_url(box, getenv("OFFPEAK_PROXY"));
 }
 
+static void allow_file(void *arg, const char *path)
+{
+    op_sandbox_allow(arg, path, false);
+}
+
 static void add_target(void *arg, const char *target, bool writes)
 {
     struct op_sandbox *box = arg;
-    if (strstr(target, "://"))
+    if (op_str_starts(op_str_from(target), "dynamodb://"))
+        op_sandbox_allow_port(box, op_dynamodb_reach(allow_file, box));
+    else if (strstr(target, "://"))
         add_url(box, target);
     else
         op_sandbox_allow_beside(box, target, writes);

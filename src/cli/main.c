@@ -12,12 +12,14 @@
 #include "cli/progress.h"
 #include "cli/say.h"
 #include "cli/session.h"
+#include "net/aws.h"
 #include "provider/key.h"
 
 /* A key must not end in a core file, in another process of this user, or in a line of the log. */
 static void guard_keys(void)
 {
-    if (!op_keys_take())
+    bool aws = op_aws_take();
+    if (!op_keys_take() && !aws)
         return;
     struct rlimit none = {0, 0};
     (void)setrlimit(RLIMIT_CORE, &none);

@@ -32,7 +32,10 @@ static enum op_rc reach_inputs(struct reaching *r, const struct op_work *work,
             op_params_render(&work->params, input->target, input->place, &target, err);
         if (rc)
             return rc;
-        r->fn(r->arg, target, false);
+        OP_CLEANUP(op_mem_freep) char *named = NULL;
+        if (input->source && input->source->named)
+            named = op_mem_printf("%s://%s", input->source->kind, target);
+        r->fn(r->arg, named ? named : target, false);
     }
     return OP_OK;
 }
@@ -44,6 +47,8 @@ static void reach_outputs(struct reaching *r, const struct op_work *work)
         OP_CLEANUP(op_mem_freep) char *root = NULL;
         if (output->def->per_row_path)
             root = op_sink_root_of(output->target);
+        else if (output->def->sink->named)
+            root = op_mem_printf("%s://%s", output->def->sink->kind, output->target);
         r->fn(r->arg, root ? root : output->target, true);
     }
 }

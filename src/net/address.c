@@ -65,6 +65,20 @@ static const char *refuse_loopback(bool is_loopback, enum op_peer peer)
     return NULL;
 }
 
+/* RFC 1918, the block that carriers and container networks share (RFC 6598), and this machine. */
+static bool is_private_v4(uint32_t ip)
+{
+    return ip >> 24 == 10 || ip >> 20 == 0xac1 || ip >> 16 == 0xc0a8 || ip >> 22 == 0x191 ||
+           ip >> 24 == 127;
+}
+
+static const char *refuse_public(bool is_private, enum op_peer peer)
+{
+    return peer == OP_PEER_PRIVATE && !is_private
+               ? "is in no private network, and http:// is refused elsewhere"
+               : NULL;
+}
+
 static const char *refuse_v4(uint32_t ip, enum op_peer peer)
 {
     if (ip >> 24 == 0)
@@ -75,7 +89,8 @@ static const char *refuse_v4(uint32_t ip, enum op_peer peer)
         return "is multicast";
     if (ip >> 28 == 0xf)
         return "is broadcast or reserved";
-    return refuse_loopback(ip >> 24 == 127, peer);
+    const char *why = refuse_public(is_private_v4(ip), peer);
+    return why ? why : refuse_loopback(ip >> 24 == 127, peer);
 }
 
 static const char *refuse_v6(const struct in6_addr *ip, enum op_peer peer)
@@ -95,7 +110,9 @@ static const char *refuse_v6(const struct in6_addr *ip, enum op_peer peer)
         return "is link-local";
     if (IN6_IS_ADDR_MULTICAST(ip))
         return "is multicast";
-    return refuse_loopback(false, peer);
+    /* fc00::/7, RFC 4193 */
+    const char *why = refuse_public((ip->s6_addr[0] & 0xfe) == 0xfc, peer);
+    return why ? why : refuse_loopback(false, peer);
 }
 
 const char *op_address_refusal(const struct sockaddr *address, socklen_t len, enum op_peer peer)

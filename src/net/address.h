@@ -19,6 +19,7 @@ enum op_peer {
     OP_PEER_REMOTE,   /* the URL names another machine: loopback is refused */
     OP_PEER_LOOPBACK, /* the URL names this machine: anything but loopback is refused */
     OP_PEER_PROXY,    /* the operator's proxy, here or elsewhere */
+    OP_PEER_PRIVATE,  /* http:// to another machine: only within a private network */
 };
 
 /* The host of a URL (with or without brackets) is localhost, 127.0.0.0/8 or ::1. */

@@ -4,9 +4,10 @@
 enum op_rc op_calls_submit(struct op_calls *calls, const struct op_http_request *request,
                            void *tag, struct op_err *err)
 {
-    if (request->gate || request->sink || request->body_fn)
-        return op_fail(err, OP_INVAL,
-                       "one of many calls has its body in memory, no gate and no sink");
+    if (request->gate || request->sink || request->body_fn || request->sign)
+        return op_fail(
+            err, OP_INVAL,
+            "one of many calls has its body in memory, no gate, no sink and no signature");
     enum op_rc rc = op_http_check(request, err);
     if (!rc)
         rc = calls->ops->submit(calls, request, tag, err);

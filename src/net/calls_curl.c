@@ -262,7 +262,7 @@ static enum op_rc check_url(struct calls_curl *calls, const char *url, const cha
 {
     if (calls->url && strcmp(calls->url, url) == 0)
         return OP_OK;
-    enum op_rc rc = op_curl_peer(url, calls->proxy != NULL, shown, &calls->peer, err);
+    enum op_rc rc = op_curl_peer(url, calls->proxy != NULL, false, shown, &calls->peer, err);
     op_mem_free(calls->url);
     calls->url = rc ? NULL : op_mem_strdup(url);
     return rc;

@@ -58,8 +58,8 @@ void op_curl_show_url(const char *url, char ret[OP_URL_SHOWN])
              from);
 }
 
-enum op_rc op_curl_peer(const char *url, bool proxied, const char *shown, enum op_peer *ret,
-                        struct op_err *err)
+enum op_rc op_curl_peer(const char *url, bool proxied, bool private, const char *shown,
+                        enum op_peer *ret, struct op_err *err)
 {
     CURLU *parts = curl_url();
     char *scheme = NULL;
@@ -74,13 +74,16 @@ enum op_rc op_curl_peer(const char *url, bool proxied, const char *shown, enum o
                      shown);
     } else {
         bool loopback = op_host_is_loopback(op_str_from(host));
-        if (strcmp(scheme, "https") != 0 && !(loopback && strcmp(scheme, "http") == 0))
+        bool plain = strcmp(scheme, "http") == 0;
+        if (strcmp(scheme, "https") != 0 && !(plain && (loopback || private)))
             rc = op_fail(err, OP_INVAL,
                          "'%s' is refused: only https:// is spoken, and http:// to this "
                          "machine; change the base URL",
                          shown);
         else if (loopback)
             *ret = OP_PEER_LOOPBACK;
+        else if (plain)
+            *ret = OP_PEER_PRIVATE;
         else
             *ret = proxied ? OP_PEER_PROXY : OP_PEER_REMOTE;
     }
@@ -125,8 +128,10 @@ struct curl_slist *op_curl_headers(const struct op_http_request *request)
         named |= strcasecmp(h->name, "User-Agent") == 0;
     }
     /* With Expect the body would wait for the server's word, and a 417 makes libcurl send the
-     * request once more. */
-    headers = add_header(headers, "Expect:");
+     * request once more. libcurl 7.88 signs the header that it is told to leave out, and AWS refuses
+     * that; what is signed may be sent twice, and only bodies over 1 MiB wait. */
+    if (!request->sign)
+        headers = add_header(headers, "Expect:");
     headers = add_header(headers, "Accept-Encoding: identity");
     if (!typed)
         headers = add_header(headers, "Content-Type:"); /* not the form type libcurl claims */

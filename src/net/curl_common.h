@@ -28,9 +28,10 @@ OP_MUST_CHECK enum op_rc op_curl_ca_file(char **ret, struct op_err *err);
 /* The URL for messages: without its query and without a user name and password, which are nobody's
  * business. */
 void op_curl_show_url(const char *url, char ret[OP_URL_SHOWN]);
-/* Where a URL leads, and whether it may be asked at all: https, or http to this machine. */
-OP_MUST_CHECK enum op_rc op_curl_peer(const char *url, bool proxied, const char *shown,
-                                      enum op_peer *ret, struct op_err *err);
+/* Where a URL leads, and whether it may be asked at all: https, or http to this machine; with
+ * private also http to a private network. */
+OP_MUST_CHECK enum op_rc op_curl_peer(const char *url, bool proxied, bool private,
+                                      const char *shown, enum op_peer *ret, struct op_err *err);
 /* A socket for an address that may be asked; else CURL_SOCKET_BAD, and *ret_refusal says why. */
 curl_socket_t op_curl_socket(const struct curl_sockaddr *address, enum op_peer peer,
                              const char **ret_refusal);

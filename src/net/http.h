@@ -38,6 +38,13 @@ typedef enum op_rc (*op_http_gate_fn)(void *arg, struct op_err *err);
 typedef enum op_rc (*op_http_sink_fn)(void *arg, const void *ptr, size_t len,
                                       struct op_err *err);
 
+/* How a request is signed for AWS (Signature Version 4): by libcurl, when it is sent. */
+struct op_http_signer {
+    const char *scope; /* "aws:amz:REGION:SERVICE", as CURLOPT_AWS_SIGV4 takes it */
+    const char *key;   /* the id of the access key */
+    const char *secret;
+};
+
 struct op_http_request {
     const char *method; /* "GET", "POST", "DELETE" */
     const char *url;
@@ -54,6 +61,10 @@ struct op_http_request {
     op_http_sink_fn sink; /* NULL: the body goes to reply->body */
     void *sink_arg;
     int64_t timeout_ms; /* whole exchange; 0 = 15 min */
+    /* NULL: not signed. A signed request carries no secret, so it may also go over http:// to a
+     * private network, where stores are run in containers. Its header X-Amz-Content-Sha256 is the
+     * caller's: libcurl 7.88 does not see the body and would sign an empty one. */
+    const struct op_http_signer *sign;
 };
 
 struct op_http_reply {

@@ -242,6 +242,11 @@ static CURLcode set_request(struct exchange *ex, CURL *easy)
         SET(CURLOPT_HTTPGET, 1L);
     }
     SET(CURLOPT_CUSTOMREQUEST, method);
+    if (ex->request->sign) {
+        SET(CURLOPT_AWS_SIGV4, ex->request->sign->scope);
+        SET(CURLOPT_USERNAME, ex->request->sign->key);
+        SET(CURLOPT_PASSWORD, ex->request->sign->secret);
+    }
     return code;
 }
 
@@ -405,7 +410,8 @@ static enum op_rc curl_perform(struct op_http *base, const struct op_http_reques
     ex.gate = request->gate ? GATE_AHEAD : GATE_NONE;
     const char *url = request->url ? request->url : "";
     op_curl_show_url(url, ex.shown);
-    enum op_rc rc = op_curl_peer(url, http->proxy != NULL, ex.shown, &ex.peer, err);
+    enum op_rc rc =
+        op_curl_peer(url, http->proxy != NULL, request->sign != NULL, ex.shown, &ex.peer, err);
     if (rc)
         return rc;
 

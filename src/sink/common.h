@@ -16,6 +16,7 @@
 #include "sink/sink.h"
 
 extern const struct op_sink_ops op_sink_csv;
+extern const struct op_sink_ops op_sink_dynamodb;
 extern const struct op_sink_ops op_sink_jsonl;
 extern const struct op_sink_ops op_sink_json;
 extern const struct op_sink_ops op_sink_lines;

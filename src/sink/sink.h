@@ -71,6 +71,7 @@ struct op_sink_ops {
     const char *help;
     const struct op_sink_option_spec *options; /* ends with name NULL */
     bool needs_key;                            /* key: is mandatory */
+    bool named;                        /* the target is a name at a server, not a path */
     bool (*guess)(const char *target); /* does a bare path look like this kind (--output) */
     /* Checks the configuration; does not touch the target. */
     enum op_rc (*open)(const struct op_sink_config *config, struct op_sink **ret,

@@ -16,6 +16,7 @@
 #include "source/source.h"
 
 extern const struct op_source_ops op_source_csv;
+extern const struct op_source_ops op_source_dynamodb;
 extern const struct op_source_ops op_source_jsonl;
 extern const struct op_source_ops op_source_lines;
 extern const struct op_source_ops op_source_sqlite;

@@ -46,6 +46,7 @@ struct op_source;
 struct op_source_ops {
     const char *kind; /* "csv" */
     const char *help;
+    bool named; /* the target is a name at a server, not a path */
     const struct op_source_option_spec *options; /* ends with name NULL */
     bool (*guess)(const char *target); /* does a bare path look like this kind (--input) */
     enum op_rc (*open)(const struct op_source_config *config, struct op_source **ret,
