@@ -25,20 +25,11 @@ static void add_providers(struct op_sandbox *box)
     add_url(box, getenv("OFFPEAK_PROXY"));
 }
 
-static void add_target(void *arg, const char *target, bool writes)
-{
-    struct op_sandbox *box = arg;
-    if (strstr(target, "://"))
-        add_url(box, target);
-    else
-        op_sandbox_allow_beside(box, target, writes);
-}
-
 enum op_rc op_confine_session(struct op_session *session, struct op_err *err)
 {
     OP_CLEANUP(op_sandbox_release) struct op_sandbox box = {0};
     op_sandbox_allow(&box, session->state_dir, true);
-    enum op_rc rc = op_engine_reach(session->engine, add_target, &box, err);
+    enum op_rc rc = op_engine_reach(session->engine, &box, err);
     if (rc)
         return rc;
     const char *ca_file = getenv("OFFPEAK_CA_FILE");

@@ -82,8 +82,9 @@ enum op_rc op_plan_output_target(struct op_plan *plan, const struct op_output_de
     if (!rendered[0])
         return op_fail(err, OP_INVAL, "%s: this output's %s is empty: say where it goes",
                        def->place, def->sink->kind);
-    ret->target = strstr(rendered, "://") ? op_arena_strdup(&plan->arena, op_str_from(rendered))
-                                          : absolute(plan, rendered);
+    ret->target = def->sink->named || strstr(rendered, "://")
+                      ? op_arena_strdup(&plan->arena, op_str_from(rendered))
+                      : absolute(plan, rendered);
     if (!def->per_row_path)
         return OP_OK;
     struct op_template_options options = {.escape = OP_ESCAPE_NONE, .strict = true};
