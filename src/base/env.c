@@ -317,6 +317,7 @@ static const char *const fault_points[] = {
     "apply.commit.after",
     "apply.done",
     "deliver.before",
+    "deliver.between",
     "deliver.after",
     "seal.after",
     "reconcile.before",
