@@ -238,12 +238,10 @@ def test_types_come_from_the_table(world):
            "json_object('k', key) AS doc, '2024-01-02T03:04:05Z' AS at, '{a,b}' AS tags, 1.25 AS n, "
            "key + 0 AS small FROM answers", count=2)
     world.run()
-    assert world.rows("SELECT id, flag, doc, at AT TIME ZONE 'UTC', tags, n, small, other FROM out "
-                      "ORDER BY id") == [
-        (f"{i:08d}-0000-0000-0000-000000000000", i == 1, {"k": str(i)} if False else doc,
-         "2024-01-02T03:04:05", ["a", "b"], 1.25, i, "kept")
-        for i, doc in enumerate(d for (d,) in world.rows("SELECT doc FROM out ORDER BY id"))]
-    assert [str(d["k"]) for (d,) in world.rows("SELECT doc FROM out ORDER BY id")] == ["0", "1"]
+    assert world.rows("SELECT id, flag, doc ->> 'k' AS doc, at AT TIME ZONE 'UTC' AS at, tags, n, small, "
+                      "other FROM out ORDER BY id") == [
+        (f"{i:08d}-0000-0000-0000-000000000000", i == 1, str(i), "2024-01-02T03:04:05", ["a", "b"], 1.25,
+         i, "kept") for i in range(2)]
 
 
 def test_the_last_of_a_key_counts_and_insert_missing_keeps(world):
@@ -268,7 +266,7 @@ def test_a_refused_row_is_named(world):
     world.sql("ALTER TABLE out DROP CONSTRAINT small")
     world.program.run("recover", expect=0)
     assert world.rows("SELECT count(*), sum(v) FROM out") == [(60, sum(range(60)))]
-    output(world, "SELECT key + 0 AS id, iif(key = 41, 'many', key) AS v FROM answers", count=60)
+    output(world, "SELECT key + 0 AS id, iif(key = '41', 'many', key) AS v FROM answers", count=60)
     said = world.run(expect=1).stderr
     assert "refuses the row with id = 41" in said and "22P02" in said, said
 
@@ -285,7 +283,7 @@ def test_tables_that_do_not_fit(world, table, words):
 
 
 def test_text_that_cannot_be_stored_is_left_out(world):
-    output(world, "SELECT key + 0 AS id, iif(key = 2, 'a' || char(0) || 'b', key) AS v FROM answers")
+    output(world, "SELECT key + 0 AS id, iif(key = '2', 'a' || char(0) || 'b', key) AS v FROM answers")
     done = world.run(expect=None)
     assert "NUL" in done.stderr, done.stderr
     assert [i for (i,) in world.rows("SELECT id FROM out ORDER BY id")] == [0, 1, 3, 4]
@@ -302,7 +300,7 @@ def test_options_are_checked(world, options, words):
     world.write("inputs:\n  items: {csv: items.csv}\nrecords: SELECT id AS key, id AS prompt FROM items\n" + ASK +
                 f"outputs:\n  - postgres: 'postgresql://'\n    key: [id]\n{table}{options}"
                 "    rows: SELECT key AS id FROM answers\n")
-    assert words in world.run(expect=2).stderr
+    assert words in world.run(expect=1).stderr
 
 
 # --- what goes wrong on the way ------------------------------------------------------------------

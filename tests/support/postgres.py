@@ -95,10 +95,10 @@ class Postgres:
         return done.stdout
 
     def rows(self, database, sql):
-        """Tuples, by PostgreSQL's own JSON."""
-        text = self.sql(database, f"SELECT json_agg(json_build_array(t.*)) FROM ({sql}) AS t")
+        """Tuples, by PostgreSQL's own JSON; columns need names of their own."""
+        text = self.sql(database, f"SELECT json_agg(row_to_json(one_row)) FROM ({sql}) AS one_row")
         lists = json.loads(text) if text.strip() else None
-        return [tuple(row) for row in lists or []]
+        return [tuple(row.values()) for row in lists or []]
 
     def create(self):
         """A fresh database's name."""
