@@ -40,8 +40,8 @@ enum op_rc op_pg_fail(const struct op_pg *pg, const PGresult *result, const char
 /* Runs statements that give no rows. */
 OP_MUST_CHECK enum op_rc op_pg_run(const struct op_pg *pg, const char *sql, const char *doing,
                                    struct op_err *err);
-/* Runs one statement with text values (NULL: SQL NULL) and wants rows. *ret: for PQclear; NULL after
- * a failure. */
+/* Runs one statement with text values (NULL: SQL NULL) and wants rows. *ret: for PQclear; NULL
+ * after a failure. */
 OP_MUST_CHECK enum op_rc op_pg_query(const struct op_pg *pg, const char *sql,
                                      const char *const *values, size_t count, const char *doing,
                                      PGresult **ret, struct op_err *err);

@@ -40,8 +40,8 @@ OP_MUST_CHECK enum op_rc op_sink_key_list(const struct op_sink_config *config, s
 /* Letters, digits and _, at most 63 of them, no digit first. Names in SQL come from the pipeline's
  * file; what is no plain name is a mistake or mischief. spaces: in a type's name. */
 bool op_sink_is_identifier(struct op_str name, bool spaces);
-/* The options `table`, `mode` and `types` of a kind that writes into a table, and the columns' names
- * checked. types: column_count entries, those given are set to op_mem blocks of the caller, like
+/* The options `table`, `mode` and `types` of a kind that writes into a table, and the columns'
+ * names checked. types: column_count entries, those given are set to op_mem blocks of the caller, like
  * *ret_table, also after a failure. */
 OP_MUST_CHECK enum op_rc op_sink_read_table(const struct op_sink_config *config,
                                             const char *kind, char **ret_table,

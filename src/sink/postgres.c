@@ -21,7 +21,7 @@
 
 enum { MAX_SQL = 4 * 1024 * 1024, CHUNK_ROWS = 20000, SEND_BYTES = 256 * 1024 };
 enum { CHUNK_BYTES = 32 * 1024 * 1024, KEY_SHOWN = 100 };
-/* A server that restarts is back within this, 0.5 + 1 + 2 + 4 + 8 s; later the engine tries again. */
+/* A server that restarts is back within 0.5 + 1 + 2 + 4 + 8 s; later the engine tries again. */
 enum { TRIES = 6, FIRST_WAIT_MS = 500 };
 
 /* The temporary table and its number of the row; no column can have that name. */
@@ -223,8 +223,8 @@ static void add_conflict(struct op_buf *sql, const struct postgres_sink *sink)
     }
 }
 
-/* CREATE … AS gives the temporary table the target's types without its constraints: values are read as
- * what they will be, and the server does the casts. */
+/* CREATE … AS gives the temporary table the target's types without its constraints: values are
+ * read as what they will be. */
 static void add_setup(struct op_buf *sql, const struct postgres_sink *sink)
 {
     op_buf_addz(sql, "BEGIN; SET LOCAL standard_conforming_strings = on; "
@@ -417,8 +417,8 @@ static PGresult *insert(const struct load *l, size_t first, size_t last)
     return PQexec(l->pg.conn, sql.ptr);
 }
 
-/* A statement of many rows was refused, and does not say for which: halves that pass are kept within
- * the transaction (it is rolled back in the end), the one that does not is halved again. */
+/* A statement of many rows was refused, and does not say for which: halves that pass are kept
+ * within the transaction (it is rolled back in the end), the one that does not is halved again. */
 static enum op_rc find_refused(const struct load *l, struct op_err *err)
 {
     size_t first = 1, last = l->rows;
@@ -486,7 +486,8 @@ static enum op_rc copy_frames(struct load *l, struct op_err *err)
     return l->refused ? OP_OK : send_rows(l, &bytes, err);
 }
 
-/* "COPY offpeak rows, line 3, column x: …", in the server's language: the first number is the row. */
+/* "COPY offpeak rows, line 3, column x: …", in the server's language: the first number is the
+ * row. */
 static size_t copied_line(const PGresult *result)
 {
     const char *context = PQresultErrorField(result, PG_DIAG_CONTEXT);
