@@ -261,25 +261,29 @@ static void add_insert(struct op_buf *sql, const struct postgres_sink *sink)
     add_conflict(sql, sink);
 }
 
+static void add_copy(struct op_buf *sql, const struct postgres_sink *sink)
+{
+    op_buf_addz(sql, "COPY " ROWS " (" NUMBER ", ");
+    add_columns(sql, sink);
+    op_buf_addz(sql, ") FROM STDIN");
+}
+
 static enum op_rc make_statements(struct load *l, struct op_err *err)
 {
-    struct op_buf sql = {0};
+    void (*const add[])(struct op_buf *, const struct postgres_sink *) = {add_setup, add_copy,
+                                                                          add_insert};
+    char **const into[] = {&l->setup, &l->copy, &l->insert};
+    OP_CLEANUP(op_buf_release) struct op_buf sql = {0};
     op_buf_init(&sql, MAX_SQL);
-    add_setup(&sql, l->sink);
-    enum op_rc rc = op_buf_finish(&sql, "the statements", err);
-    l->setup = op_buf_take(&sql);
-    op_buf_init(&sql, MAX_SQL);
-    op_buf_addz(&sql, "COPY " ROWS " (" NUMBER ", ");
-    add_columns(&sql, l->sink);
-    op_buf_addz(&sql, ") FROM STDIN");
-    rc = rc ? rc : op_buf_finish(&sql, "the statements", err);
-    l->copy = op_buf_take(&sql);
-    op_buf_init(&sql, MAX_SQL);
-    add_insert(&sql, l->sink);
-    rc = rc ? rc : op_buf_finish(&sql, "the statements", err);
-    l->insert = op_buf_take(&sql);
     l->what = op_mem_printf("table '%s'", l->sink->table);
-    return rc;
+    for (size_t i = 0; i < OP_COUNT(add); i++) {
+        add[i](&sql, l->sink);
+        if (op_buf_finish(&sql, "the statements", err))
+            return err->rc;
+        *into[i] = op_mem_strndup(sql.ptr, sql.len);
+        op_buf_clear(&sql);
+    }
+    return OP_OK;
 }
 
 /* --- the table --- */
