@@ -6,6 +6,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
 import harness  # noqa: E402
+import postgres as postgres_server  # noqa: E402
 
 
 @pytest.fixture
@@ -44,3 +45,22 @@ def connected(tmp_path, emulator):
         return program
 
     return start
+
+
+@pytest.fixture(scope="session")
+def postgres_once():
+    missing = postgres_server.missing()
+    if missing:
+        pytest.skip(missing)
+    server = postgres_server.Postgres()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres(postgres_once):
+    """A PostgreSQL server, one for all tests; it runs, whatever the test before did to it."""
+    if postgres_once.process.poll() is not None:
+        postgres_once.start()
+    return postgres_once

@@ -6,7 +6,6 @@
 #include "base/mem.h"
 #include "base/sandbox.h"
 #include "net/address.h"
-#include "net/dynamodb.h"
 #include "provider/provider.h"
 
 static void add_url(struct op_sandbox *box, const char *url)
@@ -26,27 +25,11 @@ static void add_providers(struct op_sandbox *box)
     add_url(box, getenv("OFFPEAK_PROXY"));
 }
 
-static void allow_file(void *arg, const char *path)
-{
-    op_sandbox_allow(arg, path, false);
-}
-
-static void add_target(void *arg, const char *target, bool writes)
-{
-    struct op_sandbox *box = arg;
-    if (op_str_starts(op_str_from(target), "dynamodb://"))
-        op_sandbox_allow_port(box, op_dynamodb_reach(allow_file, box));
-    else if (strstr(target, "://"))
-        add_url(box, target);
-    else
-        op_sandbox_allow_beside(box, target, writes);
-}
-
 enum op_rc op_confine_session(struct op_session *session, struct op_err *err)
 {
     OP_CLEANUP(op_sandbox_release) struct op_sandbox box = {0};
     op_sandbox_allow(&box, session->state_dir, true);
-    enum op_rc rc = op_engine_reach(session->engine, add_target, &box, err);
+    enum op_rc rc = op_engine_reach(session->engine, &box, err);
     if (rc)
         return rc;
     const char *ca_file = getenv("OFFPEAK_CA_FILE");

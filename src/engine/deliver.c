@@ -33,6 +33,7 @@ static enum op_rc deliver_output(struct op_work *work, int output, bool last, bo
         return op_err_wrap(err, "%s", work->def.outputs[output].place);
     if (delivered == box.delivered)
         return OP_OK;
+    OP_FAULT(engine, "deliver.between");
     box.job_id = work->job.id;
     box.output = output;
     box.delivered = delivered;

@@ -21,6 +21,7 @@
 
 #include "base/env.h"
 #include "base/err.h"
+#include "base/sandbox.h"
 #include "ledger/ledger.h"
 #include "ledger/spool.h"
 #include "net/calls.h"
@@ -158,10 +159,8 @@ OP_MUST_CHECK enum op_rc op_engine_prove(struct op_engine *engine, struct op_err
 OP_MUST_CHECK enum op_rc op_engine_provider(struct op_engine *engine, int64_t lane_id,
                                             const char **ret, struct op_err *err);
 
-/* Calls fn with every file, folder and URL that the open jobs read (inputs) or write (outputs), for
- * whoever confines the process to them. Loads those jobs. */
-typedef void (*op_reach_fn)(void *arg, const char *target, bool writes);
-OP_MUST_CHECK enum op_rc op_engine_reach(struct op_engine *engine, op_reach_fn fn, void *arg,
+/* Adds to the box what the open jobs read (inputs) and write (outputs). Loads those jobs. */
+OP_MUST_CHECK enum op_rc op_engine_reach(struct op_engine *engine, struct op_sandbox *box,
                                          struct op_err *err);
 
 /* The compiled plan of a job, for show: loads it from its frozen definition. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/mem.h"
 #include "engine/work.h"
+#include "net/address.h"
 #include "sink/common.h"
 
 struct reaching {
     struct op_engine *engine;
-    op_reach_fn fn;
-    void *arg;
+    struct op_sandbox *box;
     int64_t *ids;
     size_t count;
 };
@@ -18,6 +18,18 @@ static enum op_rc collect_job(void *arg, const struct op_job *job, struct op_err
     r->ids = op_mem_realloc(r->ids, (r->count + 1) * sizeof(*r->ids));
     r->ids[r->count++] = job->id;
     return OP_OK;
+}
+
+/* A path or a URL, unless its driver knows better. */
+static void reach_target(const struct reaching *r, const char *target, bool writes,
+                         void (*own)(const char *target, struct op_sandbox *box))
+{
+    if (own)
+        own(target, r->box);
+    else if (strstr(target, "://"))
+        op_sandbox_allow_port(r->box, op_url_port(target));
+    else
+        op_sandbox_allow_beside(r->box, target, writes);
 }
 
 static enum op_rc reach_inputs(struct reaching *r, const struct op_work *work,
@@ -32,31 +44,25 @@ static enum op_rc reach_inputs(struct reaching *r, const struct op_work *work,
             op_params_render(&work->params, input->target, input->place, &target, err);
         if (rc)
             return rc;
-        OP_CLEANUP(op_mem_freep) char *named = NULL;
-        if (input->source && input->source->named)
-            named = op_mem_printf("%s://%s", input->source->kind, target);
-        r->fn(r->arg, named ? named : target, false);
+        reach_target(r, target, false, input->source->reach);
     }
     return OP_OK;
 }
 
-static void reach_outputs(struct reaching *r, const struct op_work *work)
+static void reach_outputs(const struct reaching *r, const struct op_work *work)
 {
     for (size_t i = 0; i < work->def.output_count; i++) {
         const struct op_plan_output *output = &work->plan->outputs[i];
         OP_CLEANUP(op_mem_freep) char *root = NULL;
         if (output->def->per_row_path)
             root = op_sink_root_of(output->target);
-        else if (output->def->sink->named)
-            root = op_mem_printf("%s://%s", output->def->sink->kind, output->target);
-        r->fn(r->arg, root ? root : output->target, true);
+        reach_target(r, root ? root : output->target, true, output->def->sink->reach);
     }
 }
 
-enum op_rc op_engine_reach(struct op_engine *engine, op_reach_fn fn, void *arg,
-                           struct op_err *err)
+enum op_rc op_engine_reach(struct op_engine *engine, struct op_sandbox *box, struct op_err *err)
 {
-    struct reaching r = {.engine = engine, .fn = fn, .arg = arg};
+    struct reaching r = {.engine = engine, .box = box};
     enum op_rc rc = op_ledger_jobs(engine->ledger, true, collect_job, &r, err);
     for (size_t i = 0; !rc && i < r.count; i++) {
         struct op_work *work = NULL;

@@ -62,13 +62,19 @@ void op_dynamodb_close(struct op_dynamodb *db)
     op_mem_free(db);
 }
 
-uint16_t op_dynamodb_reach(void (*fn)(void *arg, const char *path), void *arg)
+static void allow_file(void *arg, const char *path)
 {
+    op_sandbox_allow(arg, path, false);
+}
+
+void op_dynamodb_reach(const char *target, struct op_sandbox *box)
+{
+    (void)target; /* a table's name: the service is the environment's */
     const char *endpoint = NULL;
     for (size_t i = 0; endpoint_envs[i] && !(endpoint && *endpoint); i++)
         endpoint = secure_getenv(endpoint_envs[i]);
-    op_aws_files(fn, arg);
-    return op_url_port(endpoint && *endpoint ? endpoint : "https://");
+    op_aws_files(allow_file, box);
+    op_sandbox_allow_port(box, op_url_port(endpoint && *endpoint ? endpoint : "https://"));
 }
 
 void op_dynamodb_closep(struct op_dynamodb **db)

@@ -18,6 +18,7 @@
 #include "base/buf.h"
 #include "base/env.h"
 #include "base/json.h"
+#include "base/sandbox.h"
 #include "net/http.h"
 
 struct op_dynamodb;
@@ -28,8 +29,8 @@ OP_MUST_CHECK enum op_rc op_dynamodb_open(struct op_env *env, struct op_http *ht
 void op_dynamodb_close(struct op_dynamodb *db);
 void op_dynamodb_closep(struct op_dynamodb **db);
 
-/* What a client will need of this machine: the files are named to fn, the port is returned. */
-uint16_t op_dynamodb_reach(void (*fn)(void *arg, const char *path), void *arg);
+/* Allows what a client will need of this machine: the service's port, the shared files. */
+void op_dynamodb_reach(const char *target, struct op_sandbox *box);
 
 /* One operation ("Query") with its JSON body; table: for messages. */
 OP_MUST_CHECK enum op_rc op_dynamodb_call(struct op_dynamodb *db, const char *operation,

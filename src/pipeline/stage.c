@@ -46,6 +46,9 @@ static enum op_rc open_input(struct op_env *env, const struct op_plan *plan,
         .options = options,
         .option_count = def->option_count,
         .place = def->place,
+        .param_names = plan->params->names,
+        .param_values = plan->params->values,
+        .param_count = plan->params->count,
     };
     return op_source_open(def->source, &config, &input->source, err);
 }

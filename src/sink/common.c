@@ -82,6 +82,72 @@ enum op_rc op_sink_key_list(const struct op_sink_config *config, size_t **ret,
     return OP_OK;
 }
 
+bool op_sink_is_identifier(struct op_str name, bool spaces)
+{
+    if (name.len == 0 || name.len > 63 || (name.ptr[0] >= '0' && name.ptr[0] <= '9'))
+        return false;
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.ptr[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+        if (!letter && !(c >= '0' && c <= '9') && !(spaces && c == ' '))
+            return false;
+    }
+    return true;
+}
+
+static enum op_rc read_types(const struct op_sink_config *config, char **types,
+                             struct op_err *err)
+{
+    struct op_str rest = op_str_from(op_sink_option_get(config, "types", NULL));
+    while (rest.ptr) {
+        struct op_str type = op_str_trim(op_str_cut(&rest, ','));
+        struct op_str name = op_str_cut(&type, ' ');
+        size_t i = 0;
+        while (i < config->column_count && !op_str_is(name, config->columns[i]))
+            i++;
+        type = op_str_trim(type);
+        if (i == config->column_count)
+            return op_fail(err, OP_INVAL,
+                           "%s: 'types' names '" OP_STR_FMT "', which is no column of 'rows'",
+                           config->place, OP_STR_ARG(name));
+        if (!type.ptr || !op_sink_is_identifier(type, true))
+            return op_fail(err, OP_INVAL,
+                           "%s: 'types' says no type for '%s'; write it like '%s TEXT'",
+                           config->place, config->columns[i], config->columns[i]);
+        op_mem_free(types[i]);
+        types[i] = op_mem_strndup(type.ptr, type.len);
+    }
+    return OP_OK;
+}
+
+enum op_rc op_sink_read_table(const struct op_sink_config *config, const char *kind,
+                              char **ret_table, bool *ret_insert_missing, char **types,
+                              struct op_err *err)
+{
+    const char *table = op_sink_option_get(config, "table", NULL);
+    const char *mode = op_sink_option_get(config, "mode", "upsert");
+    if (!table)
+        return op_fail(err, OP_INVAL, "%s: the output kind '%s' needs the option 'table'",
+                       config->place, kind);
+    if (!op_sink_is_identifier(op_str_from(table), false))
+        return op_fail(err, OP_INVAL,
+                       "%s: '%s' is no name for a table: letters, digits and _, at most 63",
+                       config->place, table);
+    *ret_table = op_mem_strdup(table);
+    *ret_insert_missing = strcmp(mode, "insert_missing") == 0;
+    if (!*ret_insert_missing && strcmp(mode, "upsert") != 0)
+        return op_fail(err, OP_INVAL, "%s: option 'mode' is upsert or insert_missing, not '%s'",
+                       config->place, mode);
+    for (size_t i = 0; i < config->column_count; i++)
+        if (!op_sink_is_identifier(op_str_from(config->columns[i]), false))
+            return op_fail(
+                err, OP_INVAL,
+                "%s: '%s' is no name for a table's column: letters, digits and _, at "
+                "most 63; rename it in 'rows' with AS",
+                config->place, config->columns[i]);
+    return read_types(config, types, err);
+}
+
 char **op_sink_names_copy(const struct op_sink_config *config)
 {
     char **names = op_mem_array(config->column_count + 1, sizeof(*names));

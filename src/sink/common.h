@@ -20,6 +20,7 @@ extern const struct op_sink_ops op_sink_dynamodb;
 extern const struct op_sink_ops op_sink_jsonl;
 extern const struct op_sink_ops op_sink_json;
 extern const struct op_sink_ops op_sink_lines;
+extern const struct op_sink_ops op_sink_postgres;
 extern const struct op_sink_ops op_sink_sqlite;
 
 /* What the name of the temporary file beside a target ends with. */
@@ -36,6 +37,17 @@ OP_MUST_CHECK enum op_rc op_sink_column_list(const struct op_sink_config *config
 /* Indexes of the key columns. */
 OP_MUST_CHECK enum op_rc op_sink_key_list(const struct op_sink_config *config, size_t **ret,
                                           size_t *ret_count, struct op_err *err);
+
+/* Letters, digits and _, at most 63 of them, no digit first. Names in SQL come from the pipeline's
+ * file; what is no plain name is a mistake or mischief. spaces: in a type's name. */
+bool op_sink_is_identifier(struct op_str name, bool spaces);
+/* The options `table`, `mode` and `types` of a kind that writes into a table, and the columns'
+ * names checked. types: column_count entries, those given are set to op_mem blocks of the caller, like
+ * *ret_table, also after a failure. */
+OP_MUST_CHECK enum op_rc op_sink_read_table(const struct op_sink_config *config,
+                                            const char *kind, char **ret_table,
+                                            bool *ret_insert_missing, char **types,
+                                            struct op_err *err);
 
 /* Copies of the column names; freed with op_sink_names_free. */
 char **op_sink_names_copy(const struct op_sink_config *config);

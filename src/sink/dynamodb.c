@@ -641,6 +641,7 @@ const struct op_sink_ops op_sink_dynamodb = {
     .options = options,
     .needs_key = true,
     .named = true,
+    .reach = op_dynamodb_reach,
     .guess = guess,
     .open = open_dynamodb,
     .encode = encode,

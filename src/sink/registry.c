@@ -5,8 +5,8 @@
 #include "sink/sink.h"
 
 static const struct op_sink_ops *const sinks[] = {
-    &op_sink_csv,    &op_sink_jsonl,    &op_sink_json, &op_sink_lines,
-    &op_sink_sqlite, &op_sink_dynamodb, NULL,
+    &op_sink_csv,    &op_sink_jsonl,    &op_sink_json,     &op_sink_lines,
+    &op_sink_sqlite, &op_sink_dynamodb, &op_sink_postgres, NULL,
 };
 
 const struct op_sink_ops *const *op_sinks(void)

@@ -29,6 +29,7 @@
 #include "base/buf.h"
 #include "base/env.h"
 #include "base/err.h"
+#include "base/sandbox.h"
 #include "base/value.h"
 
 struct op_frame {
@@ -73,6 +74,8 @@ struct op_sink_ops {
     bool needs_key;                            /* key: is mandatory */
     bool named;                        /* the target is a name at a server, not a path */
     bool (*guess)(const char *target); /* does a bare path look like this kind (--output) */
+    /* What a locked-in process must be allowed for this target; NULL: a path or a URL says it. */
+    void (*reach)(const char *target, struct op_sandbox *box);
     /* Checks the configuration; does not touch the target. */
     enum op_rc (*open)(const struct op_sink_config *config, struct op_sink **ret,
                        struct op_err *err);

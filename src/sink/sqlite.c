@@ -638,73 +638,6 @@ static void close_sqlitep(struct sqlite_sink **sink)
         close_sqlite(&(*sink)->base);
 }
 
-/* Names come from the pipeline's file; what is no plain name is a mistake or mischief. */
-static bool is_identifier(struct op_str name, bool spaces)
-{
-    if (name.len == 0 || name.len > 63 || (name.ptr[0] >= '0' && name.ptr[0] <= '9'))
-        return false;
-    for (size_t i = 0; i < name.len; i++) {
-        char c = name.ptr[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-        if (!letter && !(c >= '0' && c <= '9') && !(spaces && c == ' '))
-            return false;
-    }
-    return true;
-}
-
-static enum op_rc read_types(struct sqlite_sink *sink, const struct op_sink_config *config,
-                             struct op_err *err)
-{
-    struct op_str rest = op_str_from(op_sink_option_get(config, "types", NULL));
-    while (rest.ptr) {
-        struct op_str type = op_str_trim(op_str_cut(&rest, ','));
-        struct op_str name = op_str_cut(&type, ' ');
-        size_t i = 0;
-        while (i < sink->column_count && !op_str_is(name, sink->columns[i]))
-            i++;
-        type = op_str_trim(type);
-        if (i == sink->column_count)
-            return op_fail(err, OP_INVAL,
-                           "%s: 'types' names '" OP_STR_FMT "', which is no column of 'rows'",
-                           config->place, OP_STR_ARG(name));
-        if (!type.ptr || !is_identifier(type, true))
-            return op_fail(err, OP_INVAL,
-                           "%s: 'types' says no type for '%s'; write it like '%s TEXT'",
-                           config->place, sink->columns[i], sink->columns[i]);
-        op_mem_free(sink->types[i]);
-        sink->types[i] = op_mem_strndup(type.ptr, type.len);
-    }
-    return OP_OK;
-}
-
-static enum op_rc read_options(struct sqlite_sink *sink, const struct op_sink_config *config,
-                               struct op_err *err)
-{
-    const char *table = op_sink_option_get(config, "table", NULL);
-    const char *mode = op_sink_option_get(config, "mode", "upsert");
-    if (!table)
-        return op_fail(err, OP_INVAL, "%s: the output kind 'sqlite' needs the option 'table'",
-                       config->place);
-    if (!is_identifier(op_str_from(table), false))
-        return op_fail(err, OP_INVAL,
-                       "%s: '%s' is no name for a table: letters, digits and _, at most 63",
-                       config->place, table);
-    sink->table = op_mem_strdup(table);
-    sink->insert_missing = strcmp(mode, "insert_missing") == 0;
-    if (!sink->insert_missing && strcmp(mode, "upsert") != 0)
-        return op_fail(err, OP_INVAL, "%s: option 'mode' is upsert or insert_missing, not '%s'",
-                       config->place, mode);
-    for (size_t i = 0; i < sink->column_count; i++) {
-        if (!is_identifier(op_str_from(sink->columns[i]), false))
-            return op_fail(
-                err, OP_INVAL,
-                "%s: '%s' is no name for a table's column: letters, digits and _, at "
-                "most 63; rename it in 'rows' with AS",
-                config->place, sink->columns[i]);
-    }
-    return read_types(sink, config, err);
-}
-
 static enum op_rc open_sqlite(const struct op_sink_config *config, struct op_sink **ret,
                               struct op_err *err)
 {
@@ -721,7 +654,8 @@ static enum op_rc open_sqlite(const struct op_sink_config *config, struct op_sin
     sink->types = op_mem_array(config->column_count, sizeof(*sink->types));
     enum op_rc rc = op_sink_key_list(config, &sink->key, &sink->key_count, err);
     if (!rc)
-        rc = read_options(sink, config, err);
+        rc = op_sink_read_table(config, "sqlite", &sink->table, &sink->insert_missing,
+                                sink->types, err);
     if (rc)
         return rc;
     *ret = &OP_TAKE(sink)->base;

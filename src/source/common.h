@@ -19,6 +19,7 @@ extern const struct op_source_ops op_source_csv;
 extern const struct op_source_ops op_source_dynamodb;
 extern const struct op_source_ops op_source_jsonl;
 extern const struct op_source_ops op_source_lines;
+extern const struct op_source_ops op_source_postgres;
 extern const struct op_source_ops op_source_sqlite;
 
 /* Column names in order. No two are equal for SQL, which ignores ASCII case. */

@@ -411,6 +411,7 @@ const struct op_source_ops op_source_dynamodb = {
     .kind = "dynamodb",
     .help = "a table of Amazon DynamoDB, or what a key condition gives of it",
     .named = true,
+    .reach = op_dynamodb_reach,
     .options = options,
     .guess = guess,
     .open = open_dynamodb,

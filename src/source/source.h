@@ -16,6 +16,7 @@
 
 #include "base/env.h"
 #include "base/err.h"
+#include "base/sandbox.h"
 #include "base/value.h"
 
 /* One record; a CSV field may have 4 MiB. More is a malformed row, said with its line. */
@@ -34,6 +35,10 @@ struct op_source_config {
     const struct op_source_option *options;
     size_t option_count;
     const char *place; /* "dir/pipeline.yaml:12" */
+    /* The pipeline's params, for a query that names them: bound there, never spliced. */
+    const char *const *param_names;
+    const struct op_value *param_values;
+    size_t param_count;
 };
 
 /* Option table row: for parsing, `validate`, and the reference documentation. */
@@ -49,6 +54,8 @@ struct op_source_ops {
     bool named; /* the target is a name at a server, not a path */
     const struct op_source_option_spec *options; /* ends with name NULL */
     bool (*guess)(const char *target); /* does a bare path look like this kind (--input) */
+    /* What a locked-in process must be allowed for this target; NULL: a path or a URL says it. */
+    void (*reach)(const char *target, struct op_sandbox *box);
     enum op_rc (*open)(const struct op_source_config *config, struct op_source **ret,
                        struct op_err *err);
     /* OP_OK and a row of column_count cells, or OP_NOTFOUND (err untouched) at the end. */

@@ -218,7 +218,7 @@ def test_the_better_of_two_sources(world, form):
 
 
 POINTS = ["fetch.part", "plan.commit", "apply.outbox", "apply.commit.before", "apply.commit.after",
-          "apply.done", "deliver.before", "deliver.after", "seal.after"]
+          "apply.done", "deliver.before", "deliver.between", "deliver.after", "seal.after"]
 
 
 @pytest.mark.parametrize("form", ["anthropic", "openai"], indirect=True)  # one file, and two

@@ -26,7 +26,7 @@ def environment(**extra):
     """The caller's environment without anything that would change what offpeak does."""
     env = {k: v for k, v in os.environ.items()
            if not k.startswith(("OFFPEAK_", "ANTHROPIC_", "OPENAI_", "GOOGLE_", "GEMINI_", "MISTRAL_",
-                                "AWS_", "DYNAMODB_"))}
+                                "AWS_", "DYNAMODB_", "PG")) and k != "DATABASE_URL"}
     env["OFFPEAK_BALLAST"] = "0"  # 64 MiB in each of hundreds of state folders
     # A system call that the list of src/base/sandbox.c lacks fails the test that needs it.
     env["OFFPEAK_SANDBOX"] = os.environ.get("OFFPEAK_SANDBOX", "kill")
