@@ -15,9 +15,9 @@
  * Threads:   one thread per client.
  */
 
+#include "base/buf.h"
 #include "base/env.h"
 #include "base/json.h"
-#include "base/sandbox.h"
 #include "base/sandbox.h"
 #include "net/http.h"
 
