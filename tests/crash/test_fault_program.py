@@ -23,7 +23,7 @@ needs_it = pytest.mark.skipif(not PROGRAM.exists(), reason="not built under a sa
 
 
 def run(*options):
-    done = subprocess.run([PROGRAM, "--quick", *options], text=True, capture_output=True,
+    done = subprocess.run([PROGRAM, "--quick", *options], text=True, capture_output=True, timeout=600,
                           env=dict(os.environ, TMPDIR="/tmp"))
     print(done.stdout + done.stderr)
     assert done.returncode == 0

@@ -38,7 +38,7 @@ const struct rule_kind rule_kinds[] = {
     {"{\"on\":\"create\",\"nth\":%d,\"do\":\"rate_limit\",\"seconds\":7}", false},
     {"{\"on\":\"create\",\"nth\":%d,\"do\":\"cut_body\"}", false},
     {"{\"on\":\"create\",\"nth\":%d,\"do\":\"html_body\"}", false},
-    {"{\"on\":\"create\",\"nth\":%d,\"do\":\"accept_late\",\"ms\":60000}", false},
+    {"{\"on\":\"create\",\"nth\":%d,\"do\":\"accept_late\",\"ms\":0}", false},
     {"{\"on\":\"create\",\"nth\":%d,\"do\":\"list_lag\",\"ms\":60000}", false},
     {"{\"on\":\"create\",\"nth\":%d,\"do\":\"created_skew\",\"ms\":-3600000}", false},
     {"{\"on\":\"create\",\"nth\":%d,\"do\":\"flap_after_create\",\"count\":2}", false},

@@ -202,9 +202,9 @@ static void a_refusal_holds_the_queue(void **state)
     stage_open(s);
     assert_int_equal(stage_job(s, ONE_REQUEST "batch: {requests: 1}\n"), OP_OK);
     step_and_watch(s, 2 * OP_HOUR_MS, &seen);
-    /* At most half a minute, then a minute, ... a quarter of an hour, each cut to a random part (by a
-     * seed); without a hold there would be a create every few seconds, more than a thousand. */
-    assert_in_range(seen.holds, 6, 40);
+    /* At most half a minute, then a minute, ... a quarter of an hour, each cut to a random part;
+     * without a hold there would be a create every few seconds, more than a thousand. */
+    assert_in_range(seen.holds, 6, 200);
     assert_true(seen.longer_than_before >= 3);
     assert_true(seen.longest_ms <= 15 * OP_MINUTE_MS && seen.longest_ms > 5 * OP_MINUTE_MS);
     struct op_job job = stage_read_job(s);
