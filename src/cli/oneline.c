@@ -552,8 +552,8 @@ enum op_rc op_oneline_raw(const struct op_args *args, bool need_output,
     op_json_out_object(&out);
     op_json_out_kv_bool(&out, "raw", true);
     op_json_out_kv_text(&out, "provider", first.provider->name);
-    if (first.model && !args->model) /* which says the same */
-        op_json_out_kv_text(&out, "model", first.model);
+    if (own_model && !args->model) /* which says the same */
+        op_json_out_kv_text(&out, "model", own_model);
     if (first.endpoint)
         op_json_out_kv_text(&out, "endpoint", first.endpoint);
     op_json_out_end_object(&out);

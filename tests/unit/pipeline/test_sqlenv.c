@@ -121,10 +121,12 @@ static void test_views(void **state)
     }
     full_context(&x, &job, &batch, &result, &w);
     op_sqlenv_set(sql, &x);
-    expect_sql(sql, "SELECT * FROM answers", "Tk1|Task|T{\"a\":[1,2.50]}|Tanthropic|Tclaude-x-2|I41\n");
-    expect_sql(sql, "SELECT * FROM results",
-               "Tk1|Task|Tsucceeded|Tend_turn|Tanthropic|Tclaude-x-2|Traw {\"a\":1}|N|N|T|I10|I50|I40|I50|"
-               "I123|T{\"custom_id\":1}|I2|I41\n");
+    expect_sql(sql, "SELECT * FROM answers",
+               "Tk1|Task|T{\"a\":[1,2.50]}|Tanthropic|Tclaude-x-2|I41\n");
+    expect_sql(
+        sql, "SELECT * FROM results",
+        "Tk1|Task|Tsucceeded|Tend_turn|Tanthropic|Tclaude-x-2|Traw {\"a\":1}|N|N|T|I10|I50|I40|I50|"
+        "I123|T{\"custom_id\":1}|I2|I41\n");
     expect_sql(sql, "SELECT * FROM request", "Task|I41|Tclaude-haiku-4-5|I2\n");
     expect_sql(sql, "SELECT * FROM batch",
                "Tbatch-7|I7|Tanthropic|Tmsgbatch_1|Tm|Tended|Tended|I20|I15|I4|I1|"
