@@ -5,9 +5,9 @@
 
 #include "base/mem.h"
 
-/* From this size on an outbox is prepared beside the applying: none, for now. It gained a tenth of the
- * time and took 7 MiB, with which a run came to 65 MiB and broke the bound of 64 MB (measured with
- * 100,000 results of 2.8 kB; bench/README.md). */
+/* From this size on an outbox is prepared beside the applying: none, for now. It gained a tenth of
+ * the time and took 7 MiB, with which a run came to 65 MiB and broke the bound of 64 MB (measured
+ * with 100,000 results of 2.8 kB; bench/README.md). */
 #define LARGE_BYTES INT64_MAX
 
 struct road {
