@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
-#include "engine/courier.h"
 #include "engine/late.h"
 #include "engine/outboxes.h"
 
@@ -24,7 +23,6 @@ struct applying {
     size_t member_count;
     struct op_digest *digest;   /* of this thread, for what is not good */
     struct op_result_row *rows; /* of good results that are settled together */
-    struct op_courier *courier;
 };
 
 static struct op_str chunk_text(const struct op_chunk *chunk, size_t at, size_t len)
@@ -409,8 +407,6 @@ static enum op_rc commit_chunks(struct part *part, struct op_chunk *first, bool 
         return rc;
     }
     OP_FAULT(engine, "apply.commit.after");
-    for (size_t i = 0; i < a->work->def.output_count; i++)
-        op_courier_tell(a->courier, (int)i, op_outboxes_end(&part->outboxes, (int)i));
     if (v.pause)
         op_lane_pause(engine, op_batch_lane(a->work, &a->batch), &v.pause_why);
     op_engine_changed(engine);
@@ -734,10 +730,8 @@ enum op_rc op_step_apply(struct op_work *work, bool *ret_worked, struct op_err *
     if (!rc) {
         *ret_worked = true;
         a.rows = op_mem_array(OP_CHUNK_ENTRIES, sizeof(*a.rows));
-        a.courier = op_courier_new(work);
         rc = apply_batch(&a, err);
     }
-    op_courier_stop(a.courier);
     op_digest_close(a.digest);
     op_mem_free(a.rows);
     op_mem_free(a.members);

@@ -72,9 +72,3 @@ enum op_rc op_outboxes_count(struct op_outboxes *o, struct op_err *err)
     }
     return rc;
 }
-
-int64_t op_outboxes_end(const struct op_outboxes *o, int output)
-{
-    const struct op_outbox_file *file = &o->files[output];
-    return file->file.path && !file->added ? file->row.committed : 0;
-}

@@ -25,7 +25,5 @@ OP_MUST_CHECK enum op_rc op_outboxes_add(struct op_outboxes *outboxes, struct op
                                          const int64_t *rows, struct op_err *err);
 /* Durability point: what was added is on disk, then the ledger counts it. */
 OP_MUST_CHECK enum op_rc op_outboxes_count(struct op_outboxes *outboxes, struct op_err *err);
-/* How far the outbox of this output was counted; 0: nothing was added to it. */
-int64_t op_outboxes_end(const struct op_outboxes *outboxes, int output);
 
 #endif
