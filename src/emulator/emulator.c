@@ -27,7 +27,7 @@ const struct op_emu_api *const op_emu_apis[] = {&op_emu_anthropic, &op_emu_gemin
 
 /* ---- shared state ---- */
 
-void op_emu_wait(struct op_emulator *em, int64_t ms)
+struct timespec op_emu_until(int64_t ms)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -37,6 +37,12 @@ void op_emu_wait(struct op_emulator *em, int64_t ms)
         until.tv_sec++;
         until.tv_nsec -= 1000000000;
     }
+    return until;
+}
+
+void op_emu_wait(struct op_emulator *em, int64_t ms)
+{
+    struct timespec until = op_emu_until(ms);
     pthread_mutex_lock(&em->lock);
     int waited = 0;
     while (!em->stopping && waited != ETIMEDOUT) {

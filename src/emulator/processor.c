@@ -9,14 +9,7 @@
 static void sleep_until(struct op_emulator *em, int64_t due_us, int64_t seen)
 {
     int64_t ms = due_us != INT64_MAX ? op_emu_clock_until_ms(&em->clock, due_us) : OP_HOUR_MS;
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += (ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    struct timespec until = op_emu_until(ms);
     pthread_mutex_lock(&em->lock);
     int waited = 0;
     while (!em->stopping && em->work == seen && waited != ETIMEDOUT)

@@ -57,6 +57,8 @@ struct op_emulator {
     size_t parser_count;
 };
 
+/* The moment so long from now, for a timed wait for `changed`. */
+struct timespec op_emu_until(int64_t ms);
 /* Waits ms real milliseconds, or for ever when ms is not positive, but not beyond stop. */
 void op_emu_wait(struct op_emulator *emulator, int64_t ms);
 bool op_emu_stopping(struct op_emulator *emulator);
