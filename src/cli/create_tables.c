@@ -81,6 +81,13 @@ static enum op_rc make_declared(struct making *m, const char *const texts[4], co
 
 static const char *const declarations[] = {NULL, "hash", "range", "indexes"};
 
+static void declare(const char *texts[4], const char *name, const char *value)
+{
+    for (int k = 1; k < 4; k++)
+        if (strcmp(name, declarations[k]) == 0)
+            texts[k] = value;
+}
+
 static enum op_rc make_for_input(struct making *m, const struct op_input_def *input,
                                  struct op_err *err)
 {
@@ -88,9 +95,7 @@ static enum op_rc make_for_input(struct making *m, const struct op_input_def *in
     if (!input->source || strcmp(input->source->kind, "dynamodb") != 0)
         return OP_OK;
     for (size_t i = 0; i < input->option_count; i++)
-        for (int k = 1; k < 4; k++)
-            if (strcmp(input->options[i].name, declarations[k]) == 0)
-                texts[k] = input->options[i].value;
+        declare(texts, input->options[i].name, input->options[i].value);
     return make_declared(m, texts, input->place, err);
 }
 
@@ -101,9 +106,7 @@ static enum op_rc make_for_output(struct making *m, const struct op_output_def *
     if (strcmp(output->sink->kind, "dynamodb") != 0)
         return OP_OK;
     for (size_t i = 0; i < output->option_count; i++)
-        for (int k = 1; k < 4; k++)
-            if (strcmp(output->options[i].name, declarations[k]) == 0)
-                texts[k] = output->options[i].value;
+        declare(texts, output->options[i].name, output->options[i].value);
     return make_declared(m, texts, output->place, err);
 }
 
