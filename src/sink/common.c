@@ -285,14 +285,6 @@ bool op_sink_should_wait(int64_t old_bytes, int64_t new_bytes, bool last)
     return !last && old_bytes + new_bytes > CHEAP_BYTES && new_bytes < old_bytes;
 }
 
-void op_sink_prepare_nothing(struct op_sink *sink, const char *outbox, int64_t from, int64_t to)
-{
-    (void)sink;
-    (void)outbox;
-    (void)from;
-    (void)to;
-}
-
 bool op_sink_ends_with(const char *target, const char *const *suffixes)
 {
     size_t len = strlen(target);

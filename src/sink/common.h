@@ -76,10 +76,6 @@ OP_MUST_CHECK enum op_rc op_sink_file_size(struct op_env *env, const char *path,
  * as much new as old keeps the sum of all rewriting below twice the final size. */
 bool op_sink_should_wait(int64_t old_bytes, int64_t new_bytes, bool last);
 
-/* For kinds that can do nothing ahead. */
-void op_sink_prepare_nothing(struct op_sink *sink, const char *outbox, int64_t from,
-                             int64_t to);
-
 bool op_sink_ends_with(const char *target, const char *const *suffixes); /* ends with NULL */
 
 #endif

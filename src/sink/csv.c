@@ -326,6 +326,5 @@ const struct op_sink_ops op_sink_csv = {
     .open = open_csv,
     .encode = encode,
     .deliver = op_text_deliver,
-    .prepare = op_text_prepare,
     .close = close_csv,
 };

@@ -289,13 +289,6 @@ void op_frames_rewind(struct op_frames *f)
 }
 
 /* The offset of the next frame; OP_NOTFOUND at the end. */
-void op_frames_extend(struct op_frames *f, int64_t to)
-{
-    f->window.start = f->window.end = 0;
-    f->window.offset = f->at;
-    f->to = to;
-}
-
 static enum op_rc next_offset(struct op_frames *f, int64_t *ret, struct op_err *err)
 {
     if (!f->list) {

@@ -93,9 +93,6 @@ OP_MUST_CHECK enum op_rc op_frames_open(struct op_frames *f, struct op_env *env,
                                         struct op_err *err);
 void op_frames_release(struct op_frames *f);
 void op_frames_rewind(struct op_frames *f);
-/* More has come behind the end: the frames of [at, to) are next. What the window has read behind
- * the old end is read anew. */
-void op_frames_extend(struct op_frames *f, int64_t to);
 /* OP_NOTFOUND (err untouched) at the end. */
 OP_MUST_CHECK enum op_rc op_frames_next(struct op_frames *f, struct op_frame_view *ret,
                                         struct op_err *err);

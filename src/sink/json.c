@@ -640,6 +640,5 @@ const struct op_sink_ops op_sink_json = {
     .open = open_json,
     .encode = encode,
     .deliver = deliver,
-    .prepare = op_sink_prepare_nothing,
     .close = close_json,
 };

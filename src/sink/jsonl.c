@@ -140,6 +140,5 @@ const struct op_sink_ops op_sink_jsonl = {
     .open = open_jsonl,
     .encode = encode,
     .deliver = op_text_deliver,
-    .prepare = op_text_prepare,
     .close = close_jsonl,
 };

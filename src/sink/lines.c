@@ -108,6 +108,5 @@ const struct op_sink_ops op_sink_lines = {
     .open = open_lines,
     .encode = encode,
     .deliver = op_text_deliver,
-    .prepare = op_text_prepare,
     .close = close_lines,
 };

@@ -61,11 +61,6 @@ enum op_rc op_sink_deliver(struct op_sink *sink, const char *outbox, int64_t fro
     return sink->ops->deliver(sink, outbox, from, to, last, ret_delivered, err);
 }
 
-void op_sink_prepare(struct op_sink *sink, const char *outbox, int64_t from, int64_t to)
-{
-    sink->ops->prepare(sink, outbox, from, to);
-}
-
 void op_sink_close(struct op_sink *sink)
 {
     if (sink)

@@ -11,10 +11,6 @@
  *            under the row's key. Delivering a range twice, or again from the start, leaves the
  *            target as if once: the same key replaces. That is the at-least-once half.
  *
- *            PREPARE (engine, while results are still applied) may do work of deliver ahead: the
- *            first rows of a file that does not exist yet are written to its temporary file. The
- *            target is not touched, and nothing is lost when the work is thrown away.
- *
  *            Frame = struct op_frame (16 bytes, little endian) + payload. The frame's key hash is
  *            over the values of the output's key columns. One output may write to several targets
  *            (per-row paths): the path is the start of the payload, path_len bytes of it.
@@ -22,8 +18,8 @@
  * Errors:    encode: OP_INVAL rejects that row (wrong type, path outside the folder) and leaves
  *            out as it was. deliver: OP_IO or OP_REMOTE with disposition, OP_INVAL when the target
  *            does not fit (a person must act); nothing is lost, the range is delivered again.
- * Threads:   encode may run on several threads (read-only use of the sink); prepare and deliver on
- *            one at a time, beside those; they may use another inside.
+ * Threads:   encode may run on several threads (read-only use of the sink); deliver on one, which may
+ *            use another inside.
  */
 
 #include "base/buf.h"
@@ -89,9 +85,6 @@ struct op_sink_ops {
      * while !last). */
     enum op_rc (*deliver)(struct op_sink *sink, const char *outbox, int64_t from, int64_t to,
                           bool last, int64_t *ret_delivered, struct op_err *err);
-    /* from: delivered so far; the frames up to `to` are there for good. Without a result: what goes
-     * wrong goes wrong again, and is said, at deliver. */
-    void (*prepare)(struct op_sink *sink, const char *outbox, int64_t from, int64_t to);
     void (*close)(struct op_sink *sink);
 };
 struct op_sink { /* drivers embed this first */
@@ -111,7 +104,6 @@ OP_MUST_CHECK enum op_rc op_sink_encode(const struct op_sink *sink, struct op_st
 OP_MUST_CHECK enum op_rc op_sink_deliver(struct op_sink *sink, const char *outbox, int64_t from,
                                          int64_t to, bool last, int64_t *ret_delivered,
                                          struct op_err *err);
-void op_sink_prepare(struct op_sink *sink, const char *outbox, int64_t from, int64_t to);
 void op_sink_close(struct op_sink *sink);
 void op_sink_closep(struct op_sink **sink);
 const char *op_sink_option_get(const struct op_sink_config *config, const char *name,

@@ -671,6 +671,5 @@ const struct op_sink_ops op_sink_sqlite = {
     .open = open_sqlite,
     .encode = encode,
     .deliver = deliver,
-    .prepare = op_sink_prepare_nothing,
     .close = close_sqlite,
 };

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "sink/text_file.h"
 
-#include <errno.h>
-#include <fcntl.h>
-
 #include "base/io.h"
 #include "base/mem.h"
 #include "sink/common.h"
@@ -41,7 +38,6 @@ void op_text_release(struct op_text_sink *sink)
     op_mem_free(sink->key);
     op_mem_free(sink->sort);
     op_mem_free(sink->json);
-    op_text_ahead_drop(OP_TAKE(sink->ahead));
 }
 
 void op_text_row_init(struct op_text_row *row, const struct op_text_sink *sink)
@@ -94,33 +90,10 @@ static enum op_rc deliver_all(const struct op_text_sink *sink, const char *outbo
     return rc ? rc : op_text_merge(sink, sink->target, &frames, err);
 }
 
-static void drop_ahead(struct op_text_ahead **ahead)
-{
-    op_text_ahead_drop(*ahead);
-}
-
-static bool is_absent(const struct op_text_sink *sink)
-{
-    int fd = sink->env->ops->open(sink->env, sink->target, O_RDONLY, 0);
-    if (fd >= 0)
-        sink->env->ops->close(sink->env, fd);
-    return fd == -ENOENT;
-}
-
-void op_text_prepare(struct op_sink *base, const char *outbox, int64_t from, int64_t to)
-{
-    struct op_text_sink *sink = (struct op_text_sink *)base;
-    if (from > 0 || sink->per_row_path || !is_absent(sink))
-        op_text_ahead_drop(OP_TAKE(sink->ahead));
-    else
-        sink->ahead = op_text_ahead_write(OP_TAKE(sink->ahead), sink, outbox, to);
-}
-
 enum op_rc op_text_deliver(struct op_sink *base, const char *outbox, int64_t from, int64_t to,
                            bool last, int64_t *ret_delivered, struct op_err *err)
 {
-    struct op_text_sink *sink = (struct op_text_sink *)base;
-    OP_CLEANUP(drop_ahead) struct op_text_ahead *ahead = OP_TAKE(sink->ahead);
+    const struct op_text_sink *sink = (struct op_text_sink *)base;
     int64_t old = from, begin = from;
     if (!sink->per_row_path && sink->key_count > 0) {
         enum op_rc rc = op_sink_file_size(sink->env, sink->target, &old, err);
@@ -135,11 +108,7 @@ enum op_rc op_text_deliver(struct op_sink *base, const char *outbox, int64_t fro
     /* Without a key, or when the file is gone, it is made again from everything there is. */
     if (sink->key_count == 0 || (old == 0 && !sink->per_row_path))
         begin = 0;
-    enum op_rc rc = OP_OK;
-    if (ahead && from == 0 && is_absent(sink))
-        rc = op_text_ahead_merge(OP_TAKE(ahead), to, err);
-    else if (touched)
-        rc = deliver_all(sink, outbox, begin, to, err);
+    enum op_rc rc = touched ? deliver_all(sink, outbox, begin, to, err) : OP_OK;
     if (rc)
         return rc;
     *ret_delivered = to;

@@ -64,9 +64,8 @@ struct op_text_sink {
     size_t column_count;
     size_t *key, *sort;
     size_t key_count, sort_count;
-    struct op_csv_style style;   /* csv; crlf also jsonl's line end */
-    bool *json;                  /* jsonl: columns whose text is JSON */
-    struct op_text_ahead *ahead; /* prepared; NULL: nothing is */
+    struct op_csv_style style; /* csv; crlf also jsonl's line end */
+    bool *json;                /* jsonl: columns whose text is JSON */
 };
 
 OP_MUST_CHECK enum op_rc op_text_init(struct op_text_sink *sink,
@@ -78,8 +77,6 @@ OP_MUST_CHECK enum op_rc op_text_deliver(struct op_sink *sink, const char *outbo
                                          int64_t to, bool last, int64_t *ret_delivered,
                                          struct op_err *err);
 
-void op_text_prepare(struct op_sink *sink, const char *outbox, int64_t from, int64_t to);
-
 void op_text_row_init(struct op_text_row *row, const struct op_text_sink *sink);
 void op_text_row_release(struct op_text_row *row);
 /* The key of a row that was read. */
@@ -89,19 +86,5 @@ void op_text_row_key(const struct op_text_sink *sink, const struct op_text_row *
 /* Rewrites one target with the frames given (text_merge.c). */
 OP_MUST_CHECK enum op_rc op_text_merge(const struct op_text_sink *sink, const char *path,
                                        struct op_frames *frames, struct op_err *err);
-
-/* text_merge.c: the first rows of a new file, written ahead; nobody reads the sink's other fields
- * for it but those that stay as they are. */
-struct op_text_ahead;
-/* The frames of the outbox up to `to`, behind those written before. NULL when something has
- * failed. ahead may be NULL, and is consumed. */
-struct op_text_ahead *op_text_ahead_write(struct op_text_ahead *ahead,
-                                          const struct op_text_sink *sink, const char *outbox,
-                                          int64_t to);
-/* op_text_merge of the frames up to `to` into the sink's target, part of them written ahead. ahead
- * is consumed. */
-OP_MUST_CHECK enum op_rc op_text_ahead_merge(struct op_text_ahead *ahead, int64_t to,
-                                             struct op_err *err);
-void op_text_ahead_drop(struct op_text_ahead *ahead); /* NULL is fine */
 
 #endif

@@ -44,7 +44,6 @@ struct merge {
     struct op_target out;
     struct op_text_row row;
     struct op_buf key_a, key_b;
-    bool begun; /* a new file, the frames up to where they stand are in it */
     bool careful;
     bool collision; /* set when equal hashes turned out not to mean equal keys */
 };
@@ -372,13 +371,6 @@ static enum op_rc write_header(struct merge *m, struct op_err *err)
     return rc ? rc : op_target_add(&m->out, head.ptr, head.len, err);
 }
 
-/* The temporary file, up to its rows. */
-static enum op_rc begin_file(struct merge *m, struct op_err *err)
-{
-    enum op_rc rc = op_target_begin(&m->out, m->path, err);
-    return rc || m->old.fd >= 0 ? rc : write_header(m, err);
-}
-
 /* Copies old bytes from the window's offset up to end. */
 static enum op_rc copy_old(struct merge *m, int64_t end, struct op_err *err)
 {
@@ -502,16 +494,18 @@ static enum op_rc write_planned(struct merge *m, struct op_err *err)
     if (!rc)
         rc = make_plan(m, err);
     if (!rc)
-        rc = begin_file(m, err);
-    if (!rc && m->old.fd >= 0)
-        rc = write_old(m, err);
+        rc = op_target_begin(&m->out, m->path, err);
+    if (!rc)
+        rc = m->old.fd >= 0 ? write_old(m, err) : write_header(m, err);
     return rc ? rc : write_frames(m, err);
 }
 
-/* The next payloads of the outbox, their hashes noted on the way; *ret_last: there are no more. */
-static enum op_rc read_block(struct merge *m, struct op_buf *block, bool *ret_last,
-                             struct op_err *err)
+/* The next payloads of the outbox, their hashes noted on the way; behind the last the hashes are
+ * sorted. On a thread of its own, so that this is done while the block before is written. */
+static enum op_rc fill_block(void *arg, void *item, bool *ret_last, struct op_err *err)
 {
+    struct merge *m = arg;
+    struct op_buf *block = item;
     struct op_frame_view view;
     enum op_rc rc = OP_OK;
     op_buf_clear(block);
@@ -523,16 +517,10 @@ static enum op_rc read_block(struct merge *m, struct op_buf *block, bool *ret_la
         if (m->sink->key_count > 0)
             rc = op_sorter_add(&m->hashes, view.head.key_hash, 0, err);
     }
-    *ret_last = rc == OP_NOTFOUND && !err->rc;
-    return rc && !*ret_last ? rc : op_buf_finish(block, "rows for a file", err);
-}
-
-/* On a thread of its own, sorting too, so that it is done while the block before is written. */
-static enum op_rc fill_block(void *arg, void *item, bool *ret_last, struct op_err *err)
-{
-    struct merge *m = arg;
-    enum op_rc rc = read_block(m, item, ret_last, err);
-    return rc || !*ret_last ? rc : op_sorter_sort(&m->hashes, err);
+    if (rc != OP_NOTFOUND || err->rc)
+        return rc ? rc : op_buf_finish(block, "rows for a file", err);
+    *ret_last = true;
+    return op_sorter_sort(&m->hashes, err);
 }
 
 static enum op_rc write_blocks(struct merge *m, struct op_ahead *ahead, struct op_err *err)
@@ -550,7 +538,7 @@ static enum op_rc write_blocks(struct merge *m, struct op_ahead *ahead, struct o
     return rc;
 }
 
-/* The outbox as it is, from where m->frames stand to their end. */
+/* The first write of a file: the outbox as it is. */
 static enum op_rc write_fresh(struct merge *m, bool *ret_repeat, struct op_err *err)
 {
     enum { BLOCKS = 3 };
@@ -562,7 +550,11 @@ static enum op_rc write_fresh(struct merge *m, bool *ret_repeat, struct op_err *
         items[i] = &blocks[i];
     }
     *ret_repeat = false;
-    enum op_rc rc = op_ahead_start(items, BLOCKS, fill_block, m, &ahead, err);
+    enum op_rc rc = op_target_begin(&m->out, m->path, err);
+    if (!rc)
+        rc = write_header(m, err);
+    if (!rc)
+        rc = op_ahead_start(items, BLOCKS, fill_block, m, &ahead, err);
     if (!rc)
         rc = write_blocks(m, ahead, err);
     op_ahead_stop(ahead);
@@ -571,15 +563,12 @@ static enum op_rc write_fresh(struct merge *m, bool *ret_repeat, struct op_err *
     return rc ? rc : find_repeat(m, ret_repeat, err);
 }
 
-/* The first write of a file; some of it may have been written ahead. */
 static enum op_rc write_rows(struct merge *m, struct op_err *err)
 {
     enum op_rc rc;
     bool repeat = true;
     if (m->old.fd < 0) {
-        rc = m->begun ? OP_OK : begin_file(m, err);
-        if (!rc)
-            rc = write_fresh(m, &repeat, err);
+        rc = write_fresh(m, &repeat, err);
         if (rc || !repeat)
             return rc;
     }
@@ -720,78 +709,15 @@ static enum op_rc sort_target(struct merge *m, struct op_err *err)
     return rc;
 }
 
-static enum op_rc finish(struct merge *m, struct op_err *err)
-{
-    enum op_rc rc = write_rows(m, err);
-    if (!rc && m->sink->sort_count > 0)
-        rc = sort_target(m, err);
-    return rc ? rc : op_target_commit(&m->out, err);
-}
-
 enum op_rc op_text_merge(const struct op_text_sink *sink, const char *path,
                          struct op_frames *frames, struct op_err *err)
 {
     OP_CLEANUP(merge_release) struct merge m = {0};
     merge_init(&m, sink, path, frames);
     enum op_rc rc = sink->key_count > 0 ? open_old(&m, err) : OP_OK;
-    return rc ? rc : finish(&m, err);
-}
-
-/* --- ahead --- */
-
-struct op_text_ahead {
-    struct merge m;
-    struct op_frames frames;
-    struct op_buf block;
-};
-
-void op_text_ahead_drop(struct op_text_ahead *ahead)
-{
-    if (!ahead)
-        return;
-    merge_release(&ahead->m);
-    op_frames_release(&ahead->frames);
-    op_buf_release(&ahead->block);
-    op_mem_free(ahead);
-}
-
-static enum op_rc ahead_begin(const struct op_text_sink *sink, const char *outbox,
-                              struct op_text_ahead **ret, struct op_err *err)
-{
-    struct op_text_ahead *ahead = op_mem_alloc(sizeof(*ahead));
-    merge_init(&ahead->m, sink, sink->target, &ahead->frames);
-    op_buf_init(&ahead->block, BLOCK + (size_t)OP_FRAME_MAX);
-    enum op_rc rc = op_frames_open(&ahead->frames, sink->env, outbox, 0, 0, err);
     if (!rc)
-        rc = begin_file(&ahead->m, err);
-    ahead->m.begun = true;
-    *ret = ahead;
-    return rc;
-}
-
-struct op_text_ahead *op_text_ahead_write(struct op_text_ahead *ahead,
-                                          const struct op_text_sink *sink, const char *outbox,
-                                          int64_t to)
-{
-    struct op_err ignored = OP_ERR_INIT;
-    enum op_rc rc = ahead ? OP_OK : ahead_begin(sink, outbox, &ahead, &ignored);
-    if (!rc)
-        op_frames_extend(&ahead->frames, to);
-    for (bool last = false; !rc && !last;) {
-        rc = read_block(&ahead->m, &ahead->block, &last, &ignored);
-        if (!rc)
-            rc = op_target_add(&ahead->m.out, ahead->block.ptr, ahead->block.len, &ignored);
-    }
-    if (!rc)
-        return ahead;
-    op_text_ahead_drop(ahead);
-    return NULL;
-}
-
-enum op_rc op_text_ahead_merge(struct op_text_ahead *ahead, int64_t to, struct op_err *err)
-{
-    op_frames_extend(&ahead->frames, to);
-    enum op_rc rc = finish(&ahead->m, err);
-    op_text_ahead_drop(ahead);
-    return rc;
+        rc = write_rows(&m, err);
+    if (!rc && sink->sort_count > 0)
+        rc = sort_target(&m, err);
+    return rc ? rc : op_target_commit(&m.out, err);
 }

@@ -323,57 +323,6 @@ static void full_disk(void **state)
     test_full_disk(&csv, "", "id,text\n1,new\n2,c\n");
 }
 
-/* What is written ahead shows in the target at the delivery only, whatever happens in between. */
-static void prepared(void **state)
-{
-    (void)state;
-    char *temp = op_mem_printf("%s/.t.csv.offpeak-tmp", test_folder);
-    struct op_sink *sink = test_sink(&csv);
-    test_rows(sink, "1|a\n2|b", false);
-    int64_t half = test_end;
-    op_sink_prepare(sink, test_outbox, 0, half);
-    test_file_is(test_target, "(none)");
-    op_sink_close(sink); /* given up: nothing is left */
-    test_file_is(temp, "(none)");
-
-    /* What stood behind the end in between is not read. */
-    sink = test_sink(&csv);
-    struct op_buf torn;
-    op_buf_init(&torn, 100000);
-    for (int i = 0; i < 5000; i++)
-        op_buf_addz(&torn, "torn");
-    test_append(&torn);
-    op_sink_prepare(sink, test_outbox, 0, half);
-    assert_int_equal(truncate(test_outbox, half), 0);
-    test_end = half;
-    test_rows(sink, "3|c\n1|new", false);
-    op_sink_prepare(sink, test_outbox, 0, test_end);
-    test_deliver(sink, 0, test_end);
-    test_file_is(test_target, "id,text\n1,new\n2,b\n3,c\n");
-    test_file_is(temp, "(none)");
-
-    /* Somebody else has made the file meanwhile: it is merged with, as ever. */
-    unlink(test_target);
-    op_sink_prepare(sink, test_outbox, 0, half);
-    test_put(test_target, "id,text\n0,z\n2,old\n");
-    test_deliver(sink, 0, test_end);
-    test_file_is(test_target, "id,text\n0,z\n2,b\n1,new\n3,c\n");
-
-    /* What fails ahead is done again. */
-    for (int64_t n = 1; n < 8; n++) {
-        unlink(test_target);
-        test_calls = 0;
-        test_fail_at = n;
-        op_sink_prepare(sink, test_outbox, 0, half);
-        test_fail_at = 0;
-        test_deliver(sink, 0, test_end);
-        test_file_is(test_target, "id,text\n1,new\n2,b\n3,c\n");
-    }
-    op_sink_close(sink);
-    op_buf_release(&torn);
-    op_mem_free(temp);
-}
-
 static void leftover(void **state)
 {
     (void)state;
@@ -693,10 +642,6 @@ static void one_comparison(bool is_csv)
     while (delivered < frames) {
         size_t from = draw(4) ? delivered : draw((unsigned)delivered + 1);
         size_t to = draw(4) ? delivered + 1 + draw(frames - (unsigned)delivered) : frames;
-        for (size_t at = delivered; at < to && draw(3);) {
-            at += 1 + draw((unsigned)(to - at));
-            op_sink_prepare(sink, test_outbox, ends[delivered], ends[at]);
-        }
         test_deliver(sink, ends[from], ends[to]);
         delivered = to;
         deliveries++;
@@ -782,23 +727,14 @@ static void options_are_documented(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(merges),
-        TEST(refusals),
-        TEST(bad_rows),
-        TEST(bad_options),
-        TEST(nothing_to_write),
-        TEST(full_disk),
-        TEST(leftover),
-        TEST(vanished_target),
-        TEST(prepared),
-        TEST(damaged_outbox),
-        TEST(put_off),
-        TEST(collisions),
-        TEST(many_targets),
-        TEST(many_rows),
-        TEST(random_merges),
-        TEST(guesses),
-        TEST(options_are_documented),
+        TEST(merges),           TEST(refusals),
+        TEST(bad_rows),         TEST(bad_options),
+        TEST(nothing_to_write), TEST(full_disk),
+        TEST(leftover),         TEST(vanished_target),
+        TEST(damaged_outbox),   TEST(put_off),
+        TEST(collisions),       TEST(many_targets),
+        TEST(many_rows),        TEST(random_merges),
+        TEST(guesses),          TEST(options_are_documented),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
