@@ -193,6 +193,11 @@ static enum op_rc settle_followers(struct reuse *r, struct op_err *err)
                             err);
     if (rc == OP_STOPPED && !err->rc)
         rc = OP_OK;
+    /* Those they follow may take a day: nothing is written each time somebody looks. */
+    if (!rc && !r->settled) {
+        op_ledger_rollback(ledger);
+        return OP_OK;
+    }
     if (!rc)
         rc = op_work_append(work, r->chunk->frames, r->chunk->rows, err);
     for (size_t i = 0; i < work->def.output_count; i++)
