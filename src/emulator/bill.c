@@ -165,7 +165,7 @@ void op_emu_bill_counts(const struct op_emu_bill *bill, struct op_str batch,
 
 /* The head and the entry are two halves of one object: the head is only known at the commit. */
 static void write_head(struct op_buf *buf, int64_t time_us, const char *provider,
-                       const char *batch)
+                       const char *batch, const char *fault)
 {
     char time[OP_EMU_TIME_TEXT];
     op_emu_time_format(time_us, true, time);
@@ -174,6 +174,8 @@ static void write_head(struct op_buf *buf, int64_t time_us, const char *provider
         op_buf_addf(buf, "\"%s\",", batch);
     else
         op_buf_addz(buf, "null,");
+    if (fault)
+        op_buf_addf(buf, "\"fault\":\"%s\",", fault);
 }
 
 void op_emu_bill_write(struct op_buf *side, const struct op_emu_entry *entry)
@@ -210,7 +212,7 @@ enum op_rc op_emu_bill_add(struct op_emu_bill *bill, int64_t time_us, const char
     op_buf_init(&buf, BILL_BLOCK);
     while (entries.len > 0) {
         struct op_str line = op_str_cut(&entries, '\n');
-        write_head(&buf, time_us, provider, NULL);
+        write_head(&buf, time_us, provider, NULL, NULL);
         op_buf_add_str(&buf, line);
         op_buf_addc(&buf, '\n');
     }
@@ -233,7 +235,7 @@ enum op_rc op_emu_bill_post(struct op_emu_bill *bill, const struct op_emu_postin
     while (!rc && !(rc = op_lines_next(lines, &line, err))) {
         if (line.oversize || line.number <= posting->skip)
             continue;
-        write_head(&buf, posting->time_us, posting->provider, posting->batch);
+        write_head(&buf, posting->time_us, posting->provider, posting->batch, posting->fault);
         op_buf_add(&buf, line.ptr, line.len);
         op_buf_addc(&buf, '\n');
         if (buf.len < BILL_BLOCK)

@@ -64,8 +64,9 @@ struct op_emu_posting {
     int64_t time_us;
     const char *provider;
     const char *batch;
-    const char *side; /* path of the side file */
-    int64_t skip;     /* lines of it that are on the bill already */
+    const char *side;  /* path of the side file */
+    int64_t skip;      /* lines of it that are on the bill already */
+    const char *fault; /* what becomes of the whole batch on request; NULL: nothing */
 };
 /* Bills the lines of a side file, synced on return. */
 OP_MUST_CHECK enum op_rc op_emu_bill_post(struct op_emu_bill *bill,

@@ -80,7 +80,7 @@ enum op_emu_operation { OP_EMU_OPERATIONS(OP_EMU_OPERATION_ENUM) OP_EMU_ON_COUNT
  *   cancel_race           of a cancel, "percent" (50) of the lines succeed all the same
  *   no_shuffle            results in the order of the requests
  *   archived              results are gone "ms" (0) after the end
- *   vanish                is forgotten "ms" (0) after create
+ *   vanish                is forgotten "ms" (0) after create; the bill names it where it is accepted
  *   shuffle               results in another order than the requests
  *   stuck_pending         never gets beyond its first state; expires there
  *   long_finalizing       takes "ms" (3600000) from the last result to the end

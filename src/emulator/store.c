@@ -263,13 +263,15 @@ static enum op_rc post(struct op_emu_store *store, const struct op_emu_batch *ba
                        const char *name, int64_t skip, struct op_err *err)
 {
     OP_CLEANUP(op_mem_freep) char *side = op_emu_store_path(store, batch, name);
+    bool accepted = op_str_is(op_str_from(name), "accepted");
+    bool forgotten = accepted && op_emu_quirk(&batch->quirks, OP_EMU_VANISH);
     struct op_emu_posting posting = {
-        .time_us =
-            op_str_is(op_str_from(name), "accepted") ? batch->created_us : batch->ended_us,
+        .time_us = accepted ? batch->created_us : batch->ended_us,
         .provider = batch->provider,
         .batch = batch->id,
         .side = side,
         .skip = skip,
+        .fault = forgotten ? op_emu_action_name(OP_EMU_VANISH) : NULL,
     };
     enum op_rc rc = op_emu_bill_post(store->bill, &posting, err);
     if (rc)

@@ -75,9 +75,7 @@ class Case:
         self.read_bill()
         self.cache = {}
         with open(self.folder / "faults.jsonl") as rules:
-            done = {json.loads(rule)["do"] for rule in rules}
-        self.spoils = SPOILT & done
-        self.vanishes = "vanish" in done  # else a batch that is called gone is not
+            self.spoils = SPOILT & {json.loads(rule)["do"] for rule in rules}
 
     def read_bill(self):
         """accepted and ended: (bill's batch, custom_id) -> line, in the order of the bill."""
@@ -91,6 +89,7 @@ class Case:
                 if key in into:
                     self.bought_twice_in_a_batch.append(key)
                 into[key] = line
+        self.accepted_by_batch = {line["batch"]: line for line in self.accepted.values()}
         self.by_nonce = {b.nonce: b for b in self.ledger.batches.values()}
 
     def place(self, custom_id):
@@ -137,12 +136,26 @@ class Case:
                    "job {} counts {} done, {} failed, {} canceled; they are {}", job.id, job.done,
                    job.failed, job.canceled, dict(counted))
 
-    def reason_to_buy_again(self, purchase):
+    def is_forgotten(self, bill_batch, batch):
+        """Whether the provider itself forgot this batch, and the ledger says so: that it was there and is
+        gone; or, where its id was never on our disk, that complete listings do not have it. That is the
+        one purchase in vain that is not promised away (docs/reliability.md)."""
+        if self.accepted_by_batch[bill_batch].get("fault") != "vanish":
+            return False
+        if batch.state == "vanished":
+            return batch.provider_id.endswith(bill_batch)
+        moves = [m for m in self.ledger.journal if m.batch == batch.id]
+        box = self.state / "blackbox"
+        return batch.state == "unsent" and "accepted" not in {m.to_state for m in moves} and \
+            "complete listings" in moves[-1].evidence and \
+            not (box.exists() and bill_batch.encode() in box.read_bytes())
+
+    def reason_to_buy_again(self, bill_batch, purchase):
         """Why what was bought in this purchase may be bought again; None: there is none."""
         request, batch = purchase
         result = self.ledger.results.get((request, batch.id))
-        if batch.state == "vanished":
-            return "vanished" if self.vanishes else None
+        if self.is_forgotten(bill_batch, batch):
+            return "forgotten"
         if not result:
             return None
         return None if result.valid and result.kind == "succeeded" else result.kind
@@ -159,9 +172,9 @@ class Case:
             purchases.sort()
             for before, after in zip(purchases, purchases[1:]):
                 ended = self.ended.get(before[1:3])
-                reason = self.reason_to_buy_again(before[3])
+                reason = self.reason_to_buy_again(before[1], before[3])
                 demand(reason, "I2", "{} and again {}: bought twice without a reason", before[2], after[2])
-                demand(reason == "vanished" or (ended and ended["time"] <= after[0]), "I2",
+                demand(reason == "forgotten" or (ended and ended["time"] <= after[0]), "I2",
                        "{} was bought again as {} before it had ended", before[2], after[2])
         for number, purchases in by_request.items():
             request = self.ledger.requests.get(number)
@@ -173,7 +186,7 @@ class Case:
             if line["state"] != "succeeded" or (line.get("fault") and self.spoils):
                 continue
             number, batch = self.place(key[1])
-            if batch.state == "vanished" and self.vanishes:
+            if self.is_forgotten(key[0], batch):
                 continue
             result = self.ledger.results.get((number, batch.id))
             demand(result, "I3", "{} was answered, and the ledger has no result", key[1])

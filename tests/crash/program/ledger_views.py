@@ -9,7 +9,7 @@ Request = collections.namedtuple("Request", "id job record state batch same_as b
 Batch = collections.namedtuple(
     "Batch", "id job state epoch nonce count lo hi file sha256 provider_id spent extra tokens ok failed "
              "absent reserved twins")
-Move = collections.namedtuple("Move", "batch epoch at_ms from_state to_state")
+Move = collections.namedtuple("Move", "batch epoch at_ms from_state to_state evidence")
 File = collections.namedtuple("File", "batch part file bytes sha256 document")
 Result = collections.namedtuple("Result", "request batch kind valid part offset length microusd tokens")
 Outbox = collections.namedtuple("Outbox", "job output committed delivered")
@@ -40,7 +40,7 @@ class Ledger:
                 f" provider_id, spent_microusd, extra_microusd, {TOKENS}, ok, failed, absent,"
                 " reserved_microusd, twins FROM batch")}
             self.journal = [Move(*row) for row in db.execute(
-                "SELECT batch_id, epoch, at_ms, from_state, to_state FROM journal ORDER BY batch_id, epoch")]
+                "SELECT batch_id, epoch, at_ms, from_state, to_state, evidence FROM journal ORDER BY batch_id, epoch")]
             self.files = {row[:2]: File(*row) for row in db.execute(
                 "SELECT batch_id, part, file, bytes, sha256, document FROM result_file")}
             self.results = {row[:2]: Result(row[0], row[1], words["result", row[2]], bool(row[3]),
