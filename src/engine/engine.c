@@ -386,6 +386,21 @@ static bool is_asking(const struct op_engine *engine)
     return engine->realtime && engine->realtime->list_count;
 }
 
+/* Nothing can happen before then, so nothing is looked up either. Short naps: a signal that comes
+ * just before one, and what is shown, wait for a second at most; a clock that was set back may have
+ * made another thing due. */
+static void wait_until(struct op_engine *engine, int64_t due_ms)
+{
+    int64_t before = op_engine_now(engine);
+    for (int64_t now = before; now < due_ms && now >= before && !op_engine_stopped(engine);) {
+        int64_t wait = due_ms - now;
+        engine->env->ops->sleep_ms(engine->env, wait < OP_SECOND_MS ? wait : OP_SECOND_MS);
+        op_engine_changed(engine);
+        before = now;
+        now = op_engine_now(engine);
+    }
+}
+
 static enum op_rc run(struct op_engine *engine, int64_t job, enum op_until until,
                       int64_t deadline_ms, struct op_err *err)
 {
@@ -415,16 +430,9 @@ static enum op_rc run(struct op_engine *engine, int64_t job, enum op_until until
             continue;
         if (worked || until == OP_UNTIL_IDLE || due_ms == INT64_MAX)
             return OP_OK;
-        int64_t now = op_engine_now(engine);
-        if (deadline_ms && (now >= deadline_ms || due_ms > deadline_ms))
+        if (deadline_ms && (op_engine_now(engine) >= deadline_ms || due_ms > deadline_ms))
             return OP_OK;
-        /* Short naps, so that a signal or a step of the wall clock is noticed soon. */
-        int64_t wait = due_ms - now;
-        if (wait > OP_SECOND_MS)
-            wait = OP_SECOND_MS;
-        if (wait > 0)
-            engine->env->ops->sleep_ms(engine->env, wait);
-        op_engine_changed(engine);
+        wait_until(engine, due_ms);
     }
 }
 
