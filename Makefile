@@ -30,7 +30,7 @@ unit: build ## the unit tests alone
 scenario: build ## the scenario and crash tests alone
 	@tools/check scenario $(BUILD) $(PYTHON)
 
-torture: build ## the fault program at length (SCHEDULES= SEED= THIN= RUNS= MUTANTS=1)
+torture: build ## the fault program at length (SCHEDULES= SEED= MINUTES= THIN= RUNS= MUTANTS=1)
 	@tools/torture $(BUILD) $(PYTHON)
 
 lint: deps ## gcc and clang with -Werror, layers, banned calls, layout, documentation

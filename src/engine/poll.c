@@ -62,7 +62,8 @@ enum op_rc op_batch_missing(struct op_work *work, struct op_batch *batch,
                             const struct op_err *why, struct op_err *err)
 {
     int64_t now = op_engine_now(work->engine);
-    if (!batch->missing_since_ms)
+    /* One that lies ahead was written by a wrong clock, and would not be long ago for years. */
+    if (!batch->missing_since_ms || batch->missing_since_ms > now)
         batch->missing_since_ms = now;
     if (batch->tries + 1 < VANISH_TRIES || now - batch->missing_since_ms < VANISH_MS)
         return op_batch_later(work, batch, why, err);

@@ -46,19 +46,18 @@ enum op_rc op_append_open(struct op_spool *spool, const char *name, int64_t comm
     if (rc)
         return rc;
     int fd = env->ops->open(env, path, O_RDWR | O_NOFOLLOW, 0);
-    bool made = fd == -ENOENT && committed == 0;
-    if (made)
+    if (fd == -ENOENT && committed == 0)
         fd = env->ops->open(env, path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
     if (fd < 0)
         return fail_append(fd, "open", path, err);
-    if (made) {
-        /* The new name must outlive a power loss as the bytes do. */
+    rc = cut_to(env, fd, committed, path, err);
+    if (!rc && committed == 0) {
+        /* The name must outlive a power loss as the bytes do, also where a process made it that was
+         * killed before it could see to that. */
         OP_CLEANUP(op_mem_freep) char *folder = op_io_dirname(path);
         int synced = env->ops->fsync_dir(env, folder);
         if (synced < 0)
             rc = fail_append(synced, "make durable the name", path, err);
-    } else {
-        rc = cut_to(env, fd, committed, path, err);
     }
     if (rc) {
         env->ops->close(env, fd);
