@@ -88,6 +88,21 @@ static void sweep(struct op_spool *spool, const char *folder)
     closedir(dir);
 }
 
+/* Durability point: whoever made the folders may have been killed before their names were on disk, and
+ * what is synced inside one goes with its name. Above the state folder nothing is ours: what can be
+ * synced there is. */
+static enum op_rc keep_folders(struct op_spool *spool, struct op_err *err)
+{
+    struct op_env *env = spool->env;
+    OP_CLEANUP(op_mem_freep) char *above = op_io_dirname(spool->state_dir);
+    int rc = env->ops->fsync_dir(env, spool->root);
+    if (!rc)
+        rc = env->ops->fsync_dir(env, spool->state_dir);
+    (void)env->ops->fsync_dir(env, above);
+    return rc < 0 ? op_spool_fail(spool, rc, "make durable the folders of", spool->root, err)
+                  : OP_OK;
+}
+
 enum op_rc op_spool_open(struct op_env *env, const char *state_dir, bool writable,
                          struct op_spool **ret, struct op_err *err)
 {
@@ -105,6 +120,8 @@ enum op_rc op_spool_open(struct op_env *env, const char *state_dir, bool writabl
         if (!rc)
             sweep(spool, folders[i]);
     }
+    if (!rc && writable)
+        rc = keep_folders(spool, err);
     if (rc)
         return rc;
     *ret = OP_TAKE(spool);
