@@ -33,6 +33,11 @@ static enum op_rc append_line(struct op_spool *spool, int fd, const char *path,
     int64_t size = env->ops->size(env, fd);
     if (size < 0)
         return op_spool_fail(spool, size, "ask for the length of", path, err);
+    /* Durability point: the name comes before the first byte, so that a file with a line in it has a name
+     * that outlives a power loss, also where the flush of that line failed and this is the next try. */
+    int synced = size ? 0 : env->ops->fsync_dir(env, spool->root);
+    if (synced < 0)
+        return op_spool_fail(spool, synced, "make durable the name", path, err);
     bool torn = false;
     enum op_rc rc = ends_torn(env, fd, size, path, &torn, err);
     if (rc)
@@ -58,8 +63,7 @@ enum op_rc op_manifest_add(struct op_spool *spool, const char *json_line, struct
         return op_fail(err, OP_INVAL, "a line of the manifest must be one short line");
     OP_CLEANUP(op_mem_freep) char *path = op_io_join(spool->state_dir, OP_MANIFEST_FILE);
     int fd = env->ops->open(env, path, O_RDWR | O_NOFOLLOW, 0);
-    bool made = fd == -ENOENT;
-    if (made)
+    if (fd == -ENOENT)
         fd = env->ops->open(env, path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
     if (fd < 0)
         return op_spool_fail(spool, fd, "open", path, err);
@@ -67,11 +71,6 @@ enum op_rc op_manifest_add(struct op_spool *spool, const char *json_line, struct
     int closed = env->ops->close(env, fd);
     if (!rc && closed < 0 && closed != -EINTR)
         rc = op_spool_fail(spool, closed, "close", path, err);
-    if (!rc && made) {
-        int synced = env->ops->fsync_dir(env, spool->root);
-        if (synced < 0)
-            rc = op_spool_fail(spool, synced, "make durable the name", path, err);
-    }
     return rc;
 }
 

@@ -88,8 +88,8 @@ static void sweep(struct op_spool *spool, const char *folder)
     closedir(dir);
 }
 
-/* Durability point: whoever made the folders, or the manifest, may have been killed before their names
- * were on disk, and what is synced inside goes with its name. Above the state folder nothing is ours: what can be
+/* Durability point: whoever made the folders may have been killed before their names were on disk, and
+ * what is synced inside one goes with its name. Above the state folder nothing is ours: what can be
  * synced there is. */
 static enum op_rc keep_folders(struct op_spool *spool, struct op_err *err)
 {

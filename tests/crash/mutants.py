@@ -25,6 +25,11 @@ def fault_program(only="", schedules=20000):
     return "fault", only, schedules
 
 
+def with_rule(rule, only, schedules=2000):
+    """The same, and the emulator has a rule (schedule.c) in each: what the mutant spoils is rare without it."""
+    return "fault", only, schedules, "--rule", str(rule)
+
+
 def at_exchanges(only):
     return "fault", only, 0, "--network"
 
@@ -137,7 +142,7 @@ MUTANTS = [
     ("expired not fetched", [("src/provider/openai/openai_decode.c",
      "ended[] = {\"completed\",        \"expired\", \"cancelled\",", "ended[] = {\"completed\",        \"cancelled\","),
                              ("src/provider/openai/openai_decode.c", "failed[] = {\"failed\", NULL};",
-                              "failed[] = {\"failed\", \"expired\", NULL};")], fault_program("openai/")),
+                              "failed[] = {\"failed\", \"expired\", NULL};")], with_rule(40, "openai/")),
     ("429 treated as accepted", [("src/provider/anthropic/anthropic_decode.c",
      "    return OP_CREATE_REJECTED;", "    return reply->status == 429 ? OP_CREATE_ACCEPTED : OP_CREATE_REJECTED;")],
      fault_program("anthropic/")),

@@ -32,7 +32,8 @@ static struct options {
     bool network; /* of the single faults only those at exchanges */
     int thin;     /* of the single faults only every so many-th */
     int64_t seconds;
-} options = {.schedules = 1000, .seed = 1, .workers = 2, .thin = 1};
+    int rule; /* that every random schedule has; -1 none */
+} options = {.schedules = 1000, .seed = 1, .workers = 2, .thin = 1, .rule = -1};
 
 struct tally {
     int64_t schedules, singles, boots, points, failures, twice, checked, quiet_ms_most,
@@ -287,6 +288,10 @@ static void run_random(struct worker *w)
             break;
         schedule_random(&s, options.seed + (uint64_t)i, scenario, provider,
                         baseline(w, scenario, provider));
+        if (options.rule >= 0) {
+            s.rules[0] = (struct rule){options.rule, 1};
+            s.rule_count += !s.rule_count;
+        }
         run_one(w, &s);
     }
     run_last(w);
@@ -557,6 +562,8 @@ static void parse(int argc, char **argv)
             options.workers = atoi(value(argc, argv, &i));
         else if (strcmp(name, "--seconds") == 0)
             options.seconds = strtoll(value(argc, argv, &i), NULL, 10);
+        else if (strcmp(name, "--rule") == 0)
+            options.rule = atoi(value(argc, argv, &i));
         else if (strcmp(name, "--thin") == 0)
             options.thin = atoi(value(argc, argv, &i));
         else if (strcmp(name, "--only") == 0)
@@ -588,7 +595,8 @@ static void parse(int argc, char **argv)
             exit(2);
         }
     }
-    if (options.workers < 1 || options.workers > WORKERS_MAX || options.thin < 1)
+    if (options.workers < 1 || options.workers > WORKERS_MAX || options.thin < 1 ||
+        options.rule >= rule_kind_count)
         exit(2);
 }
 
