@@ -48,7 +48,9 @@ static enum op_rc append_line(struct op_spool *spool, int fd, const char *path,
     /* Durability point: the witness is on disk before the door is opened. */
     if (!rc)
         rc = op_append_sync(&file, err);
-    else
+    /* What a failed flush leaves of a line, its newline too, may be nothing on disk: the next one would
+     * follow on it. It takes its place instead. */
+    if (rc)
         (void)env->ops->truncate(env, fd, size);
     op_mem_free(file.path);
     return rc;

@@ -111,6 +111,10 @@ void model_synced(struct model *m, int file, int fd, bool failed)
         f->lost_hi = none || f->hi > f->lost_hi ? f->hi : f->lost_hi;
     }
     if (!failed) {
+        /* Written anew, and this time it arrived. */
+        if (f->lo / SECTOR * SECTOR <= f->lost_lo &&
+            (f->hi + SECTOR - 1) / SECTOR * SECTOR >= f->lost_hi)
+            f->lost_lo = f->lost_hi = 0;
         if (f->is_split)
             keep(m, file, fd, f->lo, f->hi);
         f->is_split = f->is_split || f->never_synced;
