@@ -38,7 +38,8 @@ struct stage {
     const struct schedule *schedule;
     struct outcome *out;
     uint64_t seed;
-    int depth; /* of competing processes */
+    int depth;               /* of competing processes */
+    const struct boot *last; /* of a step, not of a competitor */
 };
 
 static void give_up(const char *what)
@@ -426,6 +427,7 @@ static bool do_step(struct stage *stage, const char *words)
         if (tries++ == TRIES)
             stop_faults(stage);
         struct boot *b = boot(stage, next);
+        stage->last = b;
         if (stage->out->problem[0])
             return false;
         if (b->code == 94)
@@ -448,7 +450,7 @@ static void do_rest(struct stage *stage)
     stop_faults(stage);
     int refused = 0;
     /* Most of the time the word of the last step is taken for it: a start is what costs. */
-    const struct boot *last = &stage->out->boots[stage->out->boot_count - 1];
+    const struct boot *last = stage->last;
     if (last->code == 0 && strncmp(last->words, "create", 6) != 0 &&
         schedule_chance(&stage->seed) % 4)
         return;
