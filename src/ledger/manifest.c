@@ -33,8 +33,8 @@ static enum op_rc append_line(struct op_spool *spool, int fd, const char *path,
     int64_t size = env->ops->size(env, fd);
     if (size < 0)
         return op_spool_fail(spool, size, "ask for the length of", path, err);
-    /* Durability point: the name comes before the first byte, so that a file with a line in it has a name
-     * that outlives a power loss, also where the flush of that line failed and this is the next try. */
+    /* Durability point: the name comes before the first byte, so that a file with a line in it has
+     * one that outlives a power loss, also where the flush of that line failed. */
     int synced = size ? 0 : env->ops->fsync_dir(env, spool->root);
     if (synced < 0)
         return op_spool_fail(spool, synced, "make durable the name", path, err);
@@ -48,8 +48,8 @@ static enum op_rc append_line(struct op_spool *spool, int fd, const char *path,
     /* Durability point: the witness is on disk before the door is opened. */
     if (!rc)
         rc = op_append_sync(&file, err);
-    /* What a failed flush leaves of a line, its newline too, may be nothing on disk: the next one would
-     * follow on it. It takes its place instead. */
+    /* What a failed flush leaves of a line, its newline too, may be nothing on disk. The next one
+     * takes its place, or it would follow on that. */
     if (rc)
         (void)env->ops->truncate(env, fd, size);
     op_mem_free(file.path);

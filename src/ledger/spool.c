@@ -88,9 +88,9 @@ static void sweep(struct op_spool *spool, const char *folder)
     closedir(dir);
 }
 
-/* Durability point: whoever made the folders may have been killed before their names were on disk, and
- * what is synced inside one goes with its name. Above the state folder nothing is ours: what can be
- * synced there is. */
+/* Durability point: whoever made the folders may have been killed before their names were on disk,
+ * and what is synced inside one goes with its name. Above the state folder nothing is ours: what can
+ * be synced there is. */
 static enum op_rc keep_folders(struct op_spool *spool, struct op_err *err)
 {
     struct op_env *env = spool->env;
