@@ -314,6 +314,8 @@ static const char *const fault_points[] = {
     "chain.dropped",       "send.upload.before",
     "send.upload.done",    "send.upload.after",
     "reconcile.fenced",    "reconcile.twins",
+    "trigger.claimed",     "trigger.job",         "trigger.told.before",
+    "trigger.told.after",
     "fetch.document",      "realtime.opened",
     "realtime.log.before", "realtime.log.after",
     "realtime.submitted",  "realtime.answered",

@@ -70,8 +70,10 @@ struct op_trigger_ops {
     const char *kind; /* "dynamodb_queue" */
     const char *help;
     const struct op_trigger_option_spec *options; /* ends with name NULL */
-    const char *const *columns;                   /* of the candidates; NULL-terminated */
-    /* What a locked-in process must be allowed for this target. */
+    /* Of the candidates, NULL-terminated: the first is its key, the last the memory that claim is
+     * given, which is not for the pipeline's SELECT. */
+    const char *const *columns;
+    /* What a locked-in process must be allowed for this target; NULL: nothing. */
     void (*reach)(const char *target, struct op_sandbox *box);
     /* Checks the configuration; asks nobody. */
     enum op_rc (*open)(const struct op_trigger_config *config, struct op_trigger **ret,
@@ -81,9 +83,6 @@ struct op_trigger_ops {
     enum op_rc (*look)(struct op_trigger *trigger, struct op_err *err);
     enum op_rc (*next)(struct op_trigger *trigger, const struct op_value **ret_cells,
                        struct op_err *err);
-    /* What claim needs to know of the candidate it was given, for the ledger: before the claim. */
-    enum op_rc (*want)(struct op_trigger *trigger, const struct op_value *cells,
-                       struct op_buf *memory, struct op_err *err);
     enum op_rc (*claim)(struct op_trigger *trigger, const char *key, struct op_buf *memory,
                         struct op_err *err);
     enum op_rc (*report)(struct op_trigger *trigger, const char *key,
@@ -96,5 +95,6 @@ struct op_trigger { /* drivers embed this first */
 };
 
 const struct op_trigger_ops *const *op_triggers(void); /* NULL-terminated */
+extern const struct op_trigger_ops op_trigger_dynamodb_queue;
 
 #endif
