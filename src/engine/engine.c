@@ -421,8 +421,7 @@ static enum op_rc run(struct op_engine *engine, int64_t job, enum op_until until
         if (worked &&
             !(deadline_ms && is_asking(engine) && op_engine_now(engine) >= deadline_ms))
             continue;
-        if (worked || until == OP_UNTIL_IDLE ||
-            (due_ms == INT64_MAX && until != OP_UNTIL_STOP))
+        if (worked || until == OP_UNTIL_IDLE || (due_ms == INT64_MAX && until != OP_UNTIL_STOP))
             return OP_OK;
         int64_t now = op_engine_now(engine);
         if (deadline_ms && (now >= deadline_ms || due_ms > deadline_ms))

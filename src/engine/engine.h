@@ -78,7 +78,8 @@ struct op_job_request {
     int64_t realtime_below; /* auto: fewer requests than this are asked in realtime */
     bool anew;              /* do not resume an unfinished job of this identity */
     const char *import;     /* JSON: what was bought elsewhere (import.c); NULL none */
-    const struct op_claim *claim; /* HELD: becomes WORKING in the transaction that makes the job */
+    const struct op_claim
+        *claim; /* HELD: becomes WORKING in the transaction that makes the job */
 };
 
 /* Finds the unfinished job of this pipeline and these parameters, or makes one (in PLANNING).

@@ -46,7 +46,7 @@ struct op_watch {
     struct given_back {
         char *key;
         int64_t until_ms;
-    } *back;
+    } * back;
     size_t back_count;
     struct op_arena arena;
     struct op_watch *next;
@@ -154,8 +154,7 @@ static enum op_rc open_trigger(struct op_watch *w, struct op_err *err)
         rc = op_params_render(&w->params, def->options[i].value, def->place, &value, err);
         if (!rc)
             options[i] = (struct op_trigger_option){
-                def->options[i].name,
-                op_arena_strdup(&w->params.arena, op_str_from(value))};
+                def->options[i].name, op_arena_strdup(&w->params.arena, op_str_from(value))};
     }
     if (rc)
         return rc;
@@ -211,9 +210,9 @@ enum op_rc op_engine_watch(struct op_engine *engine, const struct op_job_request
     *pattern->bundle = (struct op_bundle){0};
     enum op_rc rc = op_definition_parse(engine->env, &w->bundle, &w->def, err);
     if (!rc && !w->def.trigger.ops)
-        rc = op_fail(err, OP_INVAL,
-                     "%s has no trigger%s: nothing of it starts by itself", w->def.file,
-                     w->bundle.profile[0] ? " in this profile"
+        rc = op_fail(err, OP_INVAL, "%s has no trigger%s: nothing of it starts by itself",
+                     w->def.file,
+                     w->bundle.profile[0]   ? " in this profile"
                      : w->def.profile_count ? " here; perhaps one of its profiles has "
                                               "(--profile)"
                                             : "");
@@ -307,8 +306,7 @@ static enum op_rc close_claim(struct op_watch *w, struct open_claim *claim, cons
         return rc;
     for (size_t i = 0; i < w->count; i++) {
         if (w->claims[i] == claim) {
-            memmove(&w->claims[i], &w->claims[i + 1],
-                    (w->count - i - 1) * sizeof(*w->claims));
+            memmove(&w->claims[i], &w->claims[i + 1], (w->count - i - 1) * sizeof(*w->claims));
             w->count--;
             break;
         }
@@ -318,8 +316,8 @@ static enum op_rc close_claim(struct op_watch *w, struct open_claim *claim, cons
 }
 
 /* What the kind has answered: later, not ours any more, or an error to be told. */
-static enum op_rc put_off(struct op_watch *w, struct open_claim *claim, const struct op_err *why,
-                          struct op_err *err)
+static enum op_rc put_off(struct op_watch *w, struct open_claim *claim,
+                          const struct op_err *why, struct op_err *err)
 {
     if (why->rc == OP_CONFLICT) {
         op_log(OP_EVENT_NOTE, OP_T("trigger", w->def.name), OP_T("key", claim->row.key),
@@ -334,8 +332,7 @@ static enum op_rc put_off(struct op_watch *w, struct open_claim *claim, const st
            OP_T("problem", why->msg));
     int64_t pause = OP_SECOND_MS << (claim->tries < 10 ? claim->tries : 10);
     claim->tries++;
-    claim->due_ms =
-        op_engine_now(w->engine) + (pause < AGAIN_MOST_MS ? pause : AGAIN_MOST_MS);
+    claim->due_ms = op_engine_now(w->engine) + (pause < AGAIN_MOST_MS ? pause : AGAIN_MOST_MS);
     return OP_OK;
 }
 
@@ -378,8 +375,8 @@ static enum op_rc claim_outside(struct op_watch *w, struct open_claim *claim,
 static void remember_back(struct op_watch *w, const char *key)
 {
     w->back = op_mem_realloc(w->back, (w->back_count + 1) * sizeof(*w->back));
-    w->back[w->back_count++] = (struct given_back){
-        op_mem_strdup(key), op_engine_now(w->engine) + GIVEN_BACK_MS};
+    w->back[w->back_count++] =
+        (struct given_back){op_mem_strdup(key), op_engine_now(w->engine) + GIVEN_BACK_MS};
 }
 
 static bool was_given_back(struct op_watch *w, struct op_str key)
@@ -454,8 +451,8 @@ static enum op_rc begin_job(struct op_watch *w, struct open_claim *claim, struct
     OP_CLEANUP(op_json_parser_freep) struct op_json_parser *parser = op_json_parser_new();
     OP_CLEANUP(op_arena_release) struct op_arena arena = {0};
     struct op_json row;
-    enum op_rc rc = op_json_parse(parser, claim->row.params, strlen(claim->row.params), true,
-                                  &row, err);
+    enum op_rc rc =
+        op_json_parse(parser, claim->row.params, strlen(claim->row.params), true, &row, err);
     if (rc)
         return op_err_wrap(err, "the ledger's params of a claim");
     struct op_str problem = op_json_str(op_json_get(row, "problem"));
@@ -485,11 +482,9 @@ static enum op_rc begin_job(struct op_watch *w, struct open_claim *claim, struct
                OP_F("job", job));
         return OP_OK;
     }
-    /* What is wrong with it fails; what is wrong with this worker (no key, say) leaves it to others:
-     * op_key_get and lane.c say FATAL, and what the pipeline finds wrong in a param has no cause. */
+    /* What is wrong with it fails; what this worker lacks (a key: lane.c) leaves it to others. */
     if (rc == OP_INVAL || rc == OP_NOTFOUND)
-        return refuse(w, claim, why.disp == OP_DISP_FATAL || why.disp == OP_DISP_PAUSE, why.msg,
-                      err);
+        return refuse(w, claim, why.disp == OP_DISP_PAUSE, why.msg, err);
     *err = why;
     return rc;
 }
@@ -557,11 +552,18 @@ static enum op_rc follow_job(struct op_watch *w, struct open_claim *claim, bool 
     *ret_worked = true;
     snprintf(name, sizeof(name), "job-%lld", (long long)job.id);
     const struct op_job_counts *c = &job.counts;
-    struct op_trigger_report report = {
-        .phase = OP_TRIGGER_SENT, .job = name, .message = message,
-        .model = at.model ? at.model : "", .batch_ids = at.ids, .batch_count = at.count,
-        .requests = c->requests, .done = c->done, .failed = c->failed,
-        .canceled = c->canceled, .reused = c->reused, .microusd = c->spent_microusd};
+    struct op_trigger_report report = {.phase = OP_TRIGGER_SENT,
+                                       .job = name,
+                                       .message = message,
+                                       .model = at.model ? at.model : "",
+                                       .batch_ids = at.ids,
+                                       .batch_count = at.count,
+                                       .requests = c->requests,
+                                       .done = c->done,
+                                       .failed = c->failed,
+                                       .canceled = c->canceled,
+                                       .reused = c->reused,
+                                       .microusd = c->spent_microusd};
     if (final)
         final_report(&job, &report, message);
     struct op_err why = OP_ERR_INIT;
@@ -691,8 +693,9 @@ static enum op_rc step_claims(struct op_watch *w, bool *ret_worked, struct op_er
             continue;
         *ret_worked = claim->row.state != OP_CLAIM_WORKING;
         enum op_rc rc = claim->row.state == OP_CLAIM_WANTED ? claim_outside(w, claim, err)
-                        : claim->row.state == OP_CLAIM_HELD ? begin_job(w, claim, err)
-                                                            : follow_job(w, claim, ret_worked, err);
+                        : claim->row.state == OP_CLAIM_HELD
+                            ? begin_job(w, claim, err)
+                            : follow_job(w, claim, ret_worked, err);
         if (rc || *ret_worked)
             return rc;
     }

@@ -95,7 +95,7 @@ struct op_engine {
     struct op_lane_owner *owners; /* chain.c: whose lanes the ledger's are */
     size_t owner_count;
     const struct op_blackbox_entry *_Atomic unwritten; /* bought, and being written down */
-    struct op_watch *watches; /* trigger.c */
+    struct op_watch *watches;                          /* trigger.c */
     int64_t fetched_batch; /* its result files were written by this process, last; 0 none */
 };
 

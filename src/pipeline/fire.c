@@ -70,13 +70,12 @@ static enum op_rc make_table(struct op_fire *fire, struct op_err *err)
     while (columns[last + 1])
         last++;
     OP_CLEANUP(op_mem_freep)
-    char *find = op_mem_printf("SELECT \"%s\" FROM queue WHERE \"%s\" = ?1", columns[last],
-                               columns[0]);
+    char *find =
+        op_mem_printf("SELECT \"%s\" FROM queue WHERE \"%s\" = ?1", columns[last], columns[0]);
     enum op_rc rc = op_sql_run(fire->sql->db, create.ptr, "the trigger's candidates", err);
     if (!rc && (sqlite3_prepare_v2(fire->sql->db, add.ptr, -1, &fire->add, NULL) ||
                 sqlite3_prepare_v2(fire->sql->db, find, -1, &fire->find, NULL)))
-        rc = op_fail(err, OP_IO, "the trigger's candidates: %s",
-                     sqlite3_errmsg(fire->sql->db));
+        rc = op_fail(err, OP_IO, "the trigger's candidates: %s", sqlite3_errmsg(fire->sql->db));
     return rc;
 }
 
@@ -90,10 +89,10 @@ enum op_rc op_fire_open(const struct op_definition *def, struct op_fire **ret,
     op_buf_init(&fire->memory, MAX_ROW);
     /* Params that are given are the jobs', not the trigger's: here all are NULL. */
     fire->params.count = def->param_count;
-    fire->params.names = op_arena_array(&fire->params.arena, def->param_count + 1,
-                                        sizeof(*fire->params.names));
-    fire->params.values = op_arena_array(&fire->params.arena, def->param_count + 1,
-                                         sizeof(*fire->params.values));
+    fire->params.names =
+        op_arena_array(&fire->params.arena, def->param_count + 1, sizeof(*fire->params.names));
+    fire->params.values =
+        op_arena_array(&fire->params.arena, def->param_count + 1, sizeof(*fire->params.values));
     for (size_t i = 0; i < def->param_count; i++)
         fire->params.names[i] = def->params[i].name;
     fire->plan.def = &fire->bare;

@@ -26,10 +26,10 @@ enum { MAX_BODY = 1024 * 1024, MAX_KEY = 64 * 1024, LOGS_KEPT = 50, MAX_SETS = 1
 
 /* PENDING first, as the old poller did it. */
 static const char *const statuses[] = {"PENDING", "AWAITING_RECHECK", "PROCESSING"};
-static const char *const columns[] = {
-    "job_id",  "job_type",   "status",     "conversation_id", "report_id", "priority",
-    "version", "created_at", "job_config", "environment",     "item",      "memory",
-    NULL};
+static const char *const columns[] = {"job_id",     "job_type",    "status",  "conversation_id",
+                                      "report_id",  "priority",    "version", "created_at",
+                                      "job_config", "environment", "item",    "memory",
+                                      NULL};
 enum { COLUMN_COUNT = OP_COUNT(columns) - 1, COLUMN_ITEM = 10, COLUMN_MEMORY = 11 };
 
 struct queue {
@@ -45,7 +45,8 @@ struct queue {
 };
 
 static const struct op_trigger_option_spec options[] = {
-    {"index", "index by status, created_at (default: StatusCreatedIndex); none: scan the table"},
+    {"index",
+     "index by status, created_at (default: StatusCreatedIndex); none: scan the table"},
     {"checker", "job_type of the item that stands for the batch while it runs; default: none"},
     {"hash", "for doctor --create-tables: the partition key and its type, as in 'job_id S'"},
     {"range", "for doctor --create-tables: the sort key and its type"},
@@ -141,8 +142,8 @@ static enum op_rc next_page(struct queue *q, struct op_err *err)
         op_json_out_raw(&out, op_buf_str(&q->next_key));
     }
     op_json_out_end_object(&out);
-    enum op_rc rc = op_dynamodb_call(q->db, q->index[0] ? "Query" : "Scan", q->table, &q->body,
-                                     &root, err);
+    enum op_rc rc =
+        op_dynamodb_call(q->db, q->index[0] ? "Query" : "Scan", q->table, &q->body, &root, err);
     if (rc)
         return rc;
     q->items = op_json_iter(op_json_get(root, "Items"));
@@ -331,8 +332,8 @@ static void write_update(struct queue *q, const struct change *c, struct op_buf 
     op_json_out_end_object(&out);
     add_expression(c, &out);
     OP_CLEANUP(op_mem_freep)
-    char *condition = op_mem_printf(
-        "%s AND #w = :w", c->version < 0 ? "attribute_not_exists(#v)" : "#v = :v");
+    char *condition = op_mem_printf("%s AND #w = :w",
+                                    c->version < 0 ? "attribute_not_exists(#v)" : "#v = :v");
     op_json_out_kv_text(&out, "ConditionExpression", condition);
     op_json_out_name(&out, "ExpressionAttributeNames");
     op_json_out_object(&out);
@@ -411,8 +412,7 @@ static enum op_rc find_out(struct queue *q, const struct change *c, const struct
             return op_fail(err, OP_CONFLICT, "its status has changed");
         return OP_OK;
     }
-    return op_fail(err, OP_CONFLICT,
-                   "another worker (" OP_STR_FMT ") or a person has it now",
+    return op_fail(err, OP_CONFLICT, "another worker (" OP_STR_FMT ") or a person has it now",
                    OP_STR_ARG(text_of(item, "worker_id")));
 }
 
@@ -612,21 +612,22 @@ static enum op_rc put_checker(struct queue *q, const char *key, const struct mem
     op_json_out_name(&out, "Item");
     op_json_out_object(&out);
     const struct set sets[] = {
-        {"job_id", 'S', id},          {"job_type", 'S', q->checker},
-        {"batch_job_id", 'S', key},   {"batch_id", 'S', report->batch_ids[0]},
+        {"job_id", 'S', id},           {"job_type", 'S', q->checker},
+        {"batch_job_id", 'S', key},    {"batch_id", 'S', report->batch_ids[0]},
         {"status", 'S', "PROCESSING"}, {"offpeak_phase", 'S', "bound"},
         {"worker_id", 'S', q->worker}, {"created_at", 'S', now},
-        {"updated_at", 'S', now},     {"started_at", 'S', now},
-        {"completed_at", 'S', ""},    {"lock_expires_at", 'S', lock},
-        {"priority", 'N', "50"},      {"version", 'N', "1"},
-        {"job_results", 'S', "{}"},   {"logs", 'S', "{\"entries\":[]}"},
+        {"updated_at", 'S', now},      {"started_at", 'S', now},
+        {"completed_at", 'S', ""},     {"lock_expires_at", 'S', lock},
+        {"priority", 'N', "50"},       {"version", 'N', "1"},
+        {"job_results", 'S', "{}"},    {"logs", 'S', "{\"entries\":[]}"},
     };
     for (size_t i = 0; i < OP_COUNT(sets); i++)
         add_attribute(&out, sets[i].name, sets[i].type, sets[i].value);
     static const char *const same[] = {"conversation_id", "report_id"};
     for (size_t i = 0; i < OP_COUNT(same); i++) {
         struct op_str value = remembered(m, same[i]);
-        OP_CLEANUP(op_mem_freep) char *text = op_mem_strndup(value.ptr ? value.ptr : "", value.len);
+        OP_CLEANUP(op_mem_freep)
+        char *text = op_mem_strndup(value.ptr ? value.ptr : "", value.len);
         if (value.len)
             add_attribute(&out, same[i], 'S', text);
     }
@@ -712,8 +713,8 @@ static char *say(const struct op_trigger_report *report)
 }
 
 static void report_sets(struct queue *q, const struct op_trigger_report *report,
-                        const char *now, const char *lock, const char *ids,
-                        const char *results, struct change *c)
+                        const char *now, const char *lock, const char *ids, const char *results,
+                        struct change *c)
 {
     switch (report->phase) {
     case OP_TRIGGER_BOUND:

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ledger/sqlite/sqlite.h"
 
-#define CLAIM_COLUMNS \
-    "id, source, key, state, job_id, params, memory, phase, why, created_ms"
+#define CLAIM_COLUMNS "id, source, key, state, job_id, params, memory, phase, why, created_ms"
 
 void op_claim_release(struct op_claim *claim)
 {
@@ -34,11 +33,10 @@ enum op_rc op_ledger_claim_add(struct op_ledger *ledger, struct op_claim *claim,
                                struct op_err *err)
 {
     sqlite3_stmt *stmt = NULL;
-    enum op_rc rc =
-        op_sq_get_write(ledger, OP_SQ_CLAIM_ADD,
-                        "INSERT INTO claim(" CLAIM_COLUMNS
-                        ") VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-                        &stmt, err);
+    enum op_rc rc = op_sq_get_write(ledger, OP_SQ_CLAIM_ADD,
+                                    "INSERT INTO claim(" CLAIM_COLUMNS
+                                    ") VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                                    &stmt, err);
     if (rc)
         return rc;
     op_sq_text(stmt, 1, claim->source);
