@@ -55,6 +55,8 @@ struct op_args {
     double emulate_speed;
     const char *emulate_faults, *emulate_answers;
 
+    bool once, force;
+    const char *batch_id;
     bool watch, batches, failed, all_pending, latest, audit, trust, markdown, create_tables;
     const char *status, *job;
     const char *by, *since, *until;

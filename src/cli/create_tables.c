@@ -110,6 +110,17 @@ static enum op_rc make_for_output(struct making *m, const struct op_output_def *
     return make_declared(m, texts, output->place, err);
 }
 
+static enum op_rc make_for_trigger(struct making *m, const struct op_trigger_def *trigger,
+                                   struct op_err *err)
+{
+    const char *texts[4] = {trigger->target};
+    if (!trigger->ops || strcmp(trigger->ops->kind, "dynamodb_queue") != 0)
+        return OP_OK;
+    for (size_t i = 0; i < trigger->option_count; i++)
+        declare(texts, trigger->options[i].name, trigger->options[i].value);
+    return make_declared(m, texts, trigger->place, err);
+}
+
 static enum op_rc make_all(struct making *m, struct op_err *err)
 {
     const struct op_definition *def = &m->args->subject.def;
@@ -118,6 +129,8 @@ static enum op_rc make_all(struct making *m, struct op_err *err)
         rc = make_for_input(m, &def->inputs[i], err);
     for (size_t i = 0; !rc && i < def->output_count; i++)
         rc = make_for_output(m, &def->outputs[i], err);
+    if (!rc)
+        rc = make_for_trigger(m, &def->trigger, err);
     if (!rc && m->seen.len == 0)
         rc = op_fail(
             err, OP_INVAL,

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "engine/realtime.h"
+#include "engine/trigger.h"
 
 bool op_engine_stopped(const struct op_engine *engine)
 {
@@ -128,6 +129,7 @@ void op_engine_close(struct op_engine *engine)
     if (!engine)
         return;
     op_realtime_free(engine->realtime);
+    op_engine_watches_free(engine);
     while (engine->works) {
         struct op_work *next = engine->works->next;
         op_work_free(engine->works);
@@ -297,6 +299,12 @@ enum op_rc op_engine_step(struct op_engine *engine, int64_t job, bool *ret_worke
         }
     } else {
         rc = step_any(engine, &worked, err);
+        if (!rc && worked)
+            op_engine_trigger_see(engine, engine->last_turn);
+        bool fired = false;
+        if (!rc)
+            rc = op_engine_trigger_step(engine, &fired, err);
+        worked = worked || fired;
     }
     if (rc)
         return rc;
@@ -428,7 +436,7 @@ static enum op_rc run(struct op_engine *engine, int64_t job, enum op_until until
         if (worked &&
             !(deadline_ms && is_asking(engine) && op_engine_now(engine) >= deadline_ms))
             continue;
-        if (worked || until == OP_UNTIL_IDLE || due_ms == INT64_MAX)
+        if (worked || until == OP_UNTIL_IDLE || (due_ms == INT64_MAX && until != OP_UNTIL_STOP))
             return OP_OK;
         if (deadline_ms && (op_engine_now(engine) >= deadline_ms || due_ms > deadline_ms))
             return OP_OK;

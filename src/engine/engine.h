@@ -78,6 +78,8 @@ struct op_job_request {
     int64_t realtime_below; /* auto: fewer requests than this are asked in realtime */
     bool anew;              /* do not resume an unfinished job of this identity */
     const char *import;     /* JSON: what was bought elsewhere (import.c); NULL none */
+    const struct op_claim
+        *claim; /* HELD: becomes WORKING in the transaction that makes the job */
 };
 
 /* Finds the unfinished job of this pipeline and these parameters, or makes one (in PLANNING).
@@ -114,6 +116,7 @@ enum op_until {
     OP_UNTIL_DONE, /* the job is final */
     OP_UNTIL_SENT, /* nothing is left that could be sent now (create) */
     OP_UNTIL_IDLE, /* nothing is due now (fetch, recover) */
+    OP_UNTIL_STOP, /* somebody says so (watch); with job 0 */
 };
 /* Steps until then, until stop, or until deadline_ms (wall clock; 0 none). OP_STOPPED after stop;
  * OP_OK otherwise, whatever became of the job. */

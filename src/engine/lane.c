@@ -81,7 +81,7 @@ static enum op_rc lane_settings(struct op_engine *engine, struct op_lane *lane, 
     }
     const char *url = env_value(provider->url_env);
     if (!url && !provider->default_url)
-        return op_fail_as(err, OP_INVAL, OP_DISP_FATAL,
+        return op_fail_as(err, OP_INVAL, OP_DISP_PAUSE,
                           "%s has no address of its own: set the environment variable %s",
                           provider->name, provider->url_env);
     lane->base_url = trimmed_url(url ? url : provider->default_url);
@@ -90,7 +90,7 @@ static enum op_rc lane_settings(struct op_engine *engine, struct op_lane *lane, 
     if (rc)
         return rc;
     if (!key && need_key)
-        return op_fail_as(err, OP_INVAL, OP_DISP_FATAL,
+        return op_fail_as(err, OP_INVAL, OP_DISP_PAUSE,
                           "no key for %s: set the environment variable %s (or try it without "
                           "money: add --emulate)",
                           provider->name, provider->key_env);

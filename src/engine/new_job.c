@@ -167,6 +167,18 @@ static enum op_rc prepare(struct op_work *work, const struct op_job_request *req
     return rc ? rc : op_mode_choose(work, request, &work->mode, err);
 }
 
+/* Durability point: from here on the claim is this job's, and no other is made of it. */
+static enum op_rc bind_claim(struct op_ledger *ledger, const struct op_job_request *request,
+                             int64_t job, struct op_err *err)
+{
+    if (!request->claim)
+        return OP_OK;
+    struct op_claim claim = *request->claim;
+    claim.state = OP_CLAIM_WORKING;
+    claim.job_id = job;
+    return op_ledger_claim_save(ledger, &claim, OP_CLAIM_HELD, err);
+}
+
 static enum op_rc add_job(struct op_work *work, const struct op_job_request *request,
                           struct op_str definition, struct op_job *job, struct op_err *err)
 {
@@ -186,6 +198,8 @@ static enum op_rc add_job(struct op_work *work, const struct op_job_request *req
     rc = op_ledger_definition_put(ledger, job->definition, definition, err);
     if (!rc)
         rc = op_ledger_job_add(ledger, job, err);
+    if (!rc)
+        rc = bind_claim(ledger, request, job->id, err);
     if (!rc)
         rc = op_ledger_commit(ledger, err);
     if (rc)
@@ -224,6 +238,9 @@ static enum op_rc resume(struct op_engine *engine, const struct op_job_request *
                     "the definition it began with"));
     op_log(OP_EVENT_JOB_RESUMED, OP_F("job", id));
     rc = note_mode(request, &job, err);
+    if (rc)
+        return rc;
+    rc = bind_claim(engine->ledger, request, id, err);
     if (rc)
         return rc;
     if (request->max_cost_microusd && request->max_cost_microusd != job.max_cost_microusd)

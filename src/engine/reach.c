@@ -60,6 +60,35 @@ static void reach_outputs(const struct reaching *r, const struct op_work *work)
     }
 }
 
+static void reach_known(const struct reaching *r, const struct op_params *params,
+                        const char *target, const char *place, bool writes,
+                        void (*own)(const char *target, struct op_sandbox *box))
+{
+    OP_CLEANUP(op_mem_freep) char *text = NULL;
+    struct op_err unknown = OP_ERR_INIT;
+    if (!op_params_render(params, target, place, &text, &unknown))
+        reach_target(r, text, writes, own);
+    else if (own) /* a name at a server, whose place the environment tells */
+        own("", r->box);
+}
+
+/* Jobs that a trigger will make read and write what the pipeline says, as far as it is known. */
+static void reach_watched(void *arg, const struct op_definition *def,
+                          const struct op_params *params)
+{
+    const struct reaching *r = arg;
+    if (def->trigger.ops->reach)
+        def->trigger.ops->reach(def->trigger.target, r->box);
+    for (size_t i = 0; i < def->input_count; i++)
+        if (!def->inputs[i].select.text.ptr)
+            reach_known(r, params, def->inputs[i].target, def->inputs[i].place, false,
+                        def->inputs[i].source->reach);
+    for (size_t i = 0; i < def->output_count; i++)
+        if (!def->outputs[i].per_row_path)
+            reach_known(r, params, def->outputs[i].target, def->outputs[i].place, true,
+                        def->outputs[i].sink->reach);
+}
+
 enum op_rc op_engine_reach(struct op_engine *engine, struct op_sandbox *box, struct op_err *err)
 {
     struct reaching r = {.engine = engine, .box = box};
@@ -73,5 +102,6 @@ enum op_rc op_engine_reach(struct op_engine *engine, struct op_sandbox *box, str
         reach_outputs(&r, work);
     }
     op_mem_free(r.ids);
+    op_engine_watches_each(engine, reach_watched, &r);
     return rc;
 }

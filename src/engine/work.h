@@ -95,6 +95,7 @@ struct op_engine {
     struct op_lane_owner *owners; /* chain.c: whose lanes the ledger's are */
     size_t owner_count;
     const struct op_blackbox_entry *_Atomic unwritten; /* bought, and being written down */
+    struct op_watch *watches;                          /* trigger.c */
     int64_t fetched_batch; /* its result files were written by this process, last; 0 none */
 };
 
@@ -393,6 +394,17 @@ OP_MUST_CHECK enum op_rc op_batch_freeze_prices(struct op_engine *engine,
 OP_MUST_CHECK enum op_rc op_batch_prices(struct op_engine *engine, const struct op_batch *batch,
                                          const struct op_price_list **ret, struct op_err *err);
 void op_engine_frozen_prices_free(struct op_engine *engine);
+
+/* trigger.c */
+void op_engine_watches_free(struct op_engine *engine);
+/* Every pipeline watched, with the params that are known before a job is, and where its trigger
+ * looks. */
+void op_engine_watches_each(struct op_engine *engine,
+                            void (*fn)(void *arg, const struct op_definition *def,
+                                       const struct op_params *params),
+                            void *arg);
+/* The job has taken a step: what its trigger is to be told may be another. */
+void op_engine_trigger_see(struct op_engine *engine, int64_t job);
 
 /* The steps. Each does at most one thing and says so in *ret_worked. */
 typedef enum op_rc (*op_step_fn)(struct op_work *work, bool *ret_worked, struct op_err *err);

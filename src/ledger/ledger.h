@@ -561,6 +561,41 @@ OP_MUST_CHECK enum op_rc op_ledger_notes(struct op_ledger *ledger, int64_t job_i
                                          int64_t batch_id, int64_t request_id, op_note_fn fn,
                                          void *arg, struct op_err *err);
 
+/* --- claims ------------------------------------------------------------------------------- */
+
+/* Something outside that fired (trigger/trigger.h), and how far it was taken. Every move is durable
+ * before the next thing is done outside. */
+enum op_claim_state {
+    OP_CLAIM_WANTED,  /* about to be claimed outside; whether it was is found out there */
+    OP_CLAIM_HELD,    /* ours outside; no job yet */
+    OP_CLAIM_WORKING, /* job_id is its job's, which may be sent from now on */
+    OP_CLAIM_CLOSED,  /* over: reported, given back, or taken by somebody else */
+};
+struct op_claim {
+    int64_t id;
+    char *source; /* which trigger's: pipeline, kind and target */
+    char *key;    /* what it is called there */
+    enum op_claim_state state;
+    int64_t job_id; /* 0: none yet */
+    char *params;   /* JSON: what the trigger's SELECT said of it */
+    char *memory;   /* the kind's own */
+    int64_t phase;  /* the last that was reported; 0 none */
+    char *why;      /* of CLOSED, for people; "" */
+    int64_t created_ms;
+};
+void op_claim_release(struct op_claim *claim);
+/* Inserts; fills claim->id. */
+OP_MUST_CHECK enum op_rc op_ledger_claim_add(struct op_ledger *ledger, struct op_claim *claim,
+                                             struct op_err *err);
+/* Stores all but id, source and key; OP_CONFLICT unless the stored state is `from`. */
+OP_MUST_CHECK enum op_rc op_ledger_claim_save(struct op_ledger *ledger,
+                                              const struct op_claim *claim,
+                                              enum op_claim_state from, struct op_err *err);
+typedef enum op_rc (*op_claim_fn)(void *arg, const struct op_claim *claim, struct op_err *err);
+/* By id; only_open: not CLOSED ones. fn may save the claim it was given. */
+OP_MUST_CHECK enum op_rc op_ledger_claims(struct op_ledger *ledger, bool only_open,
+                                          op_claim_fn fn, void *arg, struct op_err *err);
+
 /* --- outboxes ----------------------------------------------------------------------------- */
 
 /* The outbox file of one (job, output): committed holds the frames that count; bytes beyond are

@@ -241,3 +241,11 @@ enum op_rc op_dynamodb_call(struct op_dynamodb *db, const char *operation, const
         return rc;
     }
 }
+
+enum op_rc op_dynamodb_call_once(struct op_dynamodb *db, const char *operation,
+                                 const char *table, const struct op_buf *body,
+                                 struct op_json *ret, struct op_err *err)
+{
+    enum op_rc rc = op_buf_finish(body, "a request to DynamoDB", err);
+    return rc ? rc : call_once(db, operation, table, body, ret, err);
+}

@@ -36,6 +36,11 @@ void op_dynamodb_reach(const char *target, struct op_sandbox *box);
 OP_MUST_CHECK enum op_rc op_dynamodb_call(struct op_dynamodb *db, const char *operation,
                                           const char *table, const struct op_buf *body,
                                           struct op_json *ret, struct op_err *err);
+/* The same, asked once: for what must not be carried out twice. OP_REMOTE: whether it was is not
+ * known, unless the answer was a refusal. */
+OP_MUST_CHECK enum op_rc op_dynamodb_call_once(struct op_dynamodb *db, const char *operation,
+                                               const char *table, const struct op_buf *body,
+                                               struct op_json *ret, struct op_err *err);
 /* Waits before something is asked again that did not fail but was not done either; tries from 1.
  * false: it has been long enough. */
 bool op_dynamodb_pause(struct op_dynamodb *db, int tries);

@@ -14,6 +14,7 @@
 #define CHK(field)  offsetof(struct op_check_def, field)
 #define NEED(field) offsetof(struct op_require_def, field)
 #define OUT(field)  offsetof(struct op_output_def, field)
+#define TRG(field)  offsetof(struct op_trigger_def, field)
 
 static const struct op_definition_key keys[] = {
 #define KEY(path, type, help, reader, field) {path, type, help},

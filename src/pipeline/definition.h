@@ -22,6 +22,7 @@
 #include "pipeline/bundle.h"
 #include "sink/sink.h"
 #include "source/source.h"
+#include "trigger/trigger.h"
 
 enum op_param_type {
     OP_PARAM_TEXT,
@@ -104,6 +105,17 @@ struct op_output_def {
     const char *place;
 };
 
+/* trigger: what makes jobs of this pipeline without a person (pipeline/fire.h). */
+struct op_trigger_def {
+    const struct op_trigger_ops *ops; /* NULL: none */
+    const char *target;               /* templates over params, like the options */
+    struct op_trigger_option *options;
+    size_t option_count;
+    struct op_text jobs;      /* SELECT over its candidates: a row is a job */
+    const char *every, *most; /* seconds between looks; jobs at once; NULL: not said */
+    const char *place;
+};
+
 struct op_definition {
     struct op_arena arena;
     const char *name, *about;
@@ -126,6 +138,7 @@ struct op_definition {
     size_t check_count;
     struct op_output_def *outputs;
     size_t output_count;
+    struct op_trigger_def trigger;
     const char
         *batch_requests; /* most requests per batch, a template; NULL: the provider's limit */
     const char *batch_bytes;

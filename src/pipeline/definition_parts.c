@@ -191,8 +191,8 @@ enum op_rc op_read_params(struct definer *d, const struct op_yaml *node, void *i
 
 /* What a profile may say in place of the top. Params, requests and checks are the pipeline's own:
  * with others it would be another pipeline. */
-static const char *const profile_keys[] = {"about",   "inputs", "outputs", "require",
-                                           "records", "done",   "progress"};
+static const char *const profile_keys[] = {"about",   "inputs", "outputs",  "require",
+                                           "records", "done",   "progress", "trigger"};
 
 static enum op_rc check_profile(const struct op_yaml *node, struct op_err *err)
 {

@@ -362,3 +362,51 @@ enum op_rc op_read_outputs(struct definer *d, const struct op_yaml *node, void *
             return err->rc;
     return OP_OK;
 }
+
+/* --- the trigger ------------------------------------------------------------------------------ */
+
+static const char *const *trigger_options(struct definer *d, size_t kind, size_t *ret_count)
+{
+    const struct op_trigger_option_spec *spec = op_triggers()[kind]->options;
+    size_t count = 0;
+    while (spec[count].name)
+        count++;
+    const char **names = op_arena_array(d->arena, count + 1, sizeof(*names));
+    for (size_t i = 0; i < count; i++)
+        names[i] = spec[i].name;
+    *ret_count = count;
+    return names;
+}
+
+enum op_rc op_read_trigger(struct definer *d, const struct op_yaml *node, void *into,
+                           struct op_err *err)
+{
+    struct op_definition *def = into;
+    struct op_trigger_def *trigger = &def->trigger;
+    const char *kinds[OP_DEFINER_KEYS];
+    struct port port = {
+        .path = "trigger", .what = "trigger", .kinds = kinds, .options = trigger_options};
+    struct port_values values;
+    while (op_triggers()[port.kind_count] && port.kind_count < OP_COUNT(kinds)) {
+        kinds[port.kind_count] = op_triggers()[port.kind_count]->kind;
+        port.kind_count++;
+    }
+    trigger->place = op_definer_place(d, node);
+    if (op_definer_need_map(node, "{dynamodb_queue: TABLE, jobs: FILE.sql}", err) ||
+        read_port(d, &port, node, trigger, &values, err) ||
+        op_read_template(d, values.target, &trigger->target, err))
+        return err->rc;
+    if (!trigger->jobs.text.ptr)
+        return op_fail(err, OP_INVAL,
+                       "%s: the trigger needs 'jobs', a SELECT that says which of its "
+                       "candidates become jobs",
+                       trigger->place);
+    trigger->ops = op_triggers()[values.kind];
+    trigger->option_count = values.option_count;
+    trigger->options =
+        op_arena_array(d->arena, values.option_count + 1, sizeof(*trigger->options));
+    for (size_t i = 0; i < values.option_count; i++)
+        trigger->options[i] =
+            (struct op_trigger_option){values.options[i].name, values.options[i].value};
+    return OP_OK;
+}

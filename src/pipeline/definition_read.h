@@ -118,6 +118,8 @@ enum op_rc op_read_inputs(struct definer *d, const struct op_yaml *node, void *i
                           struct op_err *err);
 enum op_rc op_read_outputs(struct definer *d, const struct op_yaml *node, void *into,
                            struct op_err *err);
+enum op_rc op_read_trigger(struct definer *d, const struct op_yaml *node, void *into,
+                           struct op_err *err);
 enum op_rc op_read_on_error(struct definer *d, const struct op_yaml *node, void *into,
                             struct op_err *err);
 enum op_rc op_read_event(struct definer *d, const struct op_yaml *node, void *into,

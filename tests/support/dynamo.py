@@ -233,6 +233,11 @@ class Dynamo:
         t.put(request["Item"])
         return {}
 
+    def GetItem(self, request):
+        t = self.table(request)
+        item = t.items.get(t.key(request["Key"]))
+        return {"Item": item} if item else {}
+
     def UpdateItem(self, request):
         t = self.table(request)
         key = t.key(request["Key"])

@@ -7,6 +7,7 @@
 #include "base/io.h"
 #include "base/mem.h"
 #include "core/states.h"
+#include "ledger/ledger.h"
 #include "ledger/sqlite/sqlite.h"
 
 /* Millions of requests and results carry numbers instead of words (the table `word` has both); a
@@ -23,6 +24,9 @@ _Static_assert(OP_RESULT_SUCCEEDED == 0 && OP_RESULT_REFUSED == 1 && OP_RESULT_T
 _Static_assert(OP_REASK_NONE == 0 && OP_REASK_SAME == 1 && OP_REASK_INVALID == 2 &&
                    OP_REASK_TRUNCATED == 3,
                "reasons to ask again are stored by number: a change needs a migration");
+_Static_assert(OP_CLAIM_WANTED == 0 && OP_CLAIM_HELD == 1 && OP_CLAIM_WORKING == 2 &&
+                   OP_CLAIM_CLOSED == 3,
+               "states of claims are stored by number: a change needs a migration");
 
 #define TOKENS                                                                             \
     "tokens_input INTEGER NOT NULL DEFAULT 0, tokens_write_5m INTEGER NOT NULL DEFAULT 0," \
@@ -254,8 +258,17 @@ static const char version_5[] =
                                           0) ", request_id FROM asked_old ORDER BY request_id;"
                                              "DROP TABLE asked_old;";
 
+/* What triggers have taken from outside. */
+static const char version_6[] =
+    "CREATE TABLE claim("
+    " id INTEGER PRIMARY KEY, source TEXT NOT NULL, key TEXT NOT NULL, state INTEGER NOT NULL,"
+    " job_id INTEGER NOT NULL, params TEXT NOT NULL, memory TEXT NOT NULL,"
+    " phase INTEGER NOT NULL, why TEXT NOT NULL, created_ms INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX claim_open ON claim(id) WHERE state <> 3;"
+    "CREATE INDEX claim_job ON claim(job_id);";
+
 const struct op_schema_step op_schema_steps[] = {
-    {version_1}, {version_2}, {version_3}, {version_4}, {version_5},
+    {version_1}, {version_2}, {version_3}, {version_4}, {version_5}, {version_6},
 };
 const size_t op_schema_count = OP_COUNT(op_schema_steps);
 
