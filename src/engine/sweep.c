@@ -59,7 +59,7 @@ struct given_up {
 struct sweep {
     struct op_engine *engine;
     const struct op_lane *lane;
-    const struct op_work *work; /* only its batches of the lane; NULL: those of all jobs */
+    const struct op_work *work;  /* only its batches of the lane; NULL: those of all jobs */
     const struct op_batch *next; /* the one that is to buy again; NULL: none */
     bool all;                    /* also what cannot be one that was given up */
     bool quiet;                  /* says nothing of what is not ours, or not yet known to be */

@@ -179,6 +179,8 @@ def test_real_bytes(tmp_path, provider):
     """One byte under the limit and the limit itself are one batch, one byte over is two."""
     records, limit = 2000, BYTES[provider]
     folder = write_pipeline(tmp_path / "edge", 0, 100_000, model=MODELS[provider])
+    yaml = folder / "pipeline.yaml"  # a model that thinks does so at length over 100 kB
+    yaml.write_text(yaml.read_text().replace("max_tokens: 200", "max_tokens: 2000"))
     room = limit // records - 1000
     write_items(folder, [room] * records)
     (size, count), = plan(folder)
