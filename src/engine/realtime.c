@@ -492,7 +492,7 @@ static bool takes_part(const struct op_ask_lane *ask)
     return ask->begins || ask->list_count;
 }
 
-/* What starts on every lane; *ret_when: when the next may, on the first of them that has to wait. */
+/* What starts on every lane. *ret_when: when the next may, on the first that has to wait. */
 static enum op_rc choose_all(struct op_realtime *rt, int64_t *ret_when, struct op_err *err)
 {
     enum op_rc rc = OP_OK;
