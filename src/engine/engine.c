@@ -171,7 +171,7 @@ static const op_step_fn running_steps[] = {
 /* Of these there is one for all providers of the job. */
 static bool is_for_head(op_step_fn step)
 {
-    return step == op_step_deliver || step == op_step_finish;
+    return step == op_step_deliver || step == op_step_realtime || step == op_step_finish;
 }
 
 static enum op_rc step_legs(struct op_work *work, op_step_fn step, bool *ret_worked,
@@ -389,11 +389,6 @@ static enum op_rc hurry(struct op_engine *engine, struct op_err *err)
     return rc;
 }
 
-static bool is_asking(const struct op_engine *engine)
-{
-    return engine->realtime && engine->realtime->list_count;
-}
-
 /* Nothing can happen before then, so nothing is looked up either. Short naps: a signal that comes
  * just before one, and what is shown, wait for a second at most; a clock that was set back may have
  * made another thing due. */
@@ -433,8 +428,8 @@ static enum op_rc run(struct op_engine *engine, int64_t job, enum op_until until
         if (rc)
             return rc;
         /* The lane has something to do at any time: --wait must end it too. */
-        if (worked &&
-            !(deadline_ms && is_asking(engine) && op_engine_now(engine) >= deadline_ms))
+        if (worked && !(deadline_ms && op_realtime_is_asking(engine->realtime) &&
+                        op_engine_now(engine) >= deadline_ms))
             continue;
         if (worked || until == OP_UNTIL_IDLE || (due_ms == INT64_MAX && until != OP_UNTIL_STOP))
             return OP_OK;

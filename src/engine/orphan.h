@@ -36,9 +36,12 @@ enum op_owner op_remote_owner(struct op_engine *engine, const struct op_lane *la
  * account that does not answer is an error. */
 OP_MUST_CHECK enum op_rc op_engine_sweep_all(struct op_engine *engine, struct op_err *err);
 
-/* sweep.c: before anything is bought again, the list that is read for every send is searched for
- * batches of the job that were given up. *ret_adopted: the job has changed, look at it anew. */
-OP_MUST_CHECK enum op_rc op_sweep_before_send(struct op_work *work, const struct op_lane *lane,
+/* sweep.c: before anything is bought again, the account is searched for batches of the job that
+ * were given up. listing: as read for this send; NULL: with tags, read when there is one to look for
+ * that no fence has stopped. *ret_adopted: the job has changed, look at it anew. OP_REMOTE with
+ * RETRY: one is there, has not ended, and may hold what this batch is to buy. */
+OP_MUST_CHECK enum op_rc op_sweep_before_send(struct op_work *work,
+                                              const struct op_batch *batch,
                                               const struct op_listing *listing,
                                               bool *ret_adopted, struct op_err *err);
 

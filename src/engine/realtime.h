@@ -3,12 +3,13 @@
 #define OP_ENGINE_REALTIME_H
 
 /*
- * Model:     the realtime lane. A packed batch is its list of work: the members of the payload file are
+ * Model:     the realtime lanes. A packed batch is its list of work: the members of the payload file are
  *            asked one by one through the provider's ordinary endpoint, many under way at a time
  *            (net/calls.h), as fast as core/flow.h lets them. What is asked and answered goes into
  *            the batch's log (ledger/asklog.h); when every member has a line, the batch has ENDED, and
  *            fetching it means copying those lines out of the log. Everything behind is as for any
- *            batch. Files: realtime.c (the turn), realtime_list.c (a batch as a list), realtime_reply.c
+ *            batch. Every lane that has something to ask is asked in the same turn (realtime.c), so that
+ *            none waits for another. Files: realtime.c (the turn), realtime_list.c (a batch as a list), realtime_reply.c
  *            (what a reply means), mode.c (who is asked how). Internal to engine/.
  * Ownership: struct op_realtime belongs to the engine; a list to it; a call to whoever has it under
  *            way, until it has ended.
@@ -51,7 +52,7 @@ struct op_ask_list {
 };
 
 struct op_ask_call {
-    struct op_realtime *rt;
+    struct op_ask_lane *ask;
     struct op_ask_list *list;
     size_t at;   /* in list->asks */
     size_t slot; /* in rt->all_calls */
@@ -59,26 +60,35 @@ struct op_ask_call {
     int64_t epoch, tokens;
 };
 
-struct op_realtime {
-    struct op_engine *engine;
-    struct op_work *work;       /* whose lists these are */
-    const struct op_lane *lane; /* and whom they are asked of */
-    struct op_calls *calls;
-    bool own_calls;
+/* What is asked of one lane: one job's lists at a time, with a window of its own, since limits are
+ * the account's. What was learned of it stays from job to job. */
+struct op_ask_lane {
+    struct op_realtime *rt;
+    struct op_ask_lane *next;
+    const struct op_lane *lane;
+    struct op_work *work; /* whose lists these are */
     struct op_flow flow;
     struct op_ask_list *lists[OP_REALTIME_LISTS];
     size_t list_count;
+    int64_t under_way, tokens_under_way; /* with what is to start in this turn */
+    bool begins;                         /* the present step wants something asked of it */
+    bool is_paused;                      /* the lane is; asked anew in every slice */
+    const char *moves_to; /* the provider that is asked instead meanwhile; NULL: none */
+    int64_t answered;     /* since the lane was opened */
+    int64_t rate_from_ms, rate_from, rate; /* answers a second, lately */
+};
+
+struct op_realtime {
+    struct op_engine *engine;
+    struct op_ask_lane *lanes;
+    struct op_calls *calls; /* of all lanes */
+    bool own_calls;
     struct op_ask_call **all_calls; /* NULL where there is none */
     size_t call_room;
     struct op_ask_call **started; /* in this turn, not submitted yet */
     size_t started_count;
     size_t ended_now; /* calls handed over by the latest collect */
-    int64_t tokens_under_way;
-    bool is_broken;       /* a log could not be written: nothing may be said or sent any more */
-    bool is_paused;       /* the lane is; asked anew in every slice */
-    const char *moves_to; /* the provider that is asked instead meanwhile; NULL: none */
-    int64_t answered;     /* since the lane was opened */
-    int64_t rate_from_ms, rate_from, rate; /* answers a second, lately */
+    bool is_broken;   /* a log could not be written: nothing may be said or sent any more */
     struct op_buf params, line;
 };
 
@@ -116,6 +126,7 @@ void op_ask_ended(struct op_ask_call *call, enum op_rc rc, const struct op_http_
 
 /* Lets what is under way end and keeps it; nothing new starts. */
 OP_MUST_CHECK enum op_rc op_realtime_drain(struct op_engine *engine, struct op_err *err);
+bool op_realtime_is_asking(const struct op_realtime *rt); /* NULL: no */
 void op_realtime_free(struct op_realtime *rt);
 
 #endif

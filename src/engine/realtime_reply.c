@@ -73,8 +73,8 @@ static enum fate fate_of_refusal(const struct op_http_reply *reply, const struct
 static enum fate fate_of(struct op_ask_call *call, enum op_rc rc,
                          const struct op_http_reply *reply, struct op_err *why)
 {
-    const struct op_provider_ops *provider = call->rt->lane->provider;
-    struct op_buf *line = &call->rt->line;
+    const struct op_provider_ops *provider = call->ask->lane->provider;
+    struct op_buf *line = &call->ask->rt->line;
     if (rc) {
         if (why->disp == OP_DISP_AMBIGUOUS)
             return FATE_UNKNOWN;
@@ -88,24 +88,25 @@ static enum fate fate_of(struct op_ask_call *call, enum op_rc rc,
     return is_refusal(provider, reply) ? fate_of_refusal(reply, why) : FATE_UNKNOWN;
 }
 
-static void see_rate(struct op_realtime *rt, const struct op_http_reply *reply)
+static void see_rate(struct op_ask_lane *ask, const struct op_http_reply *reply)
 {
-    struct op_env *env = rt->engine->env;
+    struct op_engine *engine = ask->rt->engine;
+    struct op_env *env = engine->env;
     struct op_rate rate;
-    op_rate_read(reply, op_engine_now(rt->engine), &rate);
+    op_rate_read(reply, op_engine_now(engine), &rate);
     int64_t mono = env->ops->mono_ms(env);
     if (rate.requests_left >= 0)
-        op_flow_told(&rt->flow.requests, rate.requests_left, (int64_t)rt->calls->under_way,
+        op_flow_told(&ask->flow.requests, rate.requests_left, ask->under_way,
                      mono + rate.requests_reset_ms);
     if (rate.tokens_left >= 0)
-        op_flow_told(&rt->flow.tokens, rate.tokens_left, rt->tokens_under_way,
+        op_flow_told(&ask->flow.tokens, rate.tokens_left, ask->tokens_under_way,
                      mono + rate.tokens_reset_ms);
 }
 
 static void refuse_one(struct op_ask_call *call, const char *why)
 {
     char id[OP_CUSTOM_ID_MAX + 1];
-    struct op_buf *line = &call->rt->line;
+    struct op_buf *line = &call->ask->rt->line;
     op_ask_custom_id(call->list, call->at, id);
     op_buf_clear(line);
     op_own_line_write(op_str_from(id), OP_RESULT_ERRORED, "refused", why, OP_DISP_REJECT, line);
@@ -114,10 +115,10 @@ static void refuse_one(struct op_ask_call *call, const char *why)
 
 static void pause_lane(struct op_ask_call *call, const struct op_err *why)
 {
-    struct op_realtime *rt = call->rt;
-    if (!rt->is_paused)
-        op_lane_pause(rt->engine, call->rt->lane, why);
-    rt->is_paused = true;
+    struct op_ask_lane *ask = call->ask;
+    if (!ask->is_paused)
+        op_lane_pause(ask->rt->engine, ask->lane, why);
+    ask->is_paused = true;
 }
 
 /* A page of somebody's that says "not here" or "not you" to one says it to all: a wrong address, or
@@ -129,33 +130,35 @@ static bool is_for_all(int status)
 
 static void slow_down(struct op_ask_call *call, const struct op_err *why)
 {
-    struct op_realtime *rt = call->rt;
-    struct op_env *env = rt->engine->env;
-    bool is_news = call->epoch == rt->flow.epoch;
-    op_flow_refused(&rt->flow, env->ops->mono_ms(env), call->epoch,
+    struct op_flow *flow = &call->ask->flow;
+    struct op_engine *engine = call->ask->rt->engine;
+    struct op_env *env = engine->env;
+    bool is_news = call->epoch == flow->epoch;
+    op_flow_refused(flow, env->ops->mono_ms(env), call->epoch,
                     why->disp == OP_DISP_RETRY_AFTER ? why->retry_after_ms : -1,
-                    op_engine_random32(rt->engine));
+                    op_engine_random32(engine));
     if (is_news) /* of a burst of refusals one is told */
-        op_log(OP_EVENT_REALTIME_SLOWER, OP_F("window", op_flow_window(&rt->flow)),
-               OP_T("why", why->msg));
+        op_log(OP_EVENT_REALTIME_SLOWER, OP_T("provider", call->ask->lane->provider->name),
+               OP_F("window", op_flow_window(flow)), OP_T("why", why->msg));
 }
 
 void op_ask_ended(struct op_ask_call *call, enum op_rc rc, const struct op_http_reply *reply,
                   const struct op_err *transport)
 {
-    struct op_realtime *rt = call->rt;
+    struct op_ask_lane *ask = call->ask;
     struct op_ask_list *list = call->list;
     struct op_err why = *transport;
     enum fate fate = fate_of(call, rc, reply, &why);
-    rt->tokens_under_way -= call->tokens;
+    ask->under_way--;
+    ask->tokens_under_way -= call->tokens;
     if (!rc)
-        see_rate(rt, reply);
+        see_rate(ask, reply);
     switch (fate) {
     case FATE_ANSWERED:
         /* The window was as full as it gets when this one was under way too. */
-        op_flow_answered(&rt->flow, (int64_t)rt->calls->under_way + 1);
-        op_ask_list_answer(list, call->at, op_buf_str(&rt->line));
-        rt->answered++;
+        op_flow_answered(&ask->flow, ask->under_way + 1);
+        op_ask_list_answer(list, call->at, op_buf_str(&ask->rt->line));
+        ask->answered++;
         return;
     case FATE_REFUSED:
         refuse_one(call, why.msg);
@@ -171,7 +174,7 @@ void op_ask_ended(struct op_ask_call *call, enum op_rc rc, const struct op_http_
         return;
     case FATE_UNKNOWN:
         list->under_way--;
-        op_ask_list_doubt(list, call->at, why.msg, &rt->line);
+        op_ask_list_doubt(list, call->at, why.msg, &ask->rt->line);
         op_log(OP_EVENT_REQUEST_UNKNOWN, OP_F("batch", list->batch.id),
                OP_F("request", list->asks[call->at].request_id), OP_T("why", why.msg));
         /* Whatever loses answers must not be fed at full speed. */

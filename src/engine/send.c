@@ -131,13 +131,13 @@ static enum op_rc store_baseline(struct op_work *work, struct op_batch *batch,
 {
     const struct op_lane *lane = op_batch_lane(work, batch);
     const struct op_provider_ops *provider = lane->provider;
-    if (provider->has_tags && provider->has_upload)
-        return OP_OK; /* the reply to the upload told the server's time */
+    if (provider->has_tags && provider->has_upload) /* whose reply told the server's time */
+        return op_sweep_before_send(work, batch, NULL, ret_adopted, err);
     struct op_listing listing = {0};
     enum op_rc rc = op_listing_read(work->engine, lane, provider->has_tags ? -1 : -BASELINE_MS,
                                     &listing, err);
     if (!rc && !provider->has_tags)
-        rc = op_sweep_before_send(work, lane, &listing, ret_adopted, err);
+        rc = op_sweep_before_send(work, batch, &listing, ret_adopted, err);
     if (rc || *ret_adopted) {
         op_listing_release(&listing);
         return rc;

@@ -50,7 +50,7 @@ static bool find_nonce(struct op_engine *engine, const struct sample *sample,
 /* --- what was given up ---------------------------------------------------------------------- */
 
 struct given_up {
-    int64_t id, count, intent_ms;
+    int64_t id, count, intent_ms, request_lo, request_hi;
     struct op_map
         seen;      /* ids that are not it: listed before it was sent, or known by results */
     bool is_named; /* it vanished: its provider id is in the ledger */
@@ -59,19 +59,29 @@ struct given_up {
 struct sweep {
     struct op_engine *engine;
     const struct op_lane *lane;
-    const struct op_work *work; /* only its batches of the lane; NULL: those of all jobs */
-    bool all;                   /* also what cannot be one that was given up */
-    bool quiet;                 /* says nothing of what is not ours, or not yet known to be */
+    const struct op_work *work;  /* only its batches of the lane; NULL: those of all jobs */
+    const struct op_batch *next; /* the one that is to buy again; NULL: none */
+    bool all;                    /* also what cannot be one that was given up */
+    bool quiet;                  /* says nothing of what is not ours, or not yet known to be */
     struct given_up *given_up;
     size_t count;
     bool adopted;
+    const struct op_remote_batch *runs; /* ours, not ended, and may hold what next is to buy */
 };
+
+/* Behind the fence a create cannot run, and what carries a tag is refused for good. */
+static bool is_over(const struct op_batch *batch)
+{
+    return batch->state == OP_BATCH_REJECTED ||
+           (batch->state == OP_BATCH_UNSENT && batch->fenced_ms);
+}
 
 static enum op_rc note_given_up(void *arg, const struct op_batch *batch, struct op_err *err)
 {
     struct sweep *s = arg;
     bool is_named = batch->provider_id[0] != '\0';
-    if (batch->intent_ms <= 0 || (s->work && op_batch_lane(s->work, batch) != s->lane))
+    if (batch->intent_ms <= 0 || (s->work && op_batch_lane(s->work, batch) != s->lane) ||
+        (s->next && s->lane->provider->has_tags && is_over(batch)))
         return OP_OK;
     if (is_named) { /* what was kept once has its files, and is done with */
         int64_t files = 0;
@@ -84,6 +94,8 @@ static enum op_rc note_given_up(void *arg, const struct op_batch *batch, struct 
     *g = (struct given_up){.id = batch->id,
                            .count = batch->count,
                            .intent_ms = batch->intent_ms,
+                           .request_lo = batch->request_lo,
+                           .request_hi = batch->request_hi,
                            .is_named = is_named};
     op_baseline_read(batch->baseline, &g->seen);
     return OP_OK;
@@ -229,6 +241,17 @@ static void say(const struct sweep *s, const struct op_remote_batch *remote, con
            OP_T("created", created), OP_T("state", remote->state_name), OP_T("whose", whose));
 }
 
+/* By its tag it is known before it has ended: what it may answer is not bought beside it. */
+static void wait_for(struct sweep *s, const struct op_remote_batch *remote, int64_t id)
+{
+    for (size_t i = 0; s->next && i < s->count; i++) {
+        const struct given_up *g = &s->given_up[i];
+        if (g->id == id && g->request_lo <= s->next->request_hi &&
+            s->next->request_lo <= g->request_hi)
+            s->runs = remote;
+    }
+}
+
 static enum op_rc settle_ours(struct sweep *s, const struct op_remote_batch *remote,
                               const char *nonce, struct op_err *err)
 {
@@ -241,6 +264,7 @@ static enum op_rc settle_ours(struct sweep *s, const struct op_remote_batch *rem
         remote->state == OP_REMOTE_FAILED)
         return rc;
     if (remote->state != OP_REMOTE_ENDED) {
+        wait_for(s, remote, search.id);
         if (!s->quiet)
             say(s, remote,
                 "it carries our tag and has not ended: run recover again when it has");
@@ -302,8 +326,11 @@ static enum op_rc look_known(struct sweep *s, const struct op_remote_batch *remo
 {
     for (size_t i = 0; i < s->count; i++) {
         char nonce[OP_NONCE_LEN + 1];
-        if (s->given_up[i].id == id && remote->state == OP_REMOTE_ENDED &&
-            look_inside(s, remote, nonce) == OURS)
+        if (s->given_up[i].id != id)
+            continue;
+        if (remote->state != OP_REMOTE_ENDED)
+            wait_for(s, remote, id);
+        else if (look_inside(s, remote, nonce) == OURS)
             return settle_ours(s, remote, nonce, err);
     }
     return OP_OK;
@@ -326,17 +353,39 @@ static enum op_rc sweep_listing(struct sweep *s, const struct op_listing *listin
     return rc;
 }
 
-enum op_rc op_sweep_before_send(struct op_work *work, const struct op_lane *lane,
+/* To the oldest create that could have taken effect. */
+static enum op_rc read_back(struct sweep *s, struct op_listing *ret, struct op_err *err)
+{
+    int64_t oldest = s->given_up[0].intent_ms;
+    for (size_t i = 1; i < s->count; i++)
+        if (s->given_up[i].intent_ms < oldest)
+            oldest = s->given_up[i].intent_ms;
+    return op_listing_read(s->engine, s->lane, oldest - OP_RECONCILE_SKEW_MS, ret, err);
+}
+
+enum op_rc op_sweep_before_send(struct op_work *work, const struct op_batch *batch,
                                 const struct op_listing *listing, bool *ret_adopted,
                                 struct op_err *err)
 {
-    struct sweep s = {.engine = work->engine, .lane = lane, .work = work, .quiet = true};
+    struct sweep s = {.engine = work->engine,
+                      .lane = op_batch_lane(work, batch),
+                      .work = work,
+                      .next = batch,
+                      .quiet = true};
+    struct op_listing own = {0};
     enum op_rc rc = read_given_up(&s, err);
+    if (!rc && s.count && !listing)
+        rc = read_back(&s, &own, err);
     if (!rc && s.count)
-        rc = sweep_listing(&s, listing, err);
+        rc = sweep_listing(&s, listing ? listing : &own, err);
+    *ret_adopted = !rc && s.adopted;
+    if (!rc && !s.adopted && s.runs)
+        rc = op_fail_as(err, OP_REMOTE, OP_DISP_RETRY,
+                        "%s has it under way, given up as lost and there after all: what it "
+                        "answers is not bought again",
+                        s.runs->id);
+    op_listing_release(&own);
     sweep_release(&s);
-    if (!rc)
-        *ret_adopted = s.adopted;
     return rc;
 }
 

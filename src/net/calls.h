@@ -42,7 +42,8 @@ struct op_calls {
     size_t under_way; /* submitted and not yet handed over */
 };
 
-/* The libcurl client; where requests may go is decided as in net/http.h. most: connections. */
+/* The libcurl client; where requests may go is decided as in net/http.h. most: connections to
+ * one server, so that a slow one holds up no other. */
 OP_MUST_CHECK enum op_rc op_calls_curl_open(size_t most, struct op_calls **ret,
                                             struct op_err *err);
 /* Starts a call: a plain request with its body in memory; no gate, no sink. On an error it never

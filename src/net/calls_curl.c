@@ -321,8 +321,9 @@ static enum op_rc outcome(const struct slot *slot, CURLcode code, struct op_err 
         op_err_set_as(err, OP_REMOTE, disp, "%s answered %d with more than %zu bytes",
                       slot->shown, slot->head.status, slot->reply.body.max);
     else
-        op_err_set_as(err, OP_REMOTE, disp, "%s: %s", slot->shown,
-                      *slot->detail ? slot->detail : curl_easy_strerror(code));
+        op_err_set_as(err, OP_REMOTE, disp, "%s: %s%s", slot->shown,
+                      *slot->detail ? slot->detail : curl_easy_strerror(code),
+                      op_curl_hint(code, slot->detail));
     err->native = (int)code;
     return OP_REMOTE;
 }
@@ -403,6 +404,9 @@ static const struct op_calls_ops curl_ops = {
     .close = curl_close,
 };
 
+/* So many are asked at a time at most, as a rule; with more, some connections are made anew. */
+#define SERVERS 8
+
 enum op_rc op_calls_curl_open(size_t most, struct op_calls **ret, struct op_err *err)
 {
     OP_CLEANUP(op_mem_freep) char *ca_file = NULL;
@@ -421,10 +425,9 @@ enum op_rc op_calls_curl_open(size_t most, struct op_calls **ret, struct op_err 
     calls->multi = curl_multi_init();
     if (!calls->multi)
         abort(); /* out of memory */
-    CURLMcode code =
-        curl_multi_setopt(calls->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)most);
+    CURLMcode code = curl_multi_setopt(calls->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)most);
     if (!code)
-        code = curl_multi_setopt(calls->multi, CURLMOPT_MAXCONNECTS, (long)most);
+        code = curl_multi_setopt(calls->multi, CURLMOPT_MAXCONNECTS, (long)most * SERVERS);
     if (code) {
         curl_close(&calls->base);
         return fail_multi(code, err);

@@ -173,6 +173,13 @@ bool op_curl_head_line(struct op_curl_head *head, struct op_http_reply *reply,
     return !reply->headers.failed;
 }
 
+const char *op_curl_hint(CURLcode code, const char *detail)
+{
+    bool is_old = code == CURLE_SSL_CONNECT_ERROR && (strstr(detail, "protocol version") ||
+                                                      strstr(detail, "unsupported protocol"));
+    return is_old ? "; TLS 1.2 or later is spoken, and nothing older" : "";
+}
+
 void op_curl_hold_pipe(struct op_curl_pipe *pipe)
 {
     sigset_t pipe_only;

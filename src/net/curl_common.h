@@ -38,6 +38,9 @@ curl_socket_t op_curl_socket(const struct curl_sockaddr *address, enum op_peer p
 /* To be freed with curl_slist_free_all. */
 struct curl_slist *op_curl_headers(const struct op_http_request *request);
 
+/* What to add to libcurl's words for why an exchange failed; "" nothing. */
+const char *op_curl_hint(CURLcode code, const char *detail);
+
 /* Where the reading of a reply's header lines stands. */
 struct op_curl_head {
     int status;   /* of the block being received, also 1xx */

@@ -40,7 +40,7 @@ int64_t op_http_date_ms(const struct op_http_reply *reply)
 {
     int64_t ms;
     struct op_str date = op_http_header_get(reply, "Date");
-    return date.ptr && op_time_parse_http(date, &ms) ? ms : -1;
+    return date.ptr && op_time_parse_http(date, &ms) && ms >= 0 ? ms : -1;
 }
 
 static bool is_digit(char c)

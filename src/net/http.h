@@ -83,7 +83,7 @@ struct op_str op_http_header_get(const struct op_http_reply *reply, const char *
 /* Retry-After as milliseconds: seconds (fractions allowed) or an HTTP date relative to the reply's
  * Date header (now_ms without one). -1 when absent, negative or unreadable. Not clamped. */
 int64_t op_http_retry_after_ms(const struct op_http_reply *reply, int64_t now_ms);
-/* The Date header in ms; -1 when absent. */
+/* The Date header in ms; -1 when absent, unreadable or before 1970. */
 int64_t op_http_date_ms(const struct op_http_reply *reply);
 
 struct op_http;

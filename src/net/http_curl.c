@@ -353,8 +353,8 @@ static enum op_rc remote_failure(struct exchange *ex, CURLcode code)
                       "%s %s: answered %d before the whole request was sent",
                       ex->request->method, ex->shown, ex->reply->status);
     else
-        op_err_set_as(ex->err, OP_REMOTE, disp, "%s %s: %s", ex->request->method, ex->shown,
-                      what);
+        op_err_set_as(ex->err, OP_REMOTE, disp, "%s %s: %s%s", ex->request->method, ex->shown,
+                      what, op_curl_hint(code, ex->detail));
     ex->err->native = (int)code;
     return OP_REMOTE;
 }

@@ -130,6 +130,36 @@ def test_what_is_sold_stays(chain):
     assert c.check() == {"gemini": 8, "mistral": 4}
 
 
+TWO = PIPELINE.replace("""
+outputs:""", """
+  more: {provider: "gemini, mistral", model: "gemini=gemini-3.6-flash, mistral=mistral-large-2512",
+         max_tokens: 200, user: "Say more about {{word}}", answer: a.json}
+outputs:""").replace("SELECT key AS id,", "SELECT key || request AS id,")
+
+
+@pytest.mark.parametrize("mode", LANES)
+def test_two_requests_of_a_record(chain, mode):
+    """They move on one by one: a record may have an answer of each provider, and none twice."""
+    c = chain([{"on": LANES[mode], "from": 4, **NO_MONEY}], yaml=TWO)
+    c.offpeak.run(*c.go, "--mode", mode, *(["--concurrency", 1] if mode == "realtime" else []), expect=0)
+    rows = c.offpeak.csv("answers.csv")
+    assert sorted(row["id"] for row in rows) == \
+        sorted(f"r{i}{name}" for i in range(RECORDS) for name in ("ask", "more"))
+    assert set((sold(c.first) + sold(c.second)).values()) == {1}
+    assert c.sold() == dict(collections.Counter(row["provider"] for row in rows))
+    assert c.sold()["gemini"] == {"batch": 12, "realtime": 3}[mode]
+    audit = c.offpeak.run("doctor", "--audit", "--json")
+    assert audit.returncode == 0, audit.stdout
+
+
+def test_all_requests_have_one_chain(chain):
+    """Which of two chains a record follows could not be told: refused before anything is bought."""
+    c = chain(yaml=TWO.replace('more: {provider: "gemini, mistral"', 'more: {provider: "mistral, gemini"'))
+    done = c.offpeak.run(*c.go)
+    assert done.returncode != 0 and "all requests have the same chain" in done.stderr
+    assert c.first.bill() == c.second.bill() == []
+
+
 def test_what_is_sold_stays_in_realtime(chain):
     c = chain([{"on": "messages", "from": 6, **NO_MONEY}])
     c.offpeak.run(*c.go, "--mode", "realtime", "--concurrency", 1, expect=0)

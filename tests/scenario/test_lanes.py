@@ -13,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from harness import OFFPEAK, OTHERS, Emulator, Offpeak, clock  # noqa: E402
+from wire import write_pipeline  # noqa: E402
 
 MODELS = {"anthropic": "claude-haiku-4-5", "openai": OTHERS["openai"], "gemini": OTHERS["gemini"]}
 RECORDS = 90  # a third of them for each provider
@@ -138,3 +139,26 @@ def test_results_of_several_providers_are_not_imported(tmp_path):
         (tmp_path / "r.jsonl").write_text("{}\n")
         done = offpeak.run("import", tmp_path / "r.jsonl", "--pipeline", *write(tmp_path))
         assert done.returncode == 1 and "several providers" in done.stderr
+
+
+def test_an_estimate_packs_by_the_limit_that_was_learned(tmp_path):
+    """A refusal named the limit. The estimate says so, and makes as many batches as the run then does.
+
+    Oracle: the limit given to the emulator; the batches that the second run has made."""
+    limit, records = 3000, 400
+    folder = write_pipeline(tmp_path / "full", records, records, model=OTHERS["openai"])
+    args = [folder, "--path", folder / "items.csv"]
+    with Emulator(tmp_path, speed=20000, faults=[{"on": "create", "do": "token_limit", "tokens": limit}]) as emulator:
+        offpeak = Offpeak(tmp_path, emulator, OFFPEAK_CLOCK=clock(20000))
+        before = offpeak.json("estimate", *args)
+        assert before["batches"] == 1 and not (before["queue"] or {}).get("learned")
+        offpeak.run("run", *args, expect=0)
+        items = folder / "items.csv"
+        items.write_text(items.read_text().replace("-word", "-next"))
+        after = offpeak.json("estimate", *args)
+        assert after["queue"] == {"limit_tokens": limit, "learned": True}
+        assert "as this ledger has learned" in offpeak.run("estimate", *args).stdout
+        offpeak.run("run", *args, expect=0)
+        (made,), = offpeak.ledger("SELECT count(*) FROM batch WHERE job_id = 2")
+        assert after["batches"] == made > 1
+        assert len(offpeak.csv("answers.csv")) == records

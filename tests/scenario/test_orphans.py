@@ -58,6 +58,12 @@ class Stage:
     def run(self, **kwargs):
         return self.offpeak.run("run", self.pipeline, "--path", self.pipeline / "items.csv", **kwargs)
 
+    def go_on(self, how, **kwargs):
+        """Two ways to go on that must find the same."""
+        if how == "run":
+            return self.run(expect=0, **kwargs)
+        return self.offpeak.run("recover", expect=0, **kwargs)
+
     def states(self):
         return [state for state, in self.offpeak.ledger("SELECT state FROM batch ORDER BY id")]
 
@@ -91,16 +97,15 @@ class Stage:
                 self.offpeak.ledger("SELECT text FROM note WHERE kind = 'orphan'")]
 
 
-# With tags no list is read before a send, so only `recover` finds it.
-@pytest.mark.parametrize("form,how", [("anthropic", "recover"), ("anthropic", "run"),
-                                      ("mistral", "recover")], indirect=["form"])
+@pytest.mark.parametrize("how", ["recover", "run"])
+@only(*UNFENCED)
 def test_a_late_create_is_taken_back(tmp_path, form, how):
     """Given up as unsent; the batch that was to buy the same again had not been sent yet."""
     with Stage(tmp_path, form, LATE) as stage:
         stage.run(OFFPEAK_FAULT="send.gate.before:2", expect=-9)
         assert stage.states() == ["unsent", form.packed]
         stage.wait_for_late_one()
-        done = stage.offpeak.run("recover", expect=0) if how == "recover" else stage.run(expect=0)
+        done = stage.go_on(how)
         assert "batch adopted" in done.stderr
         assert stage.states() == ["sealed", "dropped"]
         job = stage.check()
@@ -174,6 +179,19 @@ def test_one_that_has_not_ended_is_named(tmp_path, form):
         assert stage.states() == ["unsent", form.packed]
 
 
+@only("mistral")
+def test_one_that_runs_by_its_tag_is_waited_for(tmp_path, form):
+    """What it is going to answer is not bought beside it, by whichever way the job goes on."""
+    faults = [*LATE, {"on": "create", "nth": 1, "do": "slow", "ms": 3 * HOUR_MS}]
+    with Stage(tmp_path, form, faults) as stage:
+        stage.run(OFFPEAK_FAULT="send.gate.before:2", expect=-9)
+        stage.wait_for_listing()
+        told = stage.run(expect=0).stderr
+        assert "given up as lost and there after all" in told and "batch adopted" in told
+        assert stage.states() == ["sealed", "dropped"]
+        stage.check()
+
+
 @only("anthropic")
 def test_a_stranger_of_the_same_size_is_read_once(tmp_path, form):
     read = []
@@ -197,7 +215,8 @@ def test_a_stranger_of_the_same_size_is_read_once(tmp_path, form):
         assert [p for p in read if stranger in p] == [f"/v1/messages/batches/{stranger}/results"]
 
 
-def test_a_batch_that_vanished_and_is_back(tmp_path, form):
+@pytest.mark.parametrize("how", ["recover", "run"])
+def test_a_batch_that_vanished_and_is_back(tmp_path, form, how):
     """The provider denied it for more than a day; its requests are not bought again."""
     hide = [True]
 
@@ -215,7 +234,7 @@ def test_a_batch_that_vanished_and_is_back(tmp_path, form):
         stage.run(OFFPEAK_FAULT="send.gate.before:2", expect=-9, timeout=60, **url)
         assert stage.states() == ["vanished", form.packed]
         hide[0] = False
-        told = stage.offpeak.run("recover", expect=0, **url).stderr
+        told = stage.go_on(how, **url).stderr
         assert "batch adopted" in told
         assert stage.states() == ["sealed", "dropped"]
         assert stage.check()["counts"]["reasked"] == 0

@@ -118,6 +118,36 @@ def test_never_more_than_the_window(lane, most):
         assert program.provider.most_under_way > 1
 
 
+def test_the_lanes_of_a_job_are_asked_side_by_side(lane, emulator):
+    """Two providers, one of which answers nothing before the other has answered everything: were the
+    lanes asked in turns, it would never end. Each keeps to a window of its own."""
+    records, most = 12, 3
+    program, beside = lane(records=records), emulator()
+    program.env.update(OPENAI_API_KEY="k", OPENAI_BASE_URL=beside.url + "/openai/v1")
+
+    def answered():
+        return sum(b["state"] == "succeeded" for b in beside.bill())
+
+    def wait(nth, prompt):
+        deadline = time.monotonic() + 60
+        while answered() < records and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return None if answered() == records else {"status": 400, "body": error("invalid_request_error", "late")}
+
+    program.provider.decide = wait
+    yaml = program.go[1] / "pipeline.yaml"
+    text = yaml.read_text()
+    ask = next(line for line in text.splitlines() if line.startswith("  ask:"))
+    yaml.write_text(text.replace(ask, ask + "\n" + ask.replace("ask:", "beside:").replace(
+        "claude-haiku-4-5", "gpt-6-luna")).replace("rows: SELECT key AS id", "rows: SELECT key || request AS id"))
+    program.run(*program.go, "--mode", "realtime", "--concurrency", most, expect=0)
+    assert sorted(row["id"] for row in program.csv("answers.csv")) == \
+        sorted(f"r{i}{name}" for i in range(records) for name in ("ask", "beside"))
+    assert set(program.provider.sold.values()) == {1} and program.provider.most_under_way == most
+    job = program.json("status")["jobs"][0]
+    assert job["counts"]["done"] == 2 * records and job["reserved_microusd"] == 0
+
+
 def test_the_ordinary_price(lane):
     """1000 tokens in at $1 and 100 out at $5 a million: 1500 micro-dollars each, not half of it."""
     program = lane(records=4)

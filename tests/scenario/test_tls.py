@@ -198,6 +198,27 @@ def test_what_is_not_trusted_gets_nothing(stage, authority, name, trusted):
     assert stage.emulator.bill() == [] and stage.state() == "built"
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("version,served", [(ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True)])
+@pytest.mark.parametrize("mode", ["batch", "realtime"])
+def test_the_oldest_tls(stage, authority, version, served, mode):
+    """A server that speaks TLS 1.1 and nothing later gets no byte of a request, and is named; 1.2 is
+    spoken to, so that it is the version and nothing else that is refused."""
+    with TlsServer(authority / "localhost.pem", stage.emulator.url) as server:
+        server.context.set_ciphers("DEFAULT:@SECLEVEL=0")  # where 1.1 is spoken at all
+        server.context.minimum_version = ssl.TLSVersion.TLSv1
+        server.context.maximum_version = version
+        done = stage.run(server, "--mode", mode, *([] if served else ["--wait=60"]),
+                         OFFPEAK_CA_FILE=authority / "ca.pem")
+        if served:
+            assert done.returncode == 0 and server.requests > 0, done.stderr
+            return
+        assert done.returncode == 3, done.stderr
+        assert server.connections > 0 and server.requests == 0
+        assert "TLS 1.2" in done.stderr, done.stderr
+    assert stage.emulator.bill() == []
+
+
 def redirect(url, status):
     return f"HTTP/1.1 {status} x\r\nlocation: {url}/v1/messages/batches\r\ncontent-length: 0\r\n\r\n".encode()
 

@@ -116,6 +116,9 @@ static void test_retry_after(void **state)
     assert_true(op_http_date_ms(&reply) == NOON);
     with_headers(&reply, "Date: yesterday\r\n");
     assert_int_equal(op_http_date_ms(&reply), -1);
+    with_headers(&reply,
+                 "Date: Wed, 31 Dec 1969 23:59:58 GMT\r\n"); /* a clock that is not set */
+    assert_int_equal(op_http_date_ms(&reply), -1);
     with_headers(&reply, "");
     assert_int_equal(op_http_date_ms(&reply), -1);
     op_http_reply_release(&reply);
