@@ -11,6 +11,7 @@ static const struct op_source_ops *const sources[] = {
     &op_source_sqlite,
     &op_source_dynamodb,
     &op_source_postgres,
+    &op_source_transcripts,
     NULL,
 };
 
