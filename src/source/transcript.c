@@ -86,8 +86,8 @@ void op_transcript_begin(struct op_transcript *t, int64_t size)
 
 /* --- events --- */
 
-/* The event that gives way to one of this score, EVENT_MAX: none does. Of those worth least it is one in
- * the middle, so that both the beginning and the end stay. */
+/* The event that gives way to one of this score, EVENT_MAX: none does. Of those worth least it is
+ * one in the middle, so that both the beginning and the end stay. */
 static size_t least_event(const struct op_transcript *t, int score)
 {
     int least = t->events[0].score;
@@ -104,8 +104,8 @@ static size_t least_event(const struct op_transcript *t, int score)
     return at;
 }
 
-/* What tells most is kept. What lies in the first tenth or the last fifth counts a tenth more: there
- * the problem is put and the outcome told. */
+/* What tells most is kept. What lies in the first tenth or the last fifth counts a tenth more:
+ * there the problem is put and the outcome told. */
 static void add_event(struct op_transcript *t, enum note_kind kind, int worth, const char *text,
                       const char *why)
 {

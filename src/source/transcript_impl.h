@@ -116,7 +116,8 @@ void op_clip(char *ret, size_t room, struct op_str text);
 /* The beginning and the end of a text in small letters (ASCII) into t->scan. */
 void op_scan(struct op_transcript *t, struct op_str text);
 bool op_scan_has(const struct op_transcript *t, const char *const *words);
-/* The first line of the text, which op_scan has just seen, that tells of a failure; ptr NULL: none. */
+/* The first line of the text, which op_scan has just seen, that tells of a failure; ptr NULL: none
+ * does. */
 struct op_str op_failing_line(const struct op_transcript *t, struct op_str text);
 bool op_is_check_command(const char *command);
 

@@ -84,7 +84,8 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The names in a folder, sorted, without hidden ones (so never . and ..); with an ending only those. */
+/* The names in a folder, sorted, without hidden ones (so never . and ..); with an ending only
+ * those. */
 static int read_names(const char *path, const char *ending, struct names *ret)
 {
     DIR *dir = opendir(path);
@@ -215,8 +216,8 @@ static void set_own_cells(struct transcripts *self, const char *folder, const st
     self->cells[CELL_MODIFIED] = op_value_text(op_str_from(self->modified));
 }
 
-/* OP_NOTFOUND, err untouched: it is gone, or no file. A link is none: it may lead anywhere, round in
- * circles too. */
+/* OP_NOTFOUND, err untouched: it is gone, or no file. A link is none: it may lead anywhere, round
+ * in circles too. */
 static enum op_rc read_session(struct transcripts *self, const char *folder, struct op_err *err)
 {
     struct stat st;
