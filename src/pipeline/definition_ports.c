@@ -231,7 +231,7 @@ static enum op_rc read_input(struct definer *d, const struct port *port,
     for (size_t i = 0; i < values.option_count; i++)
         input->options[i] =
             (struct op_source_option){values.options[i].name, values.options[i].value};
-    if (input->optional && !input->columns)
+    if (input->optional && !input->columns && !input->source->fixed)
         return op_fail(
             err, OP_INVAL,
             "%s: an optional input needs 'columns: [..]', so that SELECTs know them when "

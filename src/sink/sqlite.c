@@ -17,6 +17,7 @@
 #include "sink/frame.h"
 #include "sink/sink.h"
 #include "sink/spread.h"
+#include "sink/sqlite_search.h"
 
 enum { BUSY_MS = 10000, GROUP_ROWS = 50, COMMIT_ROWS = 50000, MAX_SQL = 4 * 1024 * 1024 };
 /* Rows are copied for a group; large ones make smaller groups. */
@@ -33,6 +34,8 @@ struct sqlite_sink {
     size_t column_count;
     size_t *key;
     size_t key_count;
+    size_t *search; /* columns of the full-text index */
+    size_t search_count;
 };
 
 static const struct op_sink_option_spec options[] = {
@@ -40,6 +43,8 @@ static const struct op_sink_option_spec options[] = {
     {"types",
      "comma list of 'column TYPE' for a table that is made; default: by the first row"},
     {"mode", "upsert (default): a row with the same key is updated; insert_missing: it stays"},
+    {"search",
+     "columns of a full-text index (FTS5) that is kept beside the table as TABLE_search"},
     {NULL, NULL},
 };
 
@@ -327,7 +332,8 @@ static enum op_rc create_table(struct load *l, struct op_str first_row, struct o
     op_buf_init(&sql, MAX_SQL);
     op_buf_addz(&sql, "CREATE TABLE IF NOT EXISTS ");
     add_quoted(&sql, sink->table);
-    op_buf_addz(&sql, "(");
+    /* The index refers to rows by number, which VACUUM keeps only when a column names it. */
+    op_buf_addz(&sql, sink->search_count ? "(search_id INTEGER PRIMARY KEY, " : "(");
     for (size_t i = 0; i < sink->column_count; i++) {
         struct op_value v;
         if (!take_cell(&first_row, &v))
@@ -339,7 +345,7 @@ static enum op_rc create_table(struct load *l, struct op_str first_row, struct o
         else
             op_buf_addz(&sql, type_of(v));
     }
-    op_buf_addz(&sql, ", PRIMARY KEY(");
+    op_buf_addz(&sql, sink->search_count ? ", UNIQUE(" : ", PRIMARY KEY(");
     add_key_columns(&sql, sink);
     op_buf_addz(&sql, "))");
     enum op_rc rc = op_buf_finish(&sql, "the CREATE TABLE statement", err);
@@ -561,6 +567,18 @@ static enum op_rc put_frames(struct load *l, struct op_frames *frames, struct op
     return rc ? rc : commit(l, err);
 }
 
+static enum op_rc ready_search(struct load *l, struct op_err *err)
+{
+    const struct sqlite_sink *sink = l->sink;
+    OP_CLEANUP(op_mem_freep)
+    const char **names = op_mem_array(sink->search_count, sizeof(*names));
+    for (size_t i = 0; i < sink->search_count; i++)
+        names[i] = sink->columns[sink->search[i]];
+    if (op_sqlite_search_ready(l->db, sink->table, names, sink->search_count))
+        return OP_OK;
+    return fail_db(l, "cannot make the full-text index", err);
+}
+
 /* Makes the table when it is not there, from the first frame. */
 static enum op_rc ready_table(struct load *l, struct op_frames *frames, struct op_err *err)
 {
@@ -582,6 +600,8 @@ static enum op_rc ready_table(struct load *l, struct op_frames *frames, struct o
             rc = create_table(l, view.body, err);
         op_frames_rewind(frames);
     }
+    if (!rc && l->sink->search_count)
+        rc = ready_search(l, err);
     return rc ? rc : prepare(l, err);
 }
 
@@ -629,6 +649,7 @@ static void close_sqlite(struct op_sink *base)
     op_mem_free(sink->work_name);
     op_mem_free(sink->table);
     op_mem_free(sink->key);
+    op_mem_free(sink->search);
     op_mem_free(sink);
 }
 
@@ -653,6 +674,8 @@ static enum op_rc open_sqlite(const struct op_sink_config *config, struct op_sin
     sink->column_count = config->column_count;
     sink->types = op_mem_array(config->column_count, sizeof(*sink->types));
     enum op_rc rc = op_sink_key_list(config, &sink->key, &sink->key_count, err);
+    if (!rc)
+        rc = op_sink_column_list(config, "search", &sink->search, &sink->search_count, err);
     if (!rc)
         rc = op_sink_read_table(config, "sqlite", &sink->table, &sink->insert_missing,
                                 sink->types, err);

@@ -21,6 +21,7 @@ extern const struct op_source_ops op_source_jsonl;
 extern const struct op_source_ops op_source_lines;
 extern const struct op_source_ops op_source_postgres;
 extern const struct op_source_ops op_source_sqlite;
+extern const struct op_source_ops op_source_transcripts;
 
 /* Column names in order. No two are equal for SQL, which ignores ASCII case. */
 struct op_source_names {

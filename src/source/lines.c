@@ -81,6 +81,7 @@ static enum op_rc next_line(struct op_source *source, const struct op_value **re
 const struct op_source_ops op_source_lines = {
     .kind = "lines",
     .help = "the lines of a text file as they are, in one column, 'line'",
+    .fixed = true,
     .options = options,
     .guess = guess,
     .open = open_lines,
