@@ -55,7 +55,8 @@ struct op_args {
     double emulate_speed;
     const char *emulate_faults, *emulate_answers;
 
-    bool watch, batches, failed, all_pending, latest, audit, trust, markdown, create_tables;
+    bool watch, batches, failed, all_pending, check_all_pending, job_names, latest, audit,
+        trust, markdown, create_tables;
     const char *status, *job;
     const char *by, *since, *until;
     bool results;

@@ -82,6 +82,7 @@ const struct op_source_ops op_source_lines = {
     .kind = "lines",
     .help = "the lines of a text file as they are, in one column, 'line'",
     .options = options,
+    .files = true,
     .guess = guess,
     .open = open_lines,
     .next = next_line,

@@ -52,6 +52,7 @@ struct op_source_ops {
     const char *kind; /* "csv" */
     const char *help;
     bool named; /* the target is a name at a server, not a path */
+    bool files; /* the target is a file; with `*` in it, every file that matches */
     const struct op_source_option_spec *options; /* ends with name NULL */
     bool (*guess)(const char *target); /* does a bare path look like this kind (--input) */
     /* What a locked-in process must be allowed for this target; NULL: a path or a URL says it. */
