@@ -14,24 +14,42 @@ asked AS MATERIALIZED (SELECT * FROM member WHERE asked AND :round <= 2),
 page AS MATERIALIZED (
   SELECT DISTINCT a.path, a.batch_index, d.rowid AS ord, d.page, d.text
   FROM asked AS a JOIN documents AS d ON d._file = a.path
-   AND (d.page = a.page OR a.page IS NULL OR (d.marked = 0 AND d.page = 0)))
-SELECT subject || '/' || filename || '#' || batch_index AS key,
-       subject, filename, subject AS folder, file, batch_index,
-       (SELECT group_concat(x, ', ') FROM (SELECT a.issue_id AS x FROM asked AS a
-          WHERE a.path = m.path AND a.batch_index = m.batch_index ORDER BY a.issue_id)) AS asked_ids,
-       (SELECT json_group_array(json(x)) FROM (
-          SELECT json_object('id', a.issue_id, 'page', a.page, 'shown_page', coalesce(a.page, '—'),
-                             'issue', a.issue, 'context', a.context, 'pass_code', a.pass_code,
-                             'shown_issue', replace(replace(a.issue, '|', '\|'), char(10), ' '),
-                             'shown_context', replace(replace(a.context, '|', '\|'), char(10), ' ')) AS x
-          FROM asked AS a WHERE a.path = m.path AND a.batch_index = m.batch_index ORDER BY a.issue_id)) AS issues,
-       (SELECT json_group_array(json(x)) FROM (
-          SELECT json_object('page', coalesce(p.page, '—'), 'text', p.text) AS x
-          FROM page AS p WHERE p.path = m.path AND p.batch_index = m.batch_index ORDER BY p.ord)) AS pages,
-       (SELECT json_group_array(x) FROM (SELECT b.issue_id AS x FROM member AS b
-          WHERE b.path = m.path AND b.batch_index = m.batch_index ORDER BY b.issue_id)) AS all_ids,
-       (SELECT json_group_array(x) FROM (SELECT b.issue_id AS x FROM member AS b
-          WHERE b.path = m.path AND b.batch_index = m.batch_index AND b.is_settled ORDER BY b.issue_id)) AS settled_ids
-FROM asked AS m
-GROUP BY path, batch_index
-ORDER BY path, batch_index
+   AND (d.page = a.page OR a.page IS NULL OR (d.marked = 0 AND d.page = 0))),
+-- Each of these gathers a batch in one pass: the first row of a window that spans it.
+question AS MATERIALIZED (
+  SELECT path, batch_index, subject, filename, file, n, asked_ids, issues FROM (
+    SELECT *, row_number() OVER (PARTITION BY path, batch_index ORDER BY issue_id) AS n,
+           group_concat(issue_id, ', ') OVER whole AS asked_ids,
+           json_group_array(json_object(
+             'id', issue_id, 'page', page, 'shown_page', coalesce(page, '—'),
+             'issue', issue, 'context', context, 'pass_code', pass_code,
+             'shown_issue', replace(replace(issue, '|', '\|'), char(10), ' '),
+             'shown_context', replace(replace(context, '|', '\|'), char(10), ' '))) OVER whole AS issues
+    FROM asked
+    WINDOW whole AS (PARTITION BY path, batch_index ORDER BY issue_id
+                     ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING))
+  WHERE n = 1),
+text AS MATERIALIZED (
+  SELECT path, batch_index, pages FROM (
+    SELECT path, batch_index, row_number() OVER (PARTITION BY path, batch_index ORDER BY ord) AS n,
+           json_group_array(json_object('page', coalesce(page, '—'), 'text', text)) OVER (
+             PARTITION BY path, batch_index ORDER BY ord
+             ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS pages
+    FROM page)
+  WHERE n = 1),
+whole AS MATERIALIZED (
+  SELECT path, batch_index, all_ids, settled_ids FROM (
+    SELECT path, batch_index, row_number() OVER (PARTITION BY path, batch_index ORDER BY issue_id) AS n,
+           json_group_array(issue_id) OVER batch AS all_ids,
+           json_group_array(issue_id) FILTER (WHERE is_settled) OVER batch AS settled_ids
+    FROM member
+    WINDOW batch AS (PARTITION BY path, batch_index ORDER BY issue_id
+                     ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING))
+  WHERE n = 1)
+SELECT q.subject || '/' || q.filename || '#' || q.batch_index AS key,
+       q.subject, q.filename, q.subject AS folder, q.file, q.batch_index, q.asked_ids, q.issues,
+       coalesce(t.pages, '[]') AS pages, w.all_ids, w.settled_ids
+FROM question AS q
+JOIN whole AS w ON w.path = q.path AND w.batch_index = q.batch_index
+LEFT JOIN text AS t ON t.path = q.path AND t.batch_index = q.batch_index
+ORDER BY q.path, q.batch_index

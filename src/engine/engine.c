@@ -386,7 +386,8 @@ static bool is_asking(const struct op_engine *engine)
     return engine->realtime && engine->realtime->list_count;
 }
 
-/* Who leaves when all is sent has written what there is to tell of it: which batches are pending. */
+/* Who leaves when all is sent has written what there is to tell of it: which batches are pending.
+ */
 static enum op_rc tell_sent(struct op_engine *engine, int64_t job, struct op_err *err)
 {
     struct op_work *work = NULL;
