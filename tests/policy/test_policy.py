@@ -58,7 +58,9 @@ def test_nothing_of_one_machine():
 
 @pytest.mark.parametrize("folder", PIPELINES, ids=lambda p: p.name)
 def test_pipeline_is_valid(offpeak, folder):
-    offpeak.run("validate", folder, expect=0)
+    # With nothing required, its inputs are looked for at once: those of the sample are there.
+    root = ["--root", folder / "sample"] if folder.name == "language-issues" else []
+    offpeak.run("validate", folder, *root, expect=0)
 
 
 def test_command_page(offpeak):
