@@ -11,8 +11,12 @@ static int run_fetch(struct op_args *args)
     struct op_err err = OP_ERR_INIT;
     struct op_session session = {.retry_now = true};
     struct op_job_list jobs = {0};
+    args->all_pending = args->all_pending || args->check_all_pending;
     if (args->word_count == 0 && !args->all_pending) {
-        op_err_set(&err, OP_INVAL, "say what to fetch: job-3, batch-7, or --all-pending");
+        op_err_set(
+            &err, OP_INVAL,
+            "No jobs specified: say what to fetch: job-3, batch-7, a provider's batch id, "
+            "or --all-pending");
         return op_say_usage(args, &err);
     }
     enum op_rc rc = op_session_open(&session, args, OP_SESSION_WORK, &err);
@@ -27,6 +31,8 @@ static int run_fetch(struct op_args *args)
         if (jobs.count == 0)
             op_note(args, "no job is open");
         code = op_summary_finish(&session, jobs.ids, jobs.count, &err);
+        if (code == OP_EXIT_PARTIAL && args->check_all_pending)
+            code = OP_EXIT_OK;
     }
     op_session_close(&session);
     op_job_list_release(&jobs);
@@ -35,6 +41,9 @@ static int run_fetch(struct op_args *args)
 
 static const struct op_option options[] = {
     OP_OPT_FLAG("all-pending", all_pending, "Of every open job"),
+    OP_OPT_FLAG("check-all-pending", check_all_pending,
+                "The same, for scripts: what is still to come is no failure, exit code 0"),
+    OP_OPT_FLAG("job-names", job_names, "May stand before the IDs"),
     OP_OPT_WAIT("Wait until the jobs are done, at most so long"),
     OP_OPT_GROUP("How it is done"),
     OP_OPTIONS_WORK,

@@ -20,6 +20,7 @@ struct listing {
     struct op_json_out *json; /* NULL: a table */
     int64_t job;              /* --job; 0 any */
     int job_state;            /* -1 any */
+    bool pending;             /* only open jobs */
     uint32_t batch_states;    /* 0 any */
     int64_t shown, left_out, most;
     int64_t skip;         /* batches walk oldest first, and the newest are wanted */
@@ -64,7 +65,7 @@ static enum op_rc list_job(void *arg, const struct op_job *job, struct op_err *e
 static enum op_rc list_jobs(struct listing *l, struct op_err *err)
 {
     op_table_init(&l->table, "JOB|PIPELINE|STATE|>REQUESTS|>DONE|>FAILED|>COST|CREATED|WHY");
-    return op_ledger_jobs(op_session_ledger(l->session), false, list_job, l, err);
+    return op_ledger_jobs(op_session_ledger(l->session), l->pending, list_job, l, err);
 }
 
 /* --- batches ------------------------------------------------------------------------------ */
@@ -194,10 +195,14 @@ static enum op_rc read_kind(struct listing *l, enum list_kind *ret, struct op_er
         *ret = LIST_FAILED;
         return OP_OK;
     }
+    if (strcmp(args->status, "pending") == 0) {
+        l->pending = true;
+        return OP_OK;
+    }
+    const char *status = strcmp(args->status, "completed") == 0 ? "done" : args->status;
     for (int s = 0; s < OP_JOB_STATE_COUNT; s++) {
         names[count++] = op_job_state_name((enum op_job_state)s);
-        if (strcmp(args->status, op_job_state_name((enum op_job_state)s)) == 0 &&
-            !args->batches) {
+        if (strcmp(status, op_job_state_name((enum op_job_state)s)) == 0 && !args->batches) {
             l->job_state = s;
             return OP_OK;
         }
@@ -299,8 +304,10 @@ static int run_list(struct op_args *args)
 static const struct op_option options[] = {
     OP_OPT_FLAG("batches", batches, "List batches instead of jobs"),
     OP_OPT_FLAG("failed", failed, "List the requests that failed, and why"),
-    OP_OPT_TEXT("status", "STATE", status,
-                "Only jobs or batches in this state; `failed`: as --failed"),
+    OP_OPT_TEXT(
+        "status", "STATE", status,
+        "Only jobs or batches in this state; `pending`: open jobs, `completed`: done ones, "
+        "`failed`: as --failed"),
     OP_OPT_TEXT("job", "JOB", job, "Only of this job"),
     OP_OPT(COUNT, "limit", '\0', "N", rows, "At most so many rows (default: 50)"),
     OP_OPTIONS_STATE,

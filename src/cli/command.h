@@ -57,7 +57,8 @@ struct op_args {
 
     bool once, force;
     const char *batch_id;
-    bool watch, batches, failed, all_pending, latest, audit, trust, markdown, create_tables;
+    bool watch, batches, failed, all_pending, check_all_pending, job_names, latest, audit,
+        trust, markdown, create_tables;
     const char *status, *job;
     const char *by, *since, *until;
     bool results;

@@ -79,6 +79,8 @@ static const char *param_value(const struct op_param_def *param)
         return "";
     case OP_PARAM_PATH:
         return " PATH";
+    case OP_PARAM_LIST:
+        return "TEXT...";
     case OP_PARAM_TEXT:
         break;
     }

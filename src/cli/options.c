@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/options.h"
 
+#include "base/json_out.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -232,11 +233,31 @@ static bool is_truth(const char *text)
     return false;
 }
 
+/* All words up to the next option, as a JSON array. */
+static void set_list(struct parse *p, const char *equals, const char **into)
+{
+    OP_CLEANUP(op_buf_release) struct op_buf list;
+    struct op_json_out json;
+    op_buf_init(&list, 1024 * 1024);
+    op_json_out_init(&json, &list, 0);
+    op_json_out_array(&json);
+    if (equals)
+        op_json_out_text(&json, equals + 1);
+    while (!equals && p->at + 1 < p->argc && strncmp(p->argv[p->at + 1], "-", 1) != 0)
+        op_json_out_text(&json, p->argv[++p->at]);
+    op_json_out_end_array(&json);
+    *into = op_arena_strdup(&p->args->subject.arena, op_buf_str(&list));
+}
+
 static enum op_rc set_param(struct parse *p, const char *arg, int ix, bool negated,
                             struct op_err *err)
 {
     struct op_subject *subject = &p->args->subject;
     const char *equals = strchr(arg, '=');
+    if (subject->def.params[ix].type == OP_PARAM_LIST) {
+        set_list(p, equals, &subject->given[ix]);
+        return OP_OK;
+    }
     if (subject->def.params[ix].type != OP_PARAM_BOOLEAN)
         return take_value(p, arg, &subject->given[ix], err);
     if (negated && equals)

@@ -404,6 +404,15 @@ static void wait_until(struct op_engine *engine, int64_t due_ms)
     }
 }
 
+/* Who leaves when all is sent has written what there is to tell of it: which batches are pending.
+ */
+static enum op_rc tell_sent(struct op_engine *engine, int64_t job, struct op_err *err)
+{
+    struct op_work *work = NULL;
+    enum op_rc rc = op_work_get(engine, job, &work, err);
+    return rc ? rc : op_deliver_all(work, true, err);
+}
+
 static enum op_rc run(struct op_engine *engine, int64_t job, enum op_until until,
                       int64_t deadline_ms, struct op_err *err)
 {
@@ -420,6 +429,8 @@ static enum op_rc run(struct op_engine *engine, int64_t job, enum op_until until
             return op_fail(err, OP_STOPPED, "stopped; everything is kept and can be resumed");
         bool reached = false;
         enum op_rc rc = is_reached(engine, job, until, &reached, err);
+        if (!rc && reached && until == OP_UNTIL_SENT && job)
+            return tell_sent(engine, job, err);
         if (rc || reached)
             return rc;
         bool worked = false;

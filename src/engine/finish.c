@@ -41,6 +41,7 @@ static void drop_inputs(struct op_work *work)
 static void enter_round(struct op_work *leg, int64_t round)
 {
     leg->plan->options.no_cache = false;
+    leg->plan->options.round = round;
     if (!leg->inputs_db)
         return;
     op_sqlenv_close(OP_TAKE(leg->sql));

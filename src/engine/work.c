@@ -95,6 +95,7 @@ static enum op_rc compile(struct op_work *work, const struct job_options *o, siz
         .is_chained = chain.count > 1,
         .limit = o->limit,
         .no_cache = o->no_cache && work->job.round <= 1, /* else it would ask all again */
+        .round = work->job.round,
         .cwd = o->cwd,
         .work_dir = work_dir,
     };
@@ -303,6 +304,23 @@ static bool has_event(const struct op_work *work, enum op_output_event on)
     return false;
 }
 
+struct event_members {
+    struct op_work *work;
+    struct op_member *members;
+};
+
+static enum op_rc read_member(void *arg, size_t at, int *ret_request, int64_t *ret_id,
+                              struct op_buf *key, struct op_buf *record, struct op_err *err)
+{
+    const struct event_members *m = arg;
+    const struct op_member *member = &m->members[at];
+    *ret_request = member->name;
+    *ret_id = member->request_id;
+    if (!member->record_id) /* a stub that warms a cache */
+        return OP_OK;
+    return op_ledger_record_data(m->work->engine->ledger, member->record_id, key, record, err);
+}
+
 enum op_rc op_work_event(struct op_work *work, const struct op_batch *batch, struct op_err *err)
 {
     enum op_output_event on = batch ? OP_ON_BATCH : OP_ON_JOB;
@@ -317,6 +335,15 @@ enum op_rc op_work_event(struct op_work *work, const struct op_batch *batch, str
     const struct op_lane *lane = batch ? op_batch_lane(work, batch) : work->lanes[0].lane;
     struct op_context context = {
         .job = &work->job, .batch = batch, .lane = lane, .request = -1};
+    struct event_members m = {.work = work};
+    if (batch) {
+        context.member = read_member;
+        context.member_arg = &m;
+        rc = op_ledger_batch_members(work->engine->ledger, batch->id, &m.members,
+                                     &context.member_count, err);
+    }
+    if (rc)
+        return rc;
     op_sqlenv_set(sql, &context);
     struct op_buf *frames = op_frames_new(work);
     int64_t *rows = op_mem_array(work->def.output_count + 1, sizeof(*rows));
@@ -331,6 +358,7 @@ enum op_rc op_work_event(struct op_work *work, const struct op_batch *batch, str
     op_buf_release(&problems);
     op_frames_free(work, frames);
     op_mem_free(rows);
+    op_mem_free(m.members);
     return rc;
 }
 

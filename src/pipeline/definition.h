@@ -29,7 +29,8 @@ enum op_param_type {
     OP_PARAM_INTEGER,
     OP_PARAM_NUMBER,
     OP_PARAM_BOOLEAN,
-    OP_PARAM_PATH
+    OP_PARAM_PATH,
+    OP_PARAM_LIST /* a JSON array of texts */
 };
 
 /* A SQL or template text with the place it was written at. */
@@ -75,6 +76,7 @@ struct op_check_def {
 struct op_require_def {
     struct op_text sql;
     struct op_text message; /* template over params and the row's columns */
+    bool warning;           /* said for every row that does not hold, and lived with */
 };
 
 struct op_request_def {

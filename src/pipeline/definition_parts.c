@@ -20,7 +20,7 @@ static bool is_identifier(const char *text, const char *first, const char *more)
 enum op_rc op_read_type(struct definer *d, const struct op_yaml *node, void *into,
                         struct op_err *err)
 {
-    static const char *const names[] = {"text", "integer", "number", "boolean", "path"};
+    static const char *const names[] = {"text", "integer", "number", "boolean", "path", "list"};
     (void)d;
     const char *text = NULL;
     if (op_yaml_text(node, &text, err))
@@ -32,10 +32,10 @@ enum op_rc op_read_type(struct definer *d, const struct op_yaml *node, void *int
         }
     }
     char hint[120];
-    return op_fail(err, OP_INVAL,
-                   "%s:%d: '%.80s' is no type%s: use text, integer, number, boolean or path",
-                   node->file, node->line, text,
-                   op_definer_hint(hint, text, names, OP_COUNT(names)));
+    return op_fail(
+        err, OP_INVAL,
+        "%s:%d: '%.80s' is no type%s: use text, integer, number, boolean, path or list",
+        node->file, node->line, text, op_definer_hint(hint, text, names, OP_COUNT(names)));
 }
 
 static bool same_option(const char *a, const char *b)
@@ -99,6 +99,7 @@ static bool fits_type(enum op_param_type type, const char *text)
         return false;
     case OP_PARAM_TEXT:
     case OP_PARAM_PATH:
+    case OP_PARAM_LIST:
         return true;
     }
     return true;
@@ -115,6 +116,7 @@ static const char *type_name(enum op_param_type type)
         return "true or false";
     case OP_PARAM_TEXT:
     case OP_PARAM_PATH:
+    case OP_PARAM_LIST:
         break;
     }
     return "a text";

@@ -78,6 +78,26 @@ static enum op_rc check_values(const struct op_param_def *def, const char *origi
                    near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
 }
 
+/* From the command line it is JSON already; elsewhere texts with commas. */
+static struct op_value list_value(struct op_params *params, struct op_str text)
+{
+    if (op_str_starts(text, "["))
+        return op_value_text((struct op_str){op_arena_strdup(&params->arena, text), text.len});
+    OP_CLEANUP(op_buf_release) struct op_buf list;
+    struct op_json_out json;
+    op_buf_init(&list, 8 * text.len + 16);
+    op_json_out_init(&json, &list, 0);
+    op_json_out_array(&json);
+    for (struct op_str rest = text; rest.len > 0;) {
+        struct op_str item = op_str_trim(op_str_cut(&rest, ','));
+        if (item.len)
+            op_json_out_str(&json, item);
+    }
+    op_json_out_end_array(&json);
+    struct op_str s = op_buf_str(&list);
+    return op_value_text((struct op_str){op_arena_strdup(&params->arena, s), s.len});
+}
+
 static enum op_rc convert(struct op_params *params, const struct op_param_def *def,
                           const char *origin, const char *text, const char *cwd,
                           struct op_value *ret, struct op_err *err)
@@ -105,6 +125,9 @@ static enum op_rc convert(struct op_params *params, const struct op_param_def *d
         if (!text[0])
             return op_fail(err, OP_INVAL, "%s must be a path, not empty", origin);
         *ret = op_value_text(op_str_from(absolute_path(params, text, cwd)));
+        return OP_OK;
+    case OP_PARAM_LIST:
+        *ret = list_value(params, s);
         return OP_OK;
     case OP_PARAM_TEXT:
         break;
@@ -199,6 +222,7 @@ static bool read_value(struct op_arena *arena, enum op_param_type type, struct o
         return number;
     case OP_PARAM_TEXT:
     case OP_PARAM_PATH:
+    case OP_PARAM_LIST:
         break;
     }
     if (!op_json_is(json, OP_JSON_STRING))

@@ -26,6 +26,7 @@ struct op_plan_options {
     bool is_chained;      /* of several providers: what a prompt is made of must be kept */
     int64_t limit;        /* --limit: at most so many records; 0 all */
     bool no_cache;        /* done is not asked */
+    int64_t round;        /* :round in SQL; 0 is 1 */
     const char *cwd;      /* relative targets of outputs are relative to it; NULL: "." */
     const char *work_dir; /* in the state folder: sinks put temporary files there; exists */
 };

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "base/json_out.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "core/raw_key.h"
 #include "pipeline/select_internal.h"
@@ -471,6 +472,28 @@ static enum op_rc say_message(const struct op_plan *plan, const struct op_requir
     return op_fail(err, OP_INVAL, "%s", out.ptr);
 }
 
+/* What an input has that is left out is said in the first round, row by row. */
+static enum op_rc warn_all(struct op_sqlenv *sql, const struct op_plan *plan,
+                           const struct op_require_def *need, struct op_err *err)
+{
+    struct op_query *query = NULL;
+    if (plan->options.round > 1)
+        return OP_OK;
+    enum op_rc rc = op_query_open(sql, &need->sql, &query, err);
+    const char *const *names = NULL;
+    const struct op_value *cells = NULL;
+    size_t count = rc ? 0 : op_query_columns(query, &names);
+    while (!rc && !(rc = op_query_next(query, &cells, err))) {
+        struct op_err said = OP_ERR_INIT;
+        if (op_sql_true(cells[0]))
+            continue;
+        (void)say_message(plan, need, names, cells, count, &said);
+        op_log(OP_EVENT_INPUT_SKIPPED, OP_T("why", said.msg));
+    }
+    op_query_close(query);
+    return rc == OP_NOTFOUND && !err->rc ? OP_OK : rc;
+}
+
 static enum op_rc require_one(struct op_sqlenv *sql, const struct op_plan *plan,
                               const struct op_require_def *need, struct op_err *err)
 {
@@ -495,7 +518,9 @@ static enum op_rc require_one(struct op_sqlenv *sql, const struct op_plan *plan,
 enum op_rc op_require(struct op_sqlenv *sql, const struct op_plan *plan, struct op_err *err)
 {
     for (size_t i = 0; i < plan->def->require_count; i++) {
-        enum op_rc rc = require_one(sql, plan, &plan->def->requires[i], err);
+        const struct op_require_def *need = &plan->def->requires[i];
+        enum op_rc rc =
+            need->warning ? warn_all(sql, plan, need, err) : require_one(sql, plan, need, err);
         if (rc)
             return rc;
     }

@@ -216,6 +216,50 @@ static void give_record(struct op_sqlenv *sql, sqlite3_context *c, int column)
     X(ended_at, give_time(c, x->job->ended_ms))
 /* clang-format on */
 
+/* --- members --------------------------------------------------------------------------------- */
+
+static const char *const members_columns[] = {"key", "request", "id", "record", NULL};
+
+static bool load_member(struct op_sqlenv *sql, size_t at)
+{
+    const struct op_context *x = &sql->context;
+    if (sql->member_loaded == (int64_t)at)
+        return true;
+    op_buf_clear(&sql->member_key);
+    op_buf_clear(&sql->member_record);
+    enum op_rc rc = x->member(x->member_arg, at, &sql->member_request, &sql->member_id,
+                              &sql->member_key, &sql->member_record, &sql->pending);
+    sql->member_loaded = rc ? -1 : (int64_t)at;
+    return !rc;
+}
+
+static void give_copy(sqlite3_context *c, struct op_str s)
+{
+    if (s.len)
+        sqlite3_result_text64(c, s.ptr, s.len, SQLITE_TRANSIENT, SQLITE_UTF8);
+}
+
+static void members_column(struct op_sqlenv *sql, sqlite3_context *c, int column)
+{
+    if (!load_member(sql, sql->member_at)) {
+        sqlite3_result_error(c, sql->pending.msg, -1);
+        return;
+    }
+    if (column == 0)
+        give_copy(c, op_buf_str(&sql->member_key));
+    else if (column == 1)
+        give_z(c, sql->plan->def->requests[sql->member_request].name);
+    else if (column == 2)
+        give_int(c, sql->member_id);
+    else
+        give_copy(c, op_buf_str(&sql->member_record));
+}
+
+static bool has_members(const struct op_context *x)
+{
+    return x->member_count > 0;
+}
+
 #define COLUMN_NAME(name, giving) #name,
 #define COLUMN_ENUM(name, giving) COLUMN_##name,
 #define COLUMN_CASE(name, giving) \
@@ -283,6 +327,7 @@ static const struct op_sql_view views[OP_SQL_VIEWS] = {
     {"request", request_columns, has_request, request_column},
     {"batch", batch_columns, has_batch, batch_column},
     {"job", job_columns, has_job, job_column},
+    {"members", members_columns, has_members, members_column},
 };
 
 static const struct op_sql_view *find(const char *name)
@@ -315,6 +360,7 @@ struct table {
 struct cursor {
     sqlite3_vtab_cursor base;
     bool end;
+    size_t at; /* of the members */
 };
 
 /* Columns have no type, so cells keep theirs and comparisons convert nothing. */
@@ -370,9 +416,17 @@ static int disconnect(sqlite3_vtab *vtab)
     return SQLITE_OK;
 }
 
+static bool is_many(const struct op_sql_view *view)
+{
+    return view->has_row == has_members;
+}
+
 static int best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
 {
-    int64_t rows = ((struct table *)vtab)->sql->view_rows;
+    const struct table *table = (struct table *)vtab;
+    int64_t rows = table->sql->view_rows;
+    if (is_many(table->view))
+        rows = 1000;
     info->estimatedRows = rows;
     info->estimatedCost = (double)rows;
     if (rows == 1)
@@ -403,12 +457,15 @@ static int filter(sqlite3_vtab_cursor *base, int number, const char *text, int a
     (void)argc;
     (void)argv;
     ((struct cursor *)base)->end = !table->view->has_row(&table->sql->context);
+    ((struct cursor *)base)->at = 0;
     return SQLITE_OK;
 }
 
 static int next(sqlite3_vtab_cursor *base)
 {
-    ((struct cursor *)base)->end = true;
+    const struct table *table = (struct table *)base->pVtab;
+    struct cursor *cursor = (struct cursor *)base;
+    cursor->end = !is_many(table->view) || ++cursor->at >= table->sql->context.member_count;
     return SQLITE_OK;
 }
 
@@ -420,14 +477,14 @@ static int at_end(sqlite3_vtab_cursor *base)
 static int column(sqlite3_vtab_cursor *base, sqlite3_context *c, int column)
 {
     const struct table *table = (struct table *)base->pVtab;
+    table->sql->member_at = ((struct cursor *)base)->at;
     table->view->column(table->sql, c, column);
     return SQLITE_OK;
 }
 
 static int rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *ret)
 {
-    (void)base;
-    *ret = 1;
+    *ret = (sqlite3_int64)((struct cursor *)base)->at + 1;
     return SQLITE_OK;
 }
 
@@ -452,6 +509,8 @@ enum op_rc op_sql_add_views(struct op_sqlenv *sql, const char *const *columns, s
     sql->record_column_count = count ? count : 1;
     sql->record_cells = op_mem_array(sql->record_column_count, sizeof(*sql->record_cells));
     sql->record_parser = op_json_parser_new();
+    op_buf_init(&sql->member_key, OP_SOURCE_MAX_RECORD);
+    op_buf_init(&sql->member_record, 4 * (size_t)OP_SOURCE_MAX_RECORD);
     for (size_t i = 0; i < OP_SQL_VIEWS; i++) {
         sql->views[i] = (struct op_sqlenv_view){sql, &views[i]};
         if (sqlite3_create_module(sql->db, views[i].name, &module, &sql->views[i]) != SQLITE_OK)

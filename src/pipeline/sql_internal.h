@@ -12,7 +12,7 @@
 #include "base/json.h"
 #include "pipeline/sqlenv.h"
 
-#define OP_SQL_VIEWS 6
+#define OP_SQL_VIEWS 7
 /* No cell is longer. */
 #define OP_SQL_MAX_LENGTH (256 * 1024 * 1024)
 /* Steps of SQLite's machine (some 40 million a second): of all SELECTs over one result, and
@@ -47,6 +47,11 @@ struct op_sqlenv {
     struct op_buf record_text;
     struct op_json_parser *record_parser;
     struct op_value *record_cells;
+    /* the view members: the one that was read last, and the one asked for */
+    struct op_buf member_key, member_record;
+    int64_t member_loaded, member_id; /* -1: none */
+    size_t member_at;
+    int member_request;
     /* those of the definition */
     struct op_query **checks, **rows;
     struct op_quick **quick; /* beside rows; NULL entries: SQLite alone */

@@ -41,9 +41,11 @@ static enum op_rc bind_params(struct op_query *query, struct op_err *err)
         size_t at = 0;
         while (at < params->count && strcmp(params->names[at], name + 1) != 0)
             at++;
-        if (at == params->count)
+        int64_t round = query->sql->plan->options.round;
+        bool own = at == params->count && strcmp(name + 1, "round") == 0;
+        if (at == params->count && !own)
             return fail_param(query, name, err);
-        struct op_value v = params->values[at];
+        struct op_value v = own ? op_value_int(round ? round : 1) : params->values[at];
         int code = SQLITE_OK;
         if (v.type == OP_VALUE_INT)
             code = sqlite3_bind_int64(query->stmt, i, v.i);

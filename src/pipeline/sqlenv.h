@@ -29,6 +29,11 @@ struct op_context {
     const struct op_job *job;
     const struct op_batch *batch;
     const struct op_lane *lane;
+    /* of a change of a batch: its open requests. member reads key and columns of one, by index. */
+    size_t member_count;
+    enum op_rc (*member)(void *arg, size_t at, int *ret_request, int64_t *ret_id,
+                         struct op_buf *key, struct op_buf *record, struct op_err *err);
+    void *member_arg;
     /* of one result */
     int request; /* index into plan->requests; -1: no request, no result */
     int64_t request_id;

@@ -16,6 +16,7 @@ static const struct op_sink_option_spec options[] = {
     {"guard",
      "true (default): text that a spreadsheet would run as a formula gets a leading '"},
     {"sort", "comma list of columns the file is sorted by, numbers by value; up to 64 MiB"},
+    {"omit", "comma list of columns that are not written: those that only make the path"},
     {NULL, NULL},
 };
 
@@ -253,6 +254,13 @@ static enum op_rc encode(const struct op_sink *base, struct op_str path,
                          const struct op_value *cells, struct op_buf *out, struct op_err *err)
 {
     const struct op_text_sink *sink = (const struct op_text_sink *)base;
+    OP_CLEANUP(op_mem_freep) struct op_value *kept = NULL;
+    if (sink->from) {
+        kept = op_mem_array(sink->column_count, sizeof(*kept));
+        for (size_t i = 0; i < sink->column_count; i++)
+            kept[i] = cells[sink->from[i]];
+        cells = kept;
+    }
     if (!sink->per_row_path)
         path = OP_STR_NULL;
     enum op_rc rc = sink->per_row_path ? op_sink_check_path(sink->root, path, err) : OP_OK;
@@ -273,6 +281,7 @@ static enum op_rc encode(const struct op_sink *base, struct op_str path,
 
 static void close_csv(struct op_sink *base)
 {
+    op_mem_free(((struct op_text_sink *)base)->from);
     op_text_release((struct op_text_sink *)base);
     op_mem_free(base);
 }
@@ -302,11 +311,48 @@ static enum op_rc read_separator(const struct op_sink_config *config, char *ret,
     return OP_OK;
 }
 
+/* The columns without those of the option `omit`. *ret_kept: names, an op_mem block. */
+static enum op_rc leave_out(struct op_text_sink *sink, const struct op_sink_config *config,
+                            const char ***ret_kept, size_t *ret_count, struct op_err *err)
+{
+    OP_CLEANUP(op_mem_freep) size_t *omit = NULL;
+    size_t omitted = 0, count = 0;
+    enum op_rc rc = op_sink_column_list(config, "omit", &omit, &omitted, err);
+    if (rc || omitted == 0)
+        return rc;
+    const char **kept = op_mem_array(config->column_count + 1, sizeof(*kept));
+    sink->from = op_mem_array(config->column_count + 1, sizeof(*sink->from));
+    for (size_t i = 0; i < config->column_count; i++) {
+        size_t k = 0;
+        while (k < omitted && omit[k] != i)
+            k++;
+        if (k < omitted)
+            continue;
+        sink->from[count] = i;
+        kept[count++] = config->columns[i];
+    }
+    *ret_kept = kept;
+    *ret_count = count;
+    if (count == 0)
+        return op_fail(err, OP_INVAL, "%s: option 'omit' leaves no column", config->place);
+    return OP_OK;
+}
+
 static enum op_rc open_csv(const struct op_sink_config *config, struct op_sink **ret,
                            struct op_err *err)
 {
     OP_CLEANUP(close_csvp) struct op_text_sink *sink = op_mem_alloc(sizeof(*sink));
-    enum op_rc rc = op_text_init(sink, config, &op_sink_csv, &format, err);
+    OP_CLEANUP(op_mem_freep) const char **kept = NULL;
+    struct op_sink_config own = *config;
+    size_t count = 0;
+    sink->base.ops = &op_sink_csv; /* to be closed by */
+    enum op_rc rc = leave_out(sink, config, &kept, &count, err);
+    if (kept) {
+        own.columns = kept;
+        own.column_count = count;
+    }
+    if (!rc)
+        rc = op_text_init(sink, &own, &op_sink_csv, &format, err);
     if (!rc)
         rc = read_separator(config, &sink->style.separator, err);
     if (!rc)

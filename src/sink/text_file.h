@@ -65,6 +65,7 @@ struct op_text_sink {
     size_t *key, *sort;
     size_t key_count, sort_count;
     struct op_csv_style style; /* csv; crlf also jsonl's line end */
+    size_t *from;              /* csv: where each column stands in a row; NULL: all, in order */
     bool *json;                /* jsonl: columns whose text is JSON */
 };
 

@@ -19,6 +19,7 @@ extern const struct op_source_ops op_source_csv;
 extern const struct op_source_ops op_source_dynamodb;
 extern const struct op_source_ops op_source_jsonl;
 extern const struct op_source_ops op_source_lines;
+extern const struct op_source_ops op_source_pages;
 extern const struct op_source_ops op_source_postgres;
 extern const struct op_source_ops op_source_sqlite;
 extern const struct op_source_ops op_source_transcripts;
@@ -52,6 +53,12 @@ OP_MUST_CHECK enum op_rc op_source_probe(const struct op_source_config *config,
 OP_MUST_CHECK enum op_rc op_source_absent_columns(const struct op_source_config *config,
                                                   struct op_source_names *list,
                                                   struct op_err *err);
+
+/* Every file that matches the target, in the order of their names, as one table; `_file` is a last
+ * column. The files must have the same columns. */
+OP_MUST_CHECK enum op_rc op_source_many_open(const struct op_source_ops *kind,
+                                             const struct op_source_config *config,
+                                             struct op_source **ret, struct op_err *err);
 
 bool op_source_ends_with(const char *target, const char *const *suffixes); /* ends with NULL */
 

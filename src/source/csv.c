@@ -225,6 +225,7 @@ const struct op_source_ops op_source_csv = {
     .kind = "csv",
     .help = "rows of a CSV file (RFC 4180, UTF-8); every cell is text",
     .options = options,
+    .files = true,
     .guess = guess,
     .open = open_csv,
     .next = next_csv,

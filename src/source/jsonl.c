@@ -292,6 +292,7 @@ const struct op_source_ops op_source_jsonl = {
     .kind = "jsonl",
     .help = "lines of a file, each a JSON object; nested values are their JSON text",
     .options = options,
+    .files = true,
     .guess = guess,
     .open = open_jsonl,
     .next = next_jsonl,

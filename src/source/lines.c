@@ -83,6 +83,7 @@ const struct op_source_ops op_source_lines = {
     .help = "the lines of a text file as they are, in one column, 'line'",
     .fixed = true,
     .options = options,
+    .files = true,
     .guess = guess,
     .open = open_lines,
     .next = next_line,

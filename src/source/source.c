@@ -39,6 +39,8 @@ enum op_rc op_source_open(const struct op_source_ops *ops,
         if (rc)
             return rc;
     }
+    if (ops->files && strchr(config->target, '*'))
+        return op_source_many_open(ops, config, ret, err);
     return ops->open(config, ret, err);
 }
 

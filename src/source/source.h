@@ -53,6 +53,7 @@ struct op_source_ops {
     const char *help;
     bool named; /* the target is a name at a server, not a path */
     bool fixed; /* the columns are always the same, also when the target is missing */
+    bool files; /* the target is a file; with `*` in it, every file that matches */
     const struct op_source_option_spec *options; /* ends with name NULL */
     bool (*guess)(const char *target); /* does a bare path look like this kind (--input) */
     /* What a locked-in process must be allowed for this target; NULL: a path or a URL says it. */

@@ -7,7 +7,7 @@
 #include "memory_files.h"
 #include "source/source.h"
 
-static const char *const kinds[] = {"csv", "jsonl", "lines"};
+static const char *const kinds[] = {"csv", "jsonl", "lines", "pages"};
 
 static void add_cell(struct op_buf *out, struct op_value v)
 {

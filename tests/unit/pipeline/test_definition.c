@@ -323,7 +323,7 @@ static const struct {
     {BASE "params: {a: {tipe: text}}\n",
      AT "4: unknown key 'tipe' (did you mean 'type'?)"},
     {BASE "params: {a: {type: integr}}\n",
-     AT "4: 'integr' is no type (did you mean 'integer'?): use text, integer, number, boolean or path"},
+     AT "4: 'integr' is no type (did you mean 'integer'?): use text, integer, number, boolean, path or list"},
     {BASE "params: {a: {required: 1}}\n",
      AT "4: 'required' must be true or false, not '1'"},
     {BASE "params: {a: {required: true, default: 1}}\n",
