@@ -11,6 +11,12 @@ static const struct op_sql_function functions[] = {
     {"fuzzy_match(a, b)",
      "how alike two names are, 0 to 100, whatever the case, the order of the words and the "
      "apostrophes: the indel ratio of their sorted words"},
+    {"name_fold(text)",
+     "a name as fuzzy_match compares it, its words in the order of the text: folded, without 's "
+     "and apostrophes, one blank between words"},
+    {"fuzzy_search(input, column, name, cutoff)",
+     "a table, for FROM: row and score of the names in that column of an input that fuzzy_match "
+     "finds at least so much alike"},
     {"sha256(x)", "the SHA-256 of a text or blob, in hexadecimal"},
     {"uuid5(namespace, name)",
      "the UUID of a name; namespace is a UUID, or dns, url, oid or x500"},
@@ -65,6 +71,21 @@ static void fold(sqlite3_context *c, int argc, sqlite3_value **argv)
     op_buf_init(&out, OP_SQL_MAX_LENGTH);
     op_fold(sqlite3_user_data(c), text, &out);
     give_buf(c, &out);
+}
+
+static void name_fold(sqlite3_context *c, int argc, sqlite3_value **argv)
+{
+    (void)argc;
+    struct op_str text = bytes_of(argv[0]);
+    if (!text.ptr)
+        return;
+    struct op_buf out;
+    op_buf_init(&out, OP_SQL_MAX_LENGTH);
+    op_fuzzy_words(sqlite3_user_data(c), text, &out);
+    if (out.len)
+        give_buf(c, &out);
+    else
+        sqlite3_result_text(c, "", 0, SQLITE_STATIC);
 }
 
 static void sha256(sqlite3_context *c, int argc, sqlite3_value **argv)
@@ -225,6 +246,9 @@ enum op_rc op_sql_add_functions(struct op_sqlenv *sql, struct op_err *err)
     if (!code)
         code = sqlite3_create_function_v2(db, "fold", 1, pure, op_fuzzy_new(), fold, NULL, NULL,
                                           op_fuzzy_free);
+    if (!code)
+        code = sqlite3_create_function_v2(db, "name_fold", 1, pure, op_fuzzy_new(), name_fold,
+                                          NULL, NULL, op_fuzzy_free);
     if (!code)
         code = sqlite3_create_function(db, "sha256", 1, pure, NULL, sha256, NULL, NULL);
     if (!code)

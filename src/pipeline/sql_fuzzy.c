@@ -146,11 +146,9 @@ static size_t decode_bytes(struct name *name, struct op_str text)
     return text.len;
 }
 
-static void read_name(struct name *name, struct op_str text)
+/* Folds the text and cuts it into words, in its order; returns their number. */
+static size_t cut_words(struct name *name, struct op_str text)
 {
-    if (name->known && name->text_len == text.len &&
-        memcmp(name->text, text.ptr, text.len) == 0)
-        return;
     utf8proc_ssize_t folded = fold_codes(text, &name->folded, &name->room);
     size_t count = folded < 0 ? decode_bytes(name, text) : (size_t)folded;
     count = drop_apostrophes(name->folded, count);
@@ -165,6 +163,15 @@ static void read_name(struct name *name, struct op_str text)
             name->words[words++] = (struct word){name->folded + from, i - from};
         i++;
     }
+    return words;
+}
+
+static void read_name(struct name *name, struct op_str text)
+{
+    if (name->known && name->text_len == text.len &&
+        memcmp(name->text, text.ptr, text.len) == 0)
+        return;
+    size_t words = cut_words(name, text);
     qsort(name->words, words, sizeof(name->words[0]), compare_words);
     name->len = 0;
     for (size_t w = 0; w < words; w++) {
@@ -241,4 +248,82 @@ double op_fuzzy_match(struct op_fuzzy *f, struct op_str a, struct op_str b)
                  : fits_bits(y) ? lcs_bits(y, x)
                                 : lcs_table(f, x, y);
     return 100.0 * 2.0 * (double)lcs / (double)(x->len + y->len);
+}
+
+/* --- one against many --------------------------------------------------------------------- */
+
+void op_fuzzy_words(struct op_fuzzy *fuzzy, struct op_str text, struct op_buf *out)
+{
+    struct name *name = &fuzzy->names[0];
+    name->known = false; /* its words lie in another order now */
+    size_t words = cut_words(name, text);
+    for (size_t w = 0; w < words; w++) {
+        if (w)
+            op_buf_addc(out, ' ');
+        for (size_t i = 0; i < name->words[w].len; i++) {
+            utf8proc_uint8_t bytes[4];
+            utf8proc_ssize_t len = utf8proc_encode_char(name->words[w].ptr[i], bytes);
+            op_buf_add(out, bytes, (size_t)len);
+        }
+    }
+}
+
+int op_fuzzy_plain(struct op_fuzzy *fuzzy, struct op_str text, uint8_t ret[OP_FUZZY_PLAIN])
+{
+    struct name *name = &fuzzy->names[0];
+    read_name(name, text);
+    if (!fits_bits(name))
+        return -1;
+    for (size_t i = 0; i < name->len; i++)
+        ret[i] = (uint8_t)name->sorted[i];
+    return (int)name->len;
+}
+
+uint64_t op_fuzzy_letters(const uint8_t *name, size_t len)
+{
+    uint64_t letters = 0;
+    for (size_t i = 0; i < len; i++)
+        letters |= UINT64_C(1) << (name[i] & 63);
+    return letters;
+}
+
+bool op_fuzzy_query(struct op_fuzzy *fuzzy, struct op_str text, struct op_fuzzy_query *ret)
+{
+    int len = op_fuzzy_plain(fuzzy, text, ret->name);
+    if (len < 0)
+        return false;
+    ret->len = (size_t)len;
+    ret->letters = op_fuzzy_letters(ret->name, ret->len);
+    memset(ret->places, 0, sizeof(ret->places));
+    for (size_t i = 0; i < ret->len; i++)
+        ret->places[ret->name[i]] |= UINT64_C(1) << i;
+    return true;
+}
+
+/* A letter that the other name lacks is in no common subsequence: that rules most names out. */
+static size_t most_common(const struct op_fuzzy_query *query, size_t len, uint64_t letters)
+{
+    size_t mine = query->len - (size_t)__builtin_popcountll(query->letters & ~letters);
+    size_t its = len - (size_t)__builtin_popcountll(letters & ~query->letters);
+    return mine < its ? mine : its;
+}
+
+double op_fuzzy_ask(const struct op_fuzzy_query *query, const uint8_t *name, size_t len,
+                    uint64_t letters, double cutoff)
+{
+    size_t sum = query->len + len;
+    if (sum == 0)
+        return 100;
+    double least = cutoff * (double)sum;
+    if (200.0 * (double)most_common(query, len, letters) < least)
+        return -1;
+    uint64_t s = ~UINT64_C(0);
+    for (size_t k = 0; k < len; k++) {
+        uint64_t u = s & query->places[name[k]];
+        s = (s + u) | (s - u);
+    }
+    uint64_t used = query->len == 64 ? ~UINT64_C(0) : (UINT64_C(1) << query->len) - 1;
+    size_t lcs = (size_t)__builtin_popcountll(~s & used);
+    double score = 100.0 * 2.0 * (double)lcs / (double)sum;
+    return score < cutoff ? -1 : score;
 }
