@@ -45,9 +45,9 @@ player AS (
   SELECT n, player_id, score FROM same_player
   UNION ALL
   SELECT m.n, p.player_id, max(s.score)
-  FROM settings, mentions AS m, fuzzy_search('player_names', 'norm', m.norm, settings.threshold) AS s
-  JOIN player_names AS p ON p.rowid = s.row
-  WHERE m.entity_type = 'player' AND m.n NOT IN (SELECT n FROM same_player) AND p.alike
+  FROM settings, mentions AS m, fuzzy_search('player_alike', 'norm', m.norm, settings.threshold) AS s
+  JOIN player_alike AS p ON p.rowid = s.row
+  WHERE m.entity_type = 'player' AND m.n NOT IN (SELECT n FROM same_player)
   GROUP BY m.n, p.player_id
 ),
 

@@ -80,6 +80,7 @@ struct op_view_def {
 struct op_require_def {
     struct op_text sql;
     struct op_text message; /* template over params and the row's columns */
+    bool warn;              /* the message is said, and all goes on */
 };
 
 struct op_request_def {

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "base/json_out.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "core/raw_key.h"
 #include "pipeline/select_internal.h"
@@ -488,6 +489,11 @@ static enum op_rc require_one(struct op_sqlenv *sql, const struct op_plan *plan,
     }
     if (!rc && (!cells || !op_sql_true(cells[0])))
         rc = say_message(plan, need, names, cells, count, err);
+    if (rc == OP_INVAL && need->warn) {
+        op_log(OP_EVENT_NOTE, OP_T("warning", err->msg));
+        op_err_clear(err);
+        rc = OP_OK;
+    }
     op_query_close(query);
     return rc;
 }

@@ -14,9 +14,6 @@ static const struct op_sql_function functions[] = {
     {"name_fold(text)",
      "a name as fuzzy_match compares it, its words in the order of the text: folded, without 's "
      "and apostrophes, one blank between words"},
-    {"fuzzy_search(input, column, name, cutoff)",
-     "a table, for FROM: row and score of the names in that column of an input that fuzzy_match "
-     "finds at least so much alike"},
     {"sha256(x)", "the SHA-256 of a text or blob, in hexadecimal"},
     {"uuid5(namespace, name)",
      "the UUID of a name; namespace is a UUID, or dns, url, oid or x500"},

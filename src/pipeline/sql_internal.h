@@ -22,9 +22,9 @@
 /* What all of SQLite may have in memory. */
 #define OP_SQL_HEAP_BYTES (2LL * 1024 * 1024 * 1024)
 
-struct op_quick;    /* sql_quick.c: rows without SQLite */
-struct op_sql_json; /* sql_json.c: parsed documents */
-struct op_sql_view; /* sql_context.c */
+struct op_quick;      /* sql_quick.c: rows without SQLite */
+struct op_sql_json;   /* sql_json.c: parsed documents */
+struct op_sql_view;   /* sql_context.c */
 struct op_sql_search; /* sql_search.c: names in memory */
 
 struct op_sqlenv_view {

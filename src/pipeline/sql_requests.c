@@ -17,7 +17,15 @@ struct cursor {
     bool end;
 };
 
-enum { COLUMN_KEY, COLUMN_REQUEST, COLUMN_ID, COLUMN_STATE, COLUMN_BATCH, COLUMN_BUY_NO, COLUMN_REASON };
+enum {
+    COLUMN_KEY,
+    COLUMN_REQUEST,
+    COLUMN_ID,
+    COLUMN_STATE,
+    COLUMN_BATCH,
+    COLUMN_BUY_NO,
+    COLUMN_REASON
+};
 
 static int connect(sqlite3 *db, void *arg, int argc, const char *const *argv,
                    sqlite3_vtab **ret, char **ret_error)
@@ -28,7 +36,8 @@ static int connect(sqlite3 *db, void *arg, int argc, const char *const *argv,
     (void)ret_error;
     bool own = sql->own;
     sql->own = true;
-    int code = sqlite3_declare_vtab(db, "CREATE TABLE x(key,request,id,state,batch,buy_no,reason)");
+    int code =
+        sqlite3_declare_vtab(db, "CREATE TABLE x(key,request,id,state,batch,buy_no,reason)");
     sql->own = own;
     if (code != SQLITE_OK)
         return code;

@@ -16,9 +16,9 @@
 enum { SEARCH_ROW, SEARCH_SCORE, SEARCH_INPUT, SEARCH_COLUMN, SEARCH_NAME, SEARCH_CUTOFF };
 #define ARGS 4
 
+/* What is looked at for every name, by itself: letters and length, in the order of the rows. */
 struct entry {
     int64_t row;
-    uint64_t letters;
     uint32_t at; /* in texts */
     uint16_t len;
     bool plain; /* else the text as it is */
@@ -27,14 +27,32 @@ struct entry {
 struct corpus {
     struct corpus *next;
     char *input, *column;
+    uint64_t *letters;
     struct entry *entries;
     size_t count, room;
     struct op_buf texts;
 };
 
+struct match {
+    int64_t row;
+    double score;
+};
+
+/* The checks and rows of an answer ask for the same names several times. */
+struct memo {
+    const struct corpus *corpus;
+    struct op_buf name;
+    double cutoff;
+    struct match *matches;
+    size_t count, room;
+};
+#define MEMOS 64
+
 struct op_sql_search {
     struct corpus *corpora;
     struct op_fuzzy *fuzzy;
+    struct memo memos[MEMOS];
+    size_t next_memo;
 };
 
 struct table {
@@ -44,18 +62,15 @@ struct table {
 
 struct cursor {
     sqlite3_vtab_cursor base;
-    const struct corpus *corpus;
-    size_t at;
-    struct op_fuzzy_query query;
-    bool plain;
-    struct op_buf name; /* for what is not plain */
-    double cutoff, score;
+    struct match *matches;
+    size_t count, room, at;
 };
 
 static void corpus_free(struct corpus *c)
 {
     op_mem_free(c->input);
     op_mem_free(c->column);
+    op_mem_free(c->letters);
     op_mem_free(c->entries);
     op_buf_release(&c->texts);
     op_mem_free(c);
@@ -69,6 +84,10 @@ void op_sql_search_free(struct op_sql_search *search)
         struct corpus *next = search->corpora->next;
         corpus_free(search->corpora);
         search->corpora = next;
+    }
+    for (size_t i = 0; i < MEMOS; i++) {
+        op_buf_release(&search->memos[i].name);
+        op_mem_free(search->memos[i].matches);
     }
     op_fuzzy_free(search->fuzzy);
     op_mem_free(search);
@@ -85,10 +104,11 @@ static void add_name(struct op_sql_search *s, struct corpus *c, int64_t row, str
     if (c->count == c->room) {
         c->room = c->room ? 2 * c->room : 1024;
         c->entries = op_mem_realloc(c->entries, c->room * sizeof(*c->entries));
+        c->letters = op_mem_realloc(c->letters, c->room * sizeof(*c->letters));
     }
+    c->letters[c->count] = len < 0 ? 0 : op_fuzzy_letters(plain, (size_t)len);
     c->entries[c->count++] = (struct entry){
         .row = row,
-        .letters = len < 0 ? 0 : op_fuzzy_letters(plain, (size_t)len),
         .at = (uint32_t)c->texts.len,
         .len = (uint16_t)(len < 0 ? (int)text.len : len),
         .plain = len >= 0,
@@ -213,7 +233,6 @@ static int open_cursor(sqlite3_vtab *vtab, sqlite3_vtab_cursor **ret)
 {
     (void)vtab;
     struct cursor *cursor = op_mem_alloc(sizeof(*cursor));
-    op_buf_init(&cursor->name, OP_SQL_MAX_LENGTH);
     *ret = &cursor->base;
     return SQLITE_OK;
 }
@@ -221,49 +240,88 @@ static int open_cursor(sqlite3_vtab *vtab, sqlite3_vtab_cursor **ret)
 static int close_cursor(sqlite3_vtab_cursor *base)
 {
     struct cursor *cursor = (struct cursor *)base;
-    op_buf_release(&cursor->name);
+    op_mem_free(cursor->matches);
     op_mem_free(cursor);
     return SQLITE_OK;
 }
 
-static double compare(const struct cursor *c, struct op_fuzzy *fuzzy, const struct entry *e)
+static void add_match(struct memo *m, int64_t row, double score)
 {
-    const char *text = c->corpus->texts.ptr + e->at;
-    if (c->plain && e->plain)
-        return op_fuzzy_ask(&c->query, (const uint8_t *)text, e->len, e->letters, c->cutoff);
-    if (e->plain) { /* Latin-1 bytes against a name that is not: compared as UTF-8 */
-        char utf8[2 * OP_FUZZY_PLAIN];
-        size_t len = 0;
-        for (size_t i = 0; i < e->len; i++) {
-            unsigned char b = (unsigned char)text[i];
-            if (b >= 0x80)
-                utf8[len++] = (char)(0xC0 | (b >> 6));
-            utf8[len++] = (char)(b >= 0x80 ? 0x80 | (b & 0x3F) : b);
-        }
-        return op_fuzzy_match(fuzzy, op_buf_str(&c->name), (struct op_str){utf8, len});
+    if (m->count == m->room) {
+        m->room = m->room ? 2 * m->room : 16;
+        m->matches = op_mem_realloc(m->matches, m->room * sizeof(*m->matches));
     }
-    return op_fuzzy_match(fuzzy, op_buf_str(&c->name), (struct op_str){text, e->len});
+    m->matches[m->count++] = (struct match){row, score};
+}
+
+/* Latin-1 bytes as UTF-8, for a name that is compared the long way. */
+static struct op_str widen(const char *text, size_t len, char ret[2 * OP_FUZZY_PLAIN])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char b = (unsigned char)text[i];
+        if (b >= 0x80)
+            ret[n++] = (char)(0xC0 | (b >> 6));
+        ret[n++] = (char)(b >= 0x80 ? 0x80 | (b & 0x3F) : b);
+    }
+    return (struct op_str){ret, n};
+}
+
+static void search(struct op_sql_search *s, struct memo *m)
+{
+    struct op_fuzzy_query query;
+    struct op_str name = op_buf_str(&m->name);
+    bool plain = op_fuzzy_query(s->fuzzy, name, &query);
+    const struct corpus *c = m->corpus;
+    for (size_t i = 0; i < c->count; i++) {
+        const struct entry *e = &c->entries[i];
+        const char *text = c->texts.ptr + e->at;
+        char wide[2 * OP_FUZZY_PLAIN];
+        double score =
+            plain && e->plain
+                ? op_fuzzy_ask(&query, (const uint8_t *)text, e->len, c->letters[i], m->cutoff)
+                : op_fuzzy_match(s->fuzzy, name,
+                                 e->plain ? widen(text, e->len, wide)
+                                          : (struct op_str){text, e->len});
+        if (score >= m->cutoff)
+            add_match(m, e->row, score);
+    }
+}
+
+static const struct memo *find(struct op_sql_search *s, const struct corpus *corpus,
+                               struct op_str name, double cutoff)
+{
+    for (size_t i = 0; i < MEMOS; i++) {
+        const struct memo *m = &s->memos[i];
+        if (m->corpus == corpus && !(m->cutoff < cutoff) && !(m->cutoff > cutoff) &&
+            op_str_eq(op_buf_str(&m->name), name))
+            return m;
+    }
+    struct memo *m = &s->memos[s->next_memo++ % MEMOS];
+    if (!m->corpus)
+        op_buf_init(&m->name, OP_SQL_MAX_LENGTH);
+    op_buf_clear(&m->name);
+    op_buf_add_str(&m->name, name);
+    m->corpus = corpus;
+    m->cutoff = cutoff;
+    m->count = 0;
+    search(s, m);
+    return m;
 }
 
 static int next(sqlite3_vtab_cursor *base)
 {
-    struct cursor *c = (struct cursor *)base;
-    struct op_fuzzy *fuzzy = ((struct table *)base->pVtab)->sql->search->fuzzy;
-    for (c->at++; c->at <= c->corpus->count; c->at++) {
-        c->score = compare(c, fuzzy, &c->corpus->entries[c->at - 1]);
-        if (c->score >= c->cutoff)
-            break;
-    }
+    ((struct cursor *)base)->at++;
     return SQLITE_OK;
 }
 
-/* at is one beyond the entry it shows. */
 static int at_end(sqlite3_vtab_cursor *base)
 {
     const struct cursor *c = (struct cursor *)base;
-    return !c->corpus || c->at > c->corpus->count;
+    return c->at >= c->count;
 }
 
+/* The cursor has its own copy: another search may take the memo's place meanwhile. */
 static int filter(sqlite3_vtab_cursor *base, int number, const char *text, int argc,
                   sqlite3_value **argv)
 {
@@ -276,27 +334,31 @@ static int filter(sqlite3_vtab_cursor *base, int number, const char *text, int a
     const char *column = (const char *)sqlite3_value_text(argv[1]);
     struct op_str name = {(const char *)sqlite3_value_text(argv[2]),
                           (size_t)sqlite3_value_bytes(argv[2])};
-    c->corpus = NULL;
+    const struct corpus *corpus = NULL;
+    c->at = c->count = 0;
     if (!input || !column || !name.ptr || sqlite3_value_type(argv[3]) == SQLITE_NULL)
         return SQLITE_OK;
-    int code = find_corpus(sql, input, column, &c->corpus, &base->pVtab->zErrMsg);
+    int code = find_corpus(sql, input, column, &corpus, &base->pVtab->zErrMsg);
     if (code)
         return code;
-    op_buf_clear(&c->name);
-    op_buf_add_str(&c->name, name);
-    c->plain = op_fuzzy_query(sql->search->fuzzy, name, &c->query);
-    c->cutoff = sqlite3_value_double(argv[3]);
-    c->at = 0;
-    return next(base);
+    const struct memo *m = find(sql->search, corpus, name, sqlite3_value_double(argv[3]));
+    if (m->count > c->room) {
+        c->room = m->count;
+        c->matches = op_mem_realloc(c->matches, c->room * sizeof(*c->matches));
+    }
+    if (m->count)
+        memcpy(c->matches, m->matches, m->count * sizeof(*c->matches));
+    c->count = m->count;
+    return SQLITE_OK;
 }
 
 static int column(sqlite3_vtab_cursor *base, sqlite3_context *context, int column)
 {
     const struct cursor *c = (struct cursor *)base;
     if (column == SEARCH_ROW)
-        sqlite3_result_int64(context, c->corpus->entries[c->at - 1].row);
+        sqlite3_result_int64(context, c->matches[c->at].row);
     else if (column == SEARCH_SCORE)
-        sqlite3_result_double(context, c->score);
+        sqlite3_result_double(context, c->matches[c->at].score);
     return SQLITE_OK;
 }
 
