@@ -181,8 +181,8 @@ const struct op_command op_cmd_init = {
     .about = "Makes the folder of a new pipeline, with an example that runs as it is",
     .usage = (const char *const[]){"init FOLDER", NULL},
     .details =
-        "A folder called as a pipeline that came along (story-knowledge, say) gets a copy of that, with "
-        "its sample database if it has one. Nothing is overwritten.",
+        "A folder called as a pipeline that came along (story-knowledge, say) gets a copy of "
+        "that, with its sample database if it has one. Nothing is overwritten.",
     .options = options,
     .max_words = 1,
     .run = run_init,

@@ -79,10 +79,8 @@ static void name_fold(sqlite3_context *c, int argc, sqlite3_value **argv)
     struct op_buf out;
     op_buf_init(&out, OP_SQL_MAX_LENGTH);
     op_fuzzy_words(sqlite3_user_data(c), text, &out);
-    if (out.len)
-        give_buf(c, &out);
-    else
-        sqlite3_result_text(c, "", 0, SQLITE_STATIC);
+    op_buf_addz(&out, "");
+    give_buf(c, &out);
 }
 
 static void sha256(sqlite3_context *c, int argc, sqlite3_value **argv)

@@ -300,23 +300,12 @@ bool op_fuzzy_query(struct op_fuzzy *fuzzy, struct op_str text, struct op_fuzzy_
     return true;
 }
 
-/* A letter that the other name lacks is in no common subsequence: that rules most names out. */
-static size_t most_common(const struct op_fuzzy_query *query, size_t len, uint64_t letters)
-{
-    size_t mine = query->len - (size_t)__builtin_popcountll(query->letters & ~letters);
-    size_t its = len - (size_t)__builtin_popcountll(letters & ~query->letters);
-    return mine < its ? mine : its;
-}
-
 double op_fuzzy_ask(const struct op_fuzzy_query *query, const uint8_t *name, size_t len,
-                    uint64_t letters, double cutoff)
+                    double cutoff)
 {
     size_t sum = query->len + len;
     if (sum == 0)
         return 100;
-    double least = cutoff * (double)sum;
-    if (200.0 * (double)most_common(query, len, letters) < least)
-        return -1;
     uint64_t s = ~UINT64_C(0);
     for (size_t k = 0; k < len; k++) {
         uint64_t u = s & query->places[name[k]];
@@ -326,4 +315,59 @@ double op_fuzzy_ask(const struct op_fuzzy_query *query, const uint8_t *name, siz
     size_t lcs = (size_t)__builtin_popcountll(~s & used);
     double score = 100.0 * 2.0 * (double)lcs / (double)sum;
     return score < cutoff ? -1 : score;
+}
+
+struct scan {
+    uint64_t letters;
+    int most[256]; /* by length: letters that may differ */
+};
+
+/* Every letter that only one of two names has, and every one that the longer has more, has to be
+ * deleted: with more of them than the cutoff allows a name is out. */
+static void scan_begin(const struct op_fuzzy_query *query, double cutoff, struct scan *ret)
+{
+    ret->letters = query->letters;
+    for (size_t len = 0; len < 256; len++) {
+        size_t longer = len > query->len ? len - query->len : query->len - len;
+        /* A hair more, since the score is a rounded quotient. */
+        double most = (1.0 - cutoff / 100.0) * (double)(query->len + len) + 1e-6;
+        ret->most[len] = most < (double)longer ? -1 : most > 64 ? 64 : (int)most;
+    }
+    ret->most[OP_FUZZY_NOT_PLAIN] = 64;
+}
+
+static inline __attribute__((always_inline)) size_t
+scan_names(const struct scan *scan, const uint64_t *letters, const uint8_t *lens, size_t count,
+           size_t *at, uint32_t *ret, size_t room)
+{
+    size_t found = 0, i = *at;
+    for (; i < count && found < room; i++) {
+        ret[found] = (uint32_t)i;
+        found += __builtin_popcountll(letters[i] ^ scan->letters) <= scan->most[lens[i]];
+    }
+    *at = i;
+    return found;
+}
+
+#ifdef __x86_64__
+/* The plain x86-64 has no instruction for it, and a call takes as long as all the rest. */
+static __attribute__((target("popcnt"))) size_t
+scan_popcnt(const struct scan *scan, const uint64_t *letters, const uint8_t *lens, size_t count,
+            size_t *at, uint32_t *ret, size_t room)
+{
+    return scan_names(scan, letters, lens, count, at, ret, room);
+}
+#endif
+
+size_t op_fuzzy_scan(const struct op_fuzzy_query *query, const uint64_t *letters,
+                     const uint8_t *lens, size_t count, double cutoff, size_t *at,
+                     uint32_t *ret, size_t room)
+{
+    struct scan scan;
+    scan_begin(query, cutoff, &scan);
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("popcnt"))
+        return scan_popcnt(&scan, letters, lens, count, at, ret, room);
+#endif
+    return scan_names(&scan, letters, lens, count, at, ret, room);
 }

@@ -42,7 +42,14 @@ struct op_fuzzy_query {
 bool op_fuzzy_query(struct op_fuzzy *fuzzy, struct op_str text, struct op_fuzzy_query *ret);
 /* As op_fuzzy_match of the two names, or -1 where that is below the cutoff. */
 double op_fuzzy_ask(const struct op_fuzzy_query *query, const uint8_t *name, size_t len,
-                    uint64_t letters, double cutoff);
+                    double cutoff);
+/* Which of many names may reach the cutoff, by their letters and lengths (OP_FUZZY_NOT_PLAIN:
+ * always): their places from *at on into ret, which has room for `room`; returns how many. *at is
+ * count when all have been looked at. */
+#define OP_FUZZY_NOT_PLAIN 255
+size_t op_fuzzy_scan(const struct op_fuzzy_query *query, const uint64_t *letters,
+                     const uint8_t *lens, size_t count, double cutoff, size_t *at,
+                     uint32_t *ret, size_t room);
 
 /* Appends NFKC with full case folding; a text that is not UTF-8 as it is. */
 void op_fold(struct op_fuzzy *fuzzy, struct op_str text, struct op_buf *out);

@@ -16,7 +16,6 @@
 enum { SEARCH_ROW, SEARCH_SCORE, SEARCH_INPUT, SEARCH_COLUMN, SEARCH_NAME, SEARCH_CUTOFF };
 #define ARGS 4
 
-/* What is looked at for every name, by itself: letters and length, in the order of the rows. */
 struct entry {
     int64_t row;
     uint32_t at; /* in texts */
@@ -27,7 +26,9 @@ struct entry {
 struct corpus {
     struct corpus *next;
     char *input, *column;
+    /* what is looked at for every name, by itself */
     uint64_t *letters;
+    uint8_t *lens;
     struct entry *entries;
     size_t count, room;
     struct op_buf texts;
@@ -71,6 +72,7 @@ static void corpus_free(struct corpus *c)
     op_mem_free(c->input);
     op_mem_free(c->column);
     op_mem_free(c->letters);
+    op_mem_free(c->lens);
     op_mem_free(c->entries);
     op_buf_release(&c->texts);
     op_mem_free(c);
@@ -105,7 +107,9 @@ static void add_name(struct op_sql_search *s, struct corpus *c, int64_t row, str
         c->room = c->room ? 2 * c->room : 1024;
         c->entries = op_mem_realloc(c->entries, c->room * sizeof(*c->entries));
         c->letters = op_mem_realloc(c->letters, c->room * sizeof(*c->letters));
+        c->lens = op_mem_realloc(c->lens, c->room * sizeof(*c->lens));
     }
+    c->lens[c->count] = (uint8_t)(len < 0 ? OP_FUZZY_NOT_PLAIN : len);
     c->letters[c->count] = len < 0 ? 0 : op_fuzzy_letters(plain, (size_t)len);
     c->entries[c->count++] = (struct entry){
         .row = row,
@@ -267,24 +271,37 @@ static struct op_str widen(const char *text, size_t len, char ret[2 * OP_FUZZY_P
     return (struct op_str){ret, n};
 }
 
+static void compare(struct op_sql_search *s, struct memo *m, const struct op_fuzzy_query *query,
+                    size_t i)
+{
+    const struct corpus *c = m->corpus;
+    const struct entry *e = &c->entries[i];
+    const char *text = c->texts.ptr + e->at;
+    char wide[2 * OP_FUZZY_PLAIN];
+    double score = query && e->plain
+                       ? op_fuzzy_ask(query, (const uint8_t *)text, e->len, m->cutoff)
+                       : op_fuzzy_match(s->fuzzy, op_buf_str(&m->name),
+                                        e->plain ? widen(text, e->len, wide)
+                                                 : (struct op_str){text, e->len});
+    if (score >= m->cutoff)
+        add_match(m, e->row, score);
+}
+
 static void search(struct op_sql_search *s, struct memo *m)
 {
-    struct op_fuzzy_query query;
-    struct op_str name = op_buf_str(&m->name);
-    bool plain = op_fuzzy_query(s->fuzzy, name, &query);
     const struct corpus *c = m->corpus;
-    for (size_t i = 0; i < c->count; i++) {
-        const struct entry *e = &c->entries[i];
-        const char *text = c->texts.ptr + e->at;
-        char wide[2 * OP_FUZZY_PLAIN];
-        double score =
-            plain && e->plain
-                ? op_fuzzy_ask(&query, (const uint8_t *)text, e->len, c->letters[i], m->cutoff)
-                : op_fuzzy_match(s->fuzzy, name,
-                                 e->plain ? widen(text, e->len, wide)
-                                          : (struct op_str){text, e->len});
-        if (score >= m->cutoff)
-            add_match(m, e->row, score);
+    struct op_fuzzy_query query;
+    if (!op_fuzzy_query(s->fuzzy, op_buf_str(&m->name), &query)) {
+        for (size_t i = 0; i < c->count; i++)
+            compare(s, m, NULL, i);
+        return;
+    }
+    uint32_t places[256];
+    for (size_t at = 0; at < c->count;) {
+        size_t found = op_fuzzy_scan(&query, c->letters, c->lens, c->count, m->cutoff, &at,
+                                     places, OP_COUNT(places));
+        for (size_t i = 0; i < found; i++)
+            compare(s, m, &query, places[i]);
     }
 }
 

@@ -162,8 +162,14 @@ static void test_one_against_many(void **state)
         if (len < 0)
             continue;
         double want = plain_score(a, b);
-        double got = op_fuzzy_ask(&query, name, (size_t)len,
-                                  op_fuzzy_letters(name, (size_t)len), cutoff);
+        uint64_t letters = op_fuzzy_letters(name, (size_t)len);
+        uint8_t bytes = (uint8_t)len;
+        size_t at = 0;
+        uint32_t place = 9;
+        double got = -1;
+        if (op_fuzzy_scan(&query, &letters, &bytes, 1, cutoff, &at, &place, 1))
+            got = op_fuzzy_ask(&query, name, (size_t)len, cutoff);
+        assert_int_equal(at, 1);
         if (fabs(got - (want < cutoff ? -1 : want)) > 1e-9)
             fail_msg("%s / %s: %f, not %f (cutoff %f)", a, b, got, want, cutoff);
     }
