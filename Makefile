@@ -48,6 +48,7 @@ valgrind: build ## the unit tests under valgrind
 conformance: build ## the official SDKs against the emulator, other DynamoDB servers against us (installs them below build/)
 	@OFFPEAK=$(abspath $(BUILD)/offpeak) tests/conformance/run.sh
 	@OFFPEAK=$(abspath $(BUILD)/offpeak) tests/conformance/dynamodb.sh
+	@OFFPEAK=$(abspath $(BUILD)/offpeak) tests/conformance/fuzzy.sh
 
 SECONDS ?= 60
 fuzz: deps ## every fuzz target for SECONDS (60) each; TARGETS="json csv" for some of them

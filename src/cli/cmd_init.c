@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/say.h"
 #include "cli/scaffold.h"
+#include "cli/shipped.h"
 
 /* The folder's last part as a pipeline's name: small letters, digits and '-'. */
 static enum op_rc pipeline_name(const char *dir, char ret[64], struct op_err *err)
@@ -96,6 +97,46 @@ static enum op_rc scaffold(const char *dir, struct op_err *err)
     return rc;
 }
 
+struct made {
+    const struct op_args *args;
+    struct op_report *report; /* NULL: as lines */
+    size_t base;              /* length of the folder and its slash */
+};
+
+static void tell(void *arg, const char *path)
+{
+    struct made *made = arg;
+    if (made->report)
+        op_json_out_text(&made->report->out, path + made->base);
+    else
+        op_sayf("%s\n", path);
+}
+
+/* A copy of one that came along. */
+static int init_shipped(struct op_args *args, const char *from, const char *dir)
+{
+    struct op_err err = OP_ERR_INIT;
+    struct op_report report;
+    struct made made = {.args = args, .base = strlen(dir) + 1};
+    if (args->json) {
+        op_report_begin(&report);
+        op_json_out_kv_text(&report.out, "dir", dir);
+        op_json_out_name(&report.out, "files");
+        op_json_out_array(&report.out);
+        made.report = &report;
+    }
+    enum op_rc rc = op_shipped_copy(op_env_default(), from, dir, tell, &made, &err);
+    if (args->json) {
+        op_json_out_end_array(&report.out);
+        if (!rc)
+            op_report_print(&report);
+    }
+    if (rc)
+        return op_say_error(args, &err);
+    op_note(args, "next: offpeak help run %s", dir);
+    return OP_EXIT_OK;
+}
+
 static int run_init(struct op_args *args)
 {
     struct op_err err = OP_ERR_INIT;
@@ -106,6 +147,10 @@ static int run_init(struct op_args *args)
     OP_CLEANUP(op_mem_freep) char *dir = op_mem_strdup(args->words[0]);
     for (size_t len = strlen(dir); len > 1 && dir[len - 1] == '/'; len--)
         dir[len - 1] = '\0';
+    const char *base = strrchr(dir, '/') ? strrchr(dir, '/') + 1 : dir;
+    OP_CLEANUP(op_mem_freep) char *shipped = op_shipped_find(op_env_default(), base);
+    if (shipped)
+        return init_shipped(args, shipped, dir);
     if (scaffold(dir, &err))
         return op_say_error(args, &err);
     if (args->json) {
@@ -135,7 +180,9 @@ const struct op_command op_cmd_init = {
     .name = "init",
     .about = "Makes the folder of a new pipeline, with an example that runs as it is",
     .usage = (const char *const[]){"init FOLDER", NULL},
-    .details = "Nothing is overwritten.",
+    .details =
+        "A folder called as a pipeline that came along (story-knowledge, say) gets a copy of "
+        "that, with its sample database if it has one. Nothing is overwritten.",
     .options = options,
     .max_words = 1,
     .run = run_init,

@@ -245,20 +245,42 @@ static enum op_rc load_key(struct exporting *e, const struct op_request *request
                                  err);
 }
 
+/* NAME_KEY, or KEY alone where there is one request, if that can be an id and means one request
+ * only: `a` and `a_b` of the keys b_c and c do not. */
+static bool readable_id(struct exporting *e, int name, struct op_str key,
+                        char ret[OP_CUSTOM_ID_MAX + 1])
+{
+    const struct op_definition *def = &e->work->def;
+    const char *own = def->request_count > 1 ? def->requests[name].name : "";
+    size_t own_len = strlen(own);
+    for (size_t i = 0; own_len && i < def->request_count; i++) {
+        const char *other = def->requests[i].name;
+        size_t len = strlen(other);
+        if ((len > own_len && strncmp(other, own, own_len) == 0 && other[own_len] == '_') ||
+            (len < own_len && strncmp(own, other, len) == 0 && own[len] == '_'))
+            return false;
+    }
+    int len = snprintf(ret, OP_CUSTOM_ID_MAX + 1, "%s%s" OP_STR_FMT, own, own_len ? "_" : "",
+                       OP_STR_ARG(key));
+    struct op_str id = {ret, len > 0 ? (size_t)len : 0};
+    return id.len <= OP_CUSTOM_ID_MAX && key.len > 0 && op_custom_id_is_legal(id) &&
+           !op_str_starts(id, OP_EXPORT_PREFIX);
+}
+
 static enum op_rc request_line(struct exporting *e, const struct op_request *request,
                                struct op_err *err)
 {
     const struct op_definition *def = &e->work->def;
     char id[OP_CUSTOM_ID_MAX + 1];
     struct op_str key = op_buf_str(&e->key);
-    bool legal = def->request_count == 1 && op_custom_id_is_legal(key) &&
-                 !op_str_starts(key, OP_EXPORT_PREFIX);
+    char readable[OP_CUSTOM_ID_MAX + 1];
+    bool legal = readable_id(e, request->name, key, readable);
     struct op_batch_framing f;
     framing(e, request, &f);
     snprintf(id, sizeof(id), OP_EXPORT_PREFIX "%lld", (long long)request->id);
     op_buf_clear(&e->line);
     op_buf_addz(&e->line, f.before);
-    op_buf_add_str(&e->line, legal ? key : op_str_from(id));
+    op_buf_addz(&e->line, legal ? readable : id);
     op_buf_addz(&e->line, f.between);
     op_buf_add_str(&e->line, op_buf_str(&e->params));
     op_buf_addz(&e->line, f.after);
@@ -329,8 +351,14 @@ static enum op_rc result_line(struct exporting *e, const struct op_request *requ
     struct op_str id = op_buf_str(&e->key);
     if (e->work->def.requests[request->name].raw)
         id = op_raw_key_id(id);
+    char readable[OP_CUSTOM_ID_MAX + 1];
+    bool several = e->work->def.request_count > 1;
+    if (several && readable_id(e, request->name, id, readable)) {
+        id = op_str_from(readable);
+        several = false;
+    }
     op_json_escape(&e->own, id.ptr, id.len);
-    if (e->work->def.request_count > 1)
+    if (several)
         op_buf_addf(&e->own, "#%s", e->work->def.requests[request->name].name);
     op_buf_add(&e->own, at + ours.len, e->line.len - before - ours.len);
     return e->out->line(e->out->arg, op_buf_str(&e->own), err);

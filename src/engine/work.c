@@ -321,6 +321,68 @@ static enum op_rc read_member(void *arg, size_t at, int *ret_request, int64_t *r
     return op_ledger_record_data(m->work->engine->ledger, member->record_id, key, record, err);
 }
 
+/* The job's requests for the view `requests`, fetched in pages. */
+#define LISTED_MOST 256
+struct listing {
+    struct op_work *work;
+    struct op_request page[LISTED_MOST];
+    size_t count, at;
+    int64_t record_id; /* whose key is at hand */
+    struct op_buf key;
+};
+
+static enum op_rc list_one(void *arg, const struct op_request *request, struct op_err *err)
+{
+    struct listing *l = arg;
+    (void)err;
+    if (!request->record_id)
+        return OP_OK; /* the stub that warmed a cache */
+    struct op_request *copy = &l->page[l->count++];
+    *copy = *request;
+    copy->reason = op_mem_strdup(request->reason ? request->reason : "");
+    return l->count == LISTED_MOST ? OP_STOPPED : OP_OK;
+}
+
+static void listing_clear(struct listing *l)
+{
+    for (size_t i = 0; i < l->count; i++)
+        op_request_release(&l->page[i]);
+    l->count = l->at = 0;
+}
+
+static enum op_rc next_listed(void *arg, int64_t after_id, struct op_context_request *ret,
+                              struct op_err *err)
+{
+    struct listing *l = arg;
+    struct op_ledger *ledger = l->work->engine->ledger;
+    enum op_rc rc = OP_OK;
+    if (l->at == l->count || after_id != (l->at ? l->page[l->at - 1].id : -1)) {
+        listing_clear(l);
+        rc = op_ledger_requests(ledger, l->work->job.id, OP_REQUEST_STATE_COUNT, after_id,
+                                list_one, l, err);
+        if (rc && rc != OP_STOPPED)
+            return rc;
+    }
+    if (l->at == l->count)
+        return OP_NOTFOUND;
+    const struct op_request *request = &l->page[l->at++];
+    if (request->record_id != l->record_id) {
+        l->record_id = request->record_id;
+        op_buf_clear(&l->key);
+        rc = op_ledger_record_data(ledger, l->record_id, &l->key, NULL, err);
+        if (rc)
+            return rc;
+    }
+    *ret = (struct op_context_request){.id = request->id,
+                                       .key = op_buf_str(&l->key),
+                                       .name = request->name,
+                                       .state = op_request_state_name(request->state),
+                                       .batch_id = request->batch_id,
+                                       .buy_no = request->buy_no,
+                                       .reason = op_str_from(request->reason)};
+    return OP_OK;
+}
+
 enum op_rc op_work_event(struct op_work *work, const struct op_batch *batch, struct op_err *err)
 {
     enum op_output_event on = batch ? OP_ON_BATCH : OP_ON_JOB;
@@ -344,6 +406,11 @@ enum op_rc op_work_event(struct op_work *work, const struct op_batch *batch, str
     }
     if (rc)
         return rc;
+    struct listing *listing = op_mem_alloc(sizeof(*listing));
+    listing->work = work;
+    op_buf_init(&listing->key, 64 * 1024);
+    context.next_request = next_listed;
+    context.request_arg = listing;
     op_sqlenv_set(sql, &context);
     struct op_buf *frames = op_frames_new(work);
     int64_t *rows = op_mem_array(work->def.output_count + 1, sizeof(*rows));
@@ -355,6 +422,11 @@ enum op_rc op_work_event(struct op_work *work, const struct op_batch *batch, str
                OP_S("why", op_buf_str(&problems)));
     if (!rc)
         rc = op_work_append(work, frames, rows, err);
+    context.next_request = NULL;
+    op_sqlenv_set(sql, &context);
+    listing_clear(listing);
+    op_buf_release(&listing->key);
+    op_mem_free(listing);
     op_buf_release(&problems);
     op_frames_free(work, frames);
     op_mem_free(rows);

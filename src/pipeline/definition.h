@@ -72,6 +72,12 @@ struct op_check_def {
     bool warning;
 };
 
+/* views: a SELECT with a name, for the others over what is at hand. */
+struct op_view_def {
+    const char *name;
+    struct op_text sql;
+};
+
 /* require: a SELECT that must give a row whose first cell is true; else the message is said. */
 struct op_require_def {
     struct op_text sql;
@@ -136,6 +142,8 @@ struct op_definition {
     size_t require_count;
     struct op_request_def *requests;
     size_t request_count;
+    struct op_view_def *views;
+    size_t view_count;
     struct op_check_def *checks; /* warnings among them */
     size_t check_count;
     struct op_output_def *outputs;

@@ -294,6 +294,29 @@ enum op_rc op_read_requests(struct definer *d, const struct op_yaml *node, void 
     return OP_OK;
 }
 
+/* --- views ------------------------------------------------------------------------------------ */
+
+enum op_rc op_read_views(struct definer *d, const struct op_yaml *node, void *into,
+                         struct op_err *err)
+{
+    struct op_definition *def = into;
+    if (op_definer_need_map(node, "{good: SELECT ... FROM answers}", err))
+        return err->rc;
+    def->views = op_arena_array(d->arena, node->count + 1, sizeof(*def->views));
+    for (const struct op_yaml *n = node->first; n; n = n->next) {
+        struct op_view_def *view = &def->views[def->view_count++];
+        view->name = n->key;
+        if (!is_identifier(n->key, "_", "_"))
+            (void)op_fail(err, OP_INVAL,
+                          "%s:%d: '%.80s' is no name for a view: use small letters, digits and "
+                          "'_'",
+                          n->file, n->key_line, n->key);
+        if ((err->rc || op_read_sql(d, n, &view->sql, err)) && op_definer_note(d, err))
+            return err->rc;
+    }
+    return OP_OK;
+}
+
 /* --- require, checks, warnings ---------------------------------------------------------------- */
 
 static enum op_rc read_need(struct definer *d, const struct op_yaml *node,

@@ -106,6 +106,8 @@ enum op_rc op_read_requests(struct definer *d, const struct op_yaml *node, void 
                             struct op_err *err);
 enum op_rc op_read_require(struct definer *d, const struct op_yaml *node, void *into,
                            struct op_err *err);
+enum op_rc op_read_views(struct definer *d, const struct op_yaml *node, void *into,
+                         struct op_err *err);
 enum op_rc op_read_checks(struct definer *d, const struct op_yaml *node, void *into,
                           struct op_err *err);
 enum op_rc op_read_warnings(struct definer *d, const struct op_yaml *node, void *into,

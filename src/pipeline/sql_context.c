@@ -346,7 +346,8 @@ const char *const *op_sqlenv_view_columns(const char *view)
 
 bool op_sql_is_view(const char *name)
 {
-    return find(name) != NULL;
+    return find(name) != NULL || sqlite3_stricmp(name, "requests") == 0 ||
+           sqlite3_stricmp(name, "fuzzy_search") == 0;
 }
 
 /* --- as virtual tables -------------------------------------------------------------------- */
@@ -516,5 +517,5 @@ enum op_rc op_sql_add_views(struct op_sqlenv *sql, const char *const *columns, s
         if (sqlite3_create_module(sql->db, views[i].name, &module, &sql->views[i]) != SQLITE_OK)
             return op_fail(err, OP_IO, "SQLite: %s", sqlite3_errmsg(sql->db));
     }
-    return OP_OK;
+    return op_sql_add_requests(sql, err);
 }

@@ -11,6 +11,9 @@ static const struct op_sql_function functions[] = {
     {"fuzzy_match(a, b)",
      "how alike two names are, 0 to 100, whatever the case, the order of the words and the "
      "apostrophes: the indel ratio of their sorted words"},
+    {"name_fold(text)",
+     "a name as fuzzy_match compares it, its words in the order of the text: folded, without 's "
+     "and apostrophes, one blank between words"},
     {"sha256(x)", "the SHA-256 of a text or blob, in hexadecimal"},
     {"uuid5(namespace, name)",
      "the UUID of a name; namespace is a UUID, or dns, url, oid or x500"},
@@ -64,6 +67,19 @@ static void fold(sqlite3_context *c, int argc, sqlite3_value **argv)
     struct op_buf out;
     op_buf_init(&out, OP_SQL_MAX_LENGTH);
     op_fold(sqlite3_user_data(c), text, &out);
+    give_buf(c, &out);
+}
+
+static void name_fold(sqlite3_context *c, int argc, sqlite3_value **argv)
+{
+    (void)argc;
+    struct op_str text = bytes_of(argv[0]);
+    if (!text.ptr)
+        return;
+    struct op_buf out;
+    op_buf_init(&out, OP_SQL_MAX_LENGTH);
+    op_fuzzy_words(sqlite3_user_data(c), text, &out);
+    op_buf_addz(&out, "");
     give_buf(c, &out);
 }
 
@@ -225,6 +241,9 @@ enum op_rc op_sql_add_functions(struct op_sqlenv *sql, struct op_err *err)
     if (!code)
         code = sqlite3_create_function_v2(db, "fold", 1, pure, op_fuzzy_new(), fold, NULL, NULL,
                                           op_fuzzy_free);
+    if (!code)
+        code = sqlite3_create_function_v2(db, "name_fold", 1, pure, op_fuzzy_new(), name_fold,
+                                          NULL, NULL, op_fuzzy_free);
     if (!code)
         code = sqlite3_create_function(db, "sha256", 1, pure, NULL, sha256, NULL, NULL);
     if (!code)

@@ -146,11 +146,9 @@ static size_t decode_bytes(struct name *name, struct op_str text)
     return text.len;
 }
 
-static void read_name(struct name *name, struct op_str text)
+/* Folds the text and cuts it into words, in its order; returns their number. */
+static size_t cut_words(struct name *name, struct op_str text)
 {
-    if (name->known && name->text_len == text.len &&
-        memcmp(name->text, text.ptr, text.len) == 0)
-        return;
     utf8proc_ssize_t folded = fold_codes(text, &name->folded, &name->room);
     size_t count = folded < 0 ? decode_bytes(name, text) : (size_t)folded;
     count = drop_apostrophes(name->folded, count);
@@ -165,6 +163,15 @@ static void read_name(struct name *name, struct op_str text)
             name->words[words++] = (struct word){name->folded + from, i - from};
         i++;
     }
+    return words;
+}
+
+static void read_name(struct name *name, struct op_str text)
+{
+    if (name->known && name->text_len == text.len &&
+        memcmp(name->text, text.ptr, text.len) == 0)
+        return;
+    size_t words = cut_words(name, text);
     qsort(name->words, words, sizeof(name->words[0]), compare_words);
     name->len = 0;
     for (size_t w = 0; w < words; w++) {
@@ -241,4 +248,126 @@ double op_fuzzy_match(struct op_fuzzy *f, struct op_str a, struct op_str b)
                  : fits_bits(y) ? lcs_bits(y, x)
                                 : lcs_table(f, x, y);
     return 100.0 * 2.0 * (double)lcs / (double)(x->len + y->len);
+}
+
+/* --- one against many --------------------------------------------------------------------- */
+
+void op_fuzzy_words(struct op_fuzzy *fuzzy, struct op_str text, struct op_buf *out)
+{
+    struct name *name = &fuzzy->names[0];
+    name->known = false; /* its words lie in another order now */
+    size_t words = cut_words(name, text);
+    for (size_t w = 0; w < words; w++) {
+        if (w)
+            op_buf_addc(out, ' ');
+        for (size_t i = 0; i < name->words[w].len; i++) {
+            utf8proc_uint8_t bytes[4];
+            utf8proc_ssize_t len = utf8proc_encode_char(name->words[w].ptr[i], bytes);
+            op_buf_add(out, bytes, (size_t)len);
+        }
+    }
+}
+
+int op_fuzzy_plain(struct op_fuzzy *fuzzy, struct op_str text, uint8_t ret[OP_FUZZY_PLAIN])
+{
+    struct name *name = &fuzzy->names[0];
+    read_name(name, text);
+    if (!fits_bits(name))
+        return -1;
+    for (size_t i = 0; i < name->len; i++)
+        ret[i] = (uint8_t)name->sorted[i];
+    return (int)name->len;
+}
+
+uint64_t op_fuzzy_letters(const uint8_t *name, size_t len)
+{
+    uint64_t letters = 0;
+    for (size_t i = 0; i < len; i++)
+        letters |= UINT64_C(1) << (name[i] & 63);
+    return letters;
+}
+
+bool op_fuzzy_query(struct op_fuzzy *fuzzy, struct op_str text, struct op_fuzzy_query *ret)
+{
+    int len = op_fuzzy_plain(fuzzy, text, ret->name);
+    if (len < 0)
+        return false;
+    ret->len = (size_t)len;
+    ret->letters = op_fuzzy_letters(ret->name, ret->len);
+    memset(ret->places, 0, sizeof(ret->places));
+    for (size_t i = 0; i < ret->len; i++)
+        ret->places[ret->name[i]] |= UINT64_C(1) << i;
+    return true;
+}
+
+double op_fuzzy_ask(const struct op_fuzzy_query *query, const uint8_t *name, size_t len,
+                    double cutoff)
+{
+    size_t sum = query->len + len;
+    if (sum == 0)
+        return 100;
+    uint64_t s = ~UINT64_C(0);
+    for (size_t k = 0; k < len; k++) {
+        uint64_t u = s & query->places[name[k]];
+        s = (s + u) | (s - u);
+    }
+    uint64_t used = query->len == 64 ? ~UINT64_C(0) : (UINT64_C(1) << query->len) - 1;
+    size_t lcs = (size_t)__builtin_popcountll(~s & used);
+    double score = 100.0 * 2.0 * (double)lcs / (double)sum;
+    return score < cutoff ? -1 : score;
+}
+
+struct scan {
+    uint64_t letters;
+    int most[256]; /* by length: letters that may differ */
+};
+
+/* Every letter that only one of two names has, and every one that the longer has more, has to be
+ * deleted: with more of them than the cutoff allows a name is out. */
+static void scan_begin(const struct op_fuzzy_query *query, double cutoff, struct scan *ret)
+{
+    ret->letters = query->letters;
+    for (size_t len = 0; len < 256; len++) {
+        size_t longer = len > query->len ? len - query->len : query->len - len;
+        /* A hair more, since the score is a rounded quotient. */
+        double most = (1.0 - cutoff / 100.0) * (double)(query->len + len) + 1e-6;
+        ret->most[len] = most < (double)longer ? -1 : most > 64 ? 64 : (int)most;
+    }
+    ret->most[OP_FUZZY_NOT_PLAIN] = 64;
+}
+
+static inline __attribute__((always_inline)) size_t
+scan_names(const struct scan *scan, const uint64_t *letters, const uint8_t *lens, size_t count,
+           size_t *at, uint32_t *ret, size_t room)
+{
+    size_t found = 0, i = *at;
+    for (; i < count && found < room; i++) {
+        ret[found] = (uint32_t)i;
+        found += __builtin_popcountll(letters[i] ^ scan->letters) <= scan->most[lens[i]];
+    }
+    *at = i;
+    return found;
+}
+
+#ifdef __x86_64__
+/* The plain x86-64 has no instruction for it, and a call takes as long as all the rest. */
+static __attribute__((target("popcnt"))) size_t
+scan_popcnt(const struct scan *scan, const uint64_t *letters, const uint8_t *lens, size_t count,
+            size_t *at, uint32_t *ret, size_t room)
+{
+    return scan_names(scan, letters, lens, count, at, ret, room);
+}
+#endif
+
+size_t op_fuzzy_scan(const struct op_fuzzy_query *query, const uint64_t *letters,
+                     const uint8_t *lens, size_t count, double cutoff, size_t *at,
+                     uint32_t *ret, size_t room)
+{
+    struct scan scan;
+    scan_begin(query, cutoff, &scan);
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("popcnt"))
+        return scan_popcnt(&scan, letters, lens, count, at, ret, room);
+#endif
+    return scan_names(&scan, letters, lens, count, at, ret, room);
 }

@@ -22,9 +22,10 @@
 /* What all of SQLite may have in memory. */
 #define OP_SQL_HEAP_BYTES (2LL * 1024 * 1024 * 1024)
 
-struct op_quick;    /* sql_quick.c: rows without SQLite */
-struct op_sql_json; /* sql_json.c: parsed documents */
-struct op_sql_view; /* sql_context.c */
+struct op_quick;      /* sql_quick.c: rows without SQLite */
+struct op_sql_json;   /* sql_json.c: parsed documents */
+struct op_sql_view;   /* sql_context.c */
+struct op_sql_search; /* sql_search.c: names in memory */
 
 struct op_sqlenv_view {
     struct op_sqlenv *sql;
@@ -58,6 +59,7 @@ struct op_sqlenv {
     struct op_template_scratch *scratch;
     struct op_buf path;
     struct op_sql_json *json;
+    struct op_sql_search *search;
 };
 
 /* A connection with the inputs and the functions only: for SELECTs that make records. */
@@ -72,6 +74,13 @@ OP_MUST_CHECK enum op_rc op_sql_add_views(struct op_sqlenv *sql, const char *con
 /* Is the table a view of ours? For the clash with an input's name. */
 bool op_sql_is_view(const char *name);
 OP_MUST_CHECK enum op_rc op_sql_add_functions(struct op_sqlenv *sql, struct op_err *err);
+/* Adds fuzzy_search. */
+OP_MUST_CHECK enum op_rc op_sql_add_search(struct op_sqlenv *sql, struct op_err *err);
+void op_sql_search_free(struct op_sql_search *search);
+/* Adds the view `requests`. */
+OP_MUST_CHECK enum op_rc op_sql_add_requests(struct op_sqlenv *sql, struct op_err *err);
+/* Makes the definition's views; behind op_sql_add_views. */
+OP_MUST_CHECK enum op_rc op_sql_define_views(struct op_sqlenv *sql, struct op_err *err);
 
 /* Runs a statement of ours. */
 OP_MUST_CHECK enum op_rc op_sql_run(sqlite3 *db, const char *statement, const char *what,

@@ -194,7 +194,8 @@ enum op_rc op_sql_open(struct op_plan *plan, const char *inputs_db, struct op_sq
     (void)sqlite3_hard_heap_limit64(OP_SQL_HEAP_BYTES);
     sqlite3_progress_handler(sql->db, STEPS_BETWEEN_LOOKS, count_steps, sql);
     if ((inputs_db && op_sql_attach(sql->db, inputs_db, false, err)) ||
-        op_sql_add_functions(sql, err) || op_sql_add_json(sql, err))
+        op_sql_add_functions(sql, err) || op_sql_add_json(sql, err) ||
+        op_sql_add_search(sql, err))
         return err->rc;
     (void)sqlite3_set_authorizer(sql->db, authorize, sql);
     /* SQLite declares its own table-valued functions when first used, which looks like a change of
@@ -244,7 +245,7 @@ enum op_rc op_sqlenv_open(struct op_plan *plan, const char *inputs_db, struct op
         op_sql_add_views(sql, plan->record_columns, plan->record_column_count, err))
         return err->rc;
     sql->scratch = op_template_scratch_new();
-    if (open_checks(sql, err) || open_rows(sql, err))
+    if (op_sql_define_views(sql, err) || open_checks(sql, err) || open_rows(sql, err))
         return err->rc;
     *ret = OP_TAKE(sql);
     return OP_OK;
@@ -266,6 +267,7 @@ void op_sqlenv_close(struct op_sqlenv *sql)
     op_mem_free(sql->rows);
     sqlite3_close(sql->db);
     op_sql_json_free(sql->json);
+    op_sql_search_free(sql->search);
     if (sql->scratch)
         op_template_scratch_free(sql->scratch);
     op_json_parser_free(sql->record_parser);

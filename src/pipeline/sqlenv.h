@@ -24,6 +24,17 @@
 struct sqlite3;
 struct op_sqlenv;
 
+/* One row of the view `requests`; texts are valid until the next is fetched. */
+struct op_context_request {
+    int64_t id;
+    struct op_str key;
+    int name; /* index into plan->requests */
+    const char *state;
+    int64_t batch_id; /* 0 none */
+    int buy_no;
+    struct op_str reason;
+};
+
 /* What the virtual tables show. Pointers may be NULL: that table has no row then. */
 struct op_context {
     const struct op_job *job;
@@ -47,6 +58,11 @@ struct op_context {
     struct op_str line;    /* the provider's raw result line; ptr NULL for ABSENT */
     struct op_str answer;  /* checked answer text; ptr NULL: no good answer */
     struct op_str problem; /* why there is none: violations, error; "" */
+    /* of a change of the job or of a batch: the job's request behind this id; OP_NOTFOUND, err
+     * untouched, behind the last. NULL: the view `requests` is empty */
+    enum op_rc (*next_request)(void *arg, int64_t after_id, struct op_context_request *ret,
+                               struct op_err *err);
+    void *request_arg;
 };
 
 /* inputs_db: path of the staged inputs, attached as schema `inputs`; NULL none. Prepares the checks

@@ -171,6 +171,9 @@ static enum op_rc ask_planner(struct candidates *c, const char *schema, struct o
     size_t count = rc ? 0 : op_query_columns(records, &columns);
     c->sql->own = true;
     rc = op_sql_add_views(c->sql, columns, count, err);
+    struct op_err no_views = OP_ERR_INIT; /* they are opened in earnest later, as all SELECTs */
+    if (!rc)
+        (void)!op_sql_define_views(c->sql, &no_views);
     if (!rc)
         rc = op_sql_run(c->sql->db, "CREATE TEMP TABLE used(name PRIMARY KEY)", "indexes", err);
     if (!rc)

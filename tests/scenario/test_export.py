@@ -123,14 +123,29 @@ def test_several_requests_of_a_record(program, tmp_path):
     offpeak = program()
     offpeak.run("run", folder, "--path", folder / "items.csv", expect=0)
     offpeak.run("export", "job-1", "--output", "out.jsonl", expect=0)
-    named = lines(offpeak.cwd / "out.jsonl.map.jsonl")
-    assert [(m["key"], m["request"]) for m in named] == \
-        [("k1", "one"), ("k1", "two"), ("k2", "one"), ("k2", "two")]
-    assert [m["custom_id"] for m in named] == \
-        [line["custom_id"] for line in lines(offpeak.cwd / "out.jsonl")]
+    assert [line["custom_id"] for line in lines(offpeak.cwd / "out.jsonl")] == \
+        ["one_k1", "two_k1", "one_k2", "two_k2"]
+    assert not (offpeak.cwd / "out.jsonl.map.jsonl").exists()
     offpeak.run("export", "job-1", "--results", "--output", "results.jsonl", expect=0)
     assert [line["custom_id"] for line in lines(offpeak.cwd / "results.jsonl")] == \
-        ["k1#one", "k1#two", "k2#one", "k2#two"]
+        ["one_k1", "two_k1", "one_k2", "two_k2"]
+
+
+def test_ids_that_could_mean_two_requests_are_mapped(program, tmp_path):
+    """`one` of "two_k" and `one_two` of "k" would both be one_two_k."""
+    folder = tmp_path / "several"
+    folder.mkdir()
+    (folder / "pipeline.yaml").write_text(PIPELINE.replace("  two:", "  one_two:"))
+    (folder / "a.json").write_text(json.dumps(SCHEMA))
+    (folder / "items.csv").write_text("id,word\nk,a\ntwo_k,b\n")
+    offpeak = program()
+    offpeak.run("run", folder, "--path", folder / "items.csv", expect=0)
+    offpeak.run("export", "job-1", "--output", "out.jsonl", expect=0)
+    named = lines(offpeak.cwd / "out.jsonl.map.jsonl")
+    assert [(m["key"], m["request"]) for m in named] == \
+        [("k", "one"), ("k", "one_two"), ("two_k", "one"), ("two_k", "one_two")]
+    assert [m["custom_id"] for m in named] == \
+        [line["custom_id"] for line in lines(offpeak.cwd / "out.jsonl")]
 
 
 def test_results_are_the_providers_own_bytes(program, tmp_path, form):

@@ -94,6 +94,12 @@ class Postgres:
         assert done.returncode == 0, f"{sql}: {done.stderr}"
         return done.stdout
 
+    def script(self, database, text):
+        """Statements too long for a command line."""
+        done = subprocess.run(self.psql(database, "")[:-3] + ["-f", "-", database], input=text, capture_output=True,
+                              text=True)
+        assert done.returncode == 0, done.stderr
+
     def rows(self, database, sql):
         """Tuples, by PostgreSQL's own JSON; columns need names of their own."""
         text = self.sql(database, f"SELECT json_agg(row_to_json(one_row)) FROM ({sql}) AS one_row")

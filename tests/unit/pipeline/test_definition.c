@@ -291,7 +291,7 @@ static const struct {
     {BASE "outputss: []\n",
      AT "4: unknown key 'outputss' (did you mean 'outputs'?)"},
     {BASE "zzz: 1\n",
-     AT "4: unknown key 'zzz'; there are: pipeline, about, params, inputs, require, records, done, rounds, requests, checks, warnings, outputs, trigger, profiles, progress, display, batch, prime, reask"},
+     AT "4: unknown key 'zzz'; there are: pipeline, about, params, inputs, require, records, done, rounds, requests, views, checks, warnings, outputs, trigger, profiles, progress, display, batch, prime, reask"},
     {"pipeline: Big Name\ninputs: {t: {csv: a.csv}}\n",
      AT "1: 'Big Name' is no name for a pipeline: use small letters, digits and '-', at most 64"},
     {"pipeline:\n",

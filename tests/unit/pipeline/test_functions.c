@@ -64,6 +64,8 @@ static const struct {
     /* abcd against abed: LCS 3 of 8 characters; indel ratio 75 */
     {"SELECT fuzzy_match('abcd', 'abed'), fuzzy_match('abc', 'xyz'), fuzzy_match('chiefs', 'chief')",
      "D75.0|D0.0|D90.9090909090909\n"},
+    {"SELECT name_fold(' D''Andre  SWIFT''s '), name_fold(''), name_fold(NULL), name_fold(5)",
+     "Tdandre swift|T|N|T5\n"},
     {"SELECT fuzzy_match('this is a test', 'test a is this!')", "D96.551724137931\n"},
 };
 
@@ -138,6 +140,43 @@ static void test_score(void **state)
     assert_int_equal(op_mem_live(), 0);
 }
 
+/* The quick way says what the plain one says, or -1 below the cutoff. */
+static void test_one_against_many(void **state)
+{
+    (void)state;
+    struct op_fuzzy *fuzzy = op_fuzzy_new();
+    for (int round = 0; round < 20000; round++) {
+        char a[80] = "", b[80] = "";
+        size_t na = dice(40), nb = dice(70);
+        for (size_t i = 0; i < na; i++)
+            a[i] = (char)('a' + dice(8));
+        for (size_t i = 0; i < nb; i++)
+            b[i] = (char)('a' + dice(round % 2 ? 8 : 26));
+        struct op_fuzzy_query query;
+        uint8_t name[OP_FUZZY_PLAIN];
+        double cutoff = dice(101);
+        bool plain = op_fuzzy_query(fuzzy, op_str_from(a), &query);
+        int len = op_fuzzy_plain(fuzzy, op_str_from(b), name);
+        assert_true(plain);
+        assert_int_equal(len<0, nb> OP_FUZZY_PLAIN);
+        if (len < 0)
+            continue;
+        double want = plain_score(a, b);
+        uint64_t letters = op_fuzzy_letters(name, (size_t)len);
+        uint8_t bytes = (uint8_t)len;
+        size_t at = 0;
+        uint32_t place = 9;
+        double got = -1;
+        if (op_fuzzy_scan(&query, &letters, &bytes, 1, cutoff, &at, &place, 1))
+            got = op_fuzzy_ask(&query, name, (size_t)len, cutoff);
+        assert_int_equal(at, 1);
+        if (fabs(got - (want < cutoff ? -1 : want)) > 1e-9)
+            fail_msg("%s / %s: %f, not %f (cutoff %f)", a, b, got, want, cutoff);
+    }
+    op_fuzzy_free(fuzzy);
+    assert_int_equal(op_mem_live(), 0);
+}
+
 static void test_long_names(void **state)
 {
     (void)state;
@@ -192,6 +231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_score),
+        cmocka_unit_test(test_one_against_many),
         cmocka_unit_test(test_long_names),
         cmocka_unit_test(test_listed),
     };
