@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "cli/finish.h"
 #include "cli/say.h"
 #include "cli/session.h"
-#include "cli/summary.h"
 #include "cli/work.h"
 
 static int run_fetch(struct op_args *args)
@@ -26,7 +26,7 @@ static int run_fetch(struct op_args *args)
                               &err);
         if (jobs.count == 0)
             op_note(args, "no job is open");
-        code = op_summary_finish(&session, jobs.ids, jobs.count, &err);
+        code = op_finish(&session, jobs.ids, jobs.count, &err);
     }
     op_session_close(&session);
     op_job_list_release(&jobs);
