@@ -9,8 +9,8 @@
 #include "cli/say.h"
 #include "cli/session.h"
 #include "cli/table.h"
-#include "cli/text.h"
 #include "engine/account.h"
+#include "view/text.h"
 
 #define TEXT_MAX (64 * 1024 * 1024)
 

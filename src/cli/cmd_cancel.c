@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "cli/finish.h"
 #include "cli/say.h"
 #include "cli/session.h"
-#include "cli/summary.h"
 #include "cli/work.h"
 
 static enum op_rc cancel_all(struct op_session *session, struct op_err *err)
@@ -41,7 +41,7 @@ static int run_cancel(struct op_args *args)
     } else {
         rc = op_job_list_work(&session, &jobs, args->wait.given ? OP_UNTIL_DONE : OP_UNTIL_IDLE,
                               &err);
-        code = op_summary_finish(&session, jobs.ids, jobs.count, &err);
+        code = op_finish(&session, jobs.ids, jobs.count, &err);
         /* Canceled is what was asked for. */
         if (code == OP_EXIT_PARTIAL && !rc &&
             op_job_list_all_in(&session, &jobs, OP_JOB_CANCELED))

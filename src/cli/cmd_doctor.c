@@ -14,15 +14,15 @@
 #include "cli/commands.h"
 #include "cli/confine.h"
 #include "cli/create_tables.h"
-#include "cli/queues.h"
 #include "cli/say.h"
 #include "cli/session.h"
 #include "cli/table.h"
-#include "cli/text.h"
 #include "engine/libraries.h"
 #include "engine/work.h"
 #include "pipeline/prices.h"
 #include "provider/key.h"
+#include "view/queues.h"
+#include "view/text.h"
 
 #define TEXT_MAX   (16 * 1024 * 1024)
 #define PRICES_OLD (90 * OP_DAY_MS)

@@ -5,11 +5,11 @@
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/estimate.h"
-#include "cli/prompt.h"
-#include "cli/queues.h"
 #include "cli/say.h"
 #include "cli/session.h"
-#include "cli/text.h"
+#include "view/prompt.h"
+#include "view/queues.h"
+#include "view/text.h"
 
 #define TEXT_MAX (64 * 1024 * 1024)
 

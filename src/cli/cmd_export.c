@@ -8,8 +8,8 @@
 #include "cli/commands.h"
 #include "cli/say.h"
 #include "cli/session.h"
-#include "cli/text.h"
 #include "engine/export.h"
+#include "view/text.h"
 
 /* Where lines go: stdout, or a file that takes its name when it is whole. */
 struct target {

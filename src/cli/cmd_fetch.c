@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "cli/finish.h"
 #include "cli/say.h"
 #include "cli/session.h"
-#include "cli/summary.h"
 #include "cli/work.h"
 
 static int run_fetch(struct op_args *args)
@@ -30,7 +30,7 @@ static int run_fetch(struct op_args *args)
                               &err);
         if (jobs.count == 0)
             op_note(args, "no job is open");
-        code = op_summary_finish(&session, jobs.ids, jobs.count, &err);
+        code = op_finish(&session, jobs.ids, jobs.count, &err);
         if (code == OP_EXIT_PARTIAL && args->check_all_pending)
             code = OP_EXIT_OK;
     }

@@ -2,9 +2,9 @@
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/confine.h"
+#include "cli/finish.h"
 #include "cli/say.h"
 #include "cli/session.h"
-#include "cli/summary.h"
 #include "engine/import.h"
 
 static enum op_rc say_note(void *arg, const struct op_note *note, struct op_err *err)
@@ -86,7 +86,7 @@ static int run_import(struct op_args *args)
     } else if (!import.job) {
         code = op_say_error(args, &err);
     } else {
-        code = op_summary_finish(&session, &import.job, 1, &err);
+        code = op_finish(&session, &import.job, 1, &err);
     }
     op_session_close(&session);
     return code;

@@ -3,9 +3,9 @@
 #include "cli/account.h"
 #include "cli/commands.h"
 #include "cli/confine.h"
+#include "cli/finish.h"
 #include "cli/say.h"
 #include "cli/session.h"
-#include "cli/summary.h"
 #include "cli/work.h"
 #include "engine/work.h"
 
@@ -64,7 +64,7 @@ static int run_recover(struct op_args *args)
                               &err);
         if (jobs.count == 0)
             op_note(args, "no job is open");
-        code = op_summary_finish(&session, jobs.ids, jobs.count, &err);
+        code = op_finish(&session, jobs.ids, jobs.count, &err);
     }
     op_session_close(&session);
     op_job_list_release(&jobs);

@@ -5,9 +5,9 @@
 #include "cli/commands.h"
 #include "cli/confine.h"
 #include "cli/estimate.h"
+#include "cli/finish.h"
 #include "cli/say.h"
 #include "cli/session.h"
-#include "cli/summary.h"
 
 /* A tiny job: at this size the other price is a matter of cents. */
 #define REALTIME_BELOW 20
@@ -157,7 +157,7 @@ static int work(struct op_args *args, bool wait)
         op_progress_begin(&session.progress, args, job);
         rc = op_engine_run(session.engine, job, wait ? OP_UNTIL_DONE : OP_UNTIL_SENT,
                            op_deadline(args), &err);
-        code = op_summary_finish(&session, &job, 1, &err);
+        code = op_finish(&session, &job, 1, &err);
     }
     op_session_close(&session);
     return code;

@@ -4,11 +4,12 @@
 #include "cli/commands.h"
 #include "cli/say.h"
 #include "cli/session.h"
-#include "cli/story.h"
-#include "cli/summary.h"
 #include "cli/table.h"
-#include "cli/text.h"
 #include "engine/work.h"
+#include "view/document.h"
+#include "view/story.h"
+#include "view/summary.h"
+#include "view/text.h"
 
 #define TEXT_MAX (256 * 1024 * 1024)
 
@@ -23,23 +24,6 @@ static enum op_rc text_entry(void *arg, const struct op_journal_entry *entry,
     op_table_add(table, "%s", op_text_when(entry->at_ms, at));
     op_table_add(table, "%s", entry->to);
     op_table_add(table, "%s", entry->evidence ? entry->evidence : "");
-    return OP_OK;
-}
-
-static enum op_rc json_entry(void *arg, const struct op_journal_entry *entry,
-                             struct op_err *err)
-{
-    (void)err;
-    struct op_json_out *out = arg;
-    char at[OP_TIME_TEXT];
-    op_time_format(entry->at_ms, at);
-    op_json_out_object(out);
-    op_json_out_kv_text(out, "at", at);
-    op_json_out_kv_text(out, "from", entry->from);
-    op_json_out_kv_text(out, "to", entry->to);
-    op_json_out_kv_int(out, "epoch", entry->epoch);
-    op_json_out_kv_text(out, "evidence", entry->evidence);
-    op_json_out_end_object(out);
     return OP_OK;
 }
 
@@ -92,50 +76,18 @@ static enum op_rc text_note(void *arg, const struct op_note *note, struct op_err
     return OP_OK;
 }
 
-static enum op_rc json_note(void *arg, const struct op_note *note, struct op_err *err)
-{
-    (void)err;
-    struct op_json_out *out = arg;
-    char at[OP_TIME_TEXT];
-    if (note->request_id)
-        return OP_OK;
-    op_time_format(note->at_ms, at);
-    op_json_out_object(out);
-    op_json_out_kv_text(out, "at", at);
-    op_json_out_kv_text(out, "kind", note->kind);
-    op_json_out_kv_text(out, "text", note->text);
-    op_json_out_end_object(out);
-    return OP_OK;
-}
-
 static enum op_rc show_batch(struct op_session *session, int64_t id, struct op_err *err)
 {
     struct op_ledger *ledger = op_session_ledger(session);
+    if (session->args->json) {
+        struct op_report report;
+        op_report_begin(&report);
+        return op_report_end(&report, op_batch_document(session->engine, id, &report.out, err));
+    }
     OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
     enum op_rc rc = op_ledger_batch_get(ledger, id, &batch, err);
     if (rc)
         return rc;
-    if (session->args->json) {
-        struct op_report report;
-        op_report_begin(&report);
-        op_json_out_name(&report.out, "batch");
-        rc = op_batch_json(session, &batch, &report.out, err);
-        op_json_out_name(&report.out, "journal");
-        op_json_out_array(&report.out);
-        if (!rc)
-            rc = op_ledger_journal(ledger, id, json_entry, &report.out, err);
-        op_json_out_end_array(&report.out);
-        op_json_out_name(&report.out, "notes");
-        op_json_out_array(&report.out);
-        if (!rc)
-            rc = op_ledger_notes(ledger, 0, id, 0, json_note, &report.out, err);
-        op_json_out_end_array(&report.out);
-        if (rc)
-            op_buf_release(&report.buf);
-        else
-            op_report_print(&report);
-        return rc;
-    }
     OP_CLEANUP(op_buf_release) struct op_buf out = {0};
     OP_CLEANUP(op_table_release) struct op_table table;
     op_buf_init(&out, TEXT_MAX);
@@ -156,7 +108,6 @@ static enum op_rc show_batch(struct op_session *session, int64_t id, struct op_e
 struct batches {
     struct op_session *session;
     struct op_table table;
-    struct op_json_out *json;
 };
 
 static void batches_release(struct batches *b)
@@ -184,12 +135,6 @@ static enum op_rc add_batch(void *arg, const struct op_batch *batch, struct op_e
     return OP_OK;
 }
 
-static enum op_rc json_batch(void *arg, const struct op_batch *batch, struct op_err *err)
-{
-    const struct batches *b = arg;
-    return op_batch_json(b->session, batch, b->json, err);
-}
-
 static enum op_rc show_job(struct op_session *session, int64_t id, struct op_err *err)
 {
     struct op_ledger *ledger = op_session_ledger(session);
@@ -197,19 +142,7 @@ static enum op_rc show_job(struct op_session *session, int64_t id, struct op_err
     if (session->args->json) {
         struct op_report report;
         op_report_begin(&report);
-        op_json_out_name(&report.out, "job");
-        enum op_rc rc = op_summary_json(session, id, true, &report.out, err);
-        op_json_out_name(&report.out, "batches");
-        op_json_out_array(&report.out);
-        struct batches b = {.session = session, .json = &report.out};
-        if (!rc)
-            rc = op_ledger_batches(ledger, &filter, json_batch, &b, err);
-        op_json_out_end_array(&report.out);
-        if (rc)
-            op_buf_release(&report.buf);
-        else
-            op_report_print(&report);
-        return rc;
+        return op_report_end(&report, op_job_document(session->engine, id, &report.out, err));
     }
     OP_CLEANUP(op_buf_release) struct op_buf out = {0};
     OP_CLEANUP(batches_release) struct batches b = {.session = session};
@@ -219,7 +152,7 @@ static enum op_rc show_job(struct op_session *session, int64_t id, struct op_err
     b.table.indent = 2;
     enum op_rc rc = op_ledger_job_get(ledger, id, &job, err);
     if (!rc)
-        rc = op_summary_text(session, id, true, &out, err);
+        rc = op_summary_text(session->engine, id, true, &out, err);
     if (!rc) {
         op_buf_addf(&out, "  %-9s ", "params");
         op_text_line(&out, op_str_from(job.params), 0);
@@ -235,46 +168,18 @@ static enum op_rc show_job(struct op_session *session, int64_t id, struct op_err
 
 /* --- a record ----------------------------------------------------------------------------- */
 
-struct search {
-    struct op_ledger *ledger;
-    struct op_str key;
-    int64_t only; /* --job; 0 any */
-    int64_t job, record;
-};
-
-static enum op_rc see_job(void *arg, const struct op_job *job, struct op_err *err)
-{
-    struct search *s = arg;
-    if (s->record || (s->only && s->only != job->id))
-        return OP_OK;
-    int64_t id = 0;
-    struct op_err missing = OP_ERR_INIT;
-    enum op_rc rc = op_ledger_record_find(s->ledger, job->id, s->key, &id, &missing);
-    if (rc == OP_NOTFOUND)
-        return OP_OK;
-    if (rc)
-        return op_fail(err, rc, "%s", missing.msg);
-    s->job = job->id;
-    s->record = id;
-    return OP_OK;
-}
-
 static enum op_rc show_record(struct op_session *session, int64_t job, int64_t record,
                               struct op_err *err)
 {
     if (session->args->json) {
         struct op_report report;
         op_report_begin(&report);
-        enum op_rc rc = op_story_json(session, job, record, &report.out, err);
-        if (rc)
-            op_buf_release(&report.buf);
-        else
-            op_report_print(&report);
-        return rc;
+        return op_report_end(&report,
+                             op_story_json(session->engine, job, record, &report.out, err));
     }
     OP_CLEANUP(op_buf_release) struct op_buf out = {0};
     op_buf_init(&out, TEXT_MAX);
-    enum op_rc rc = op_story_text(session, job, record, &out, err);
+    enum op_rc rc = op_story_text(session->engine, job, record, &out, err);
     if (!rc)
         op_say(op_buf_str(&out));
     return rc;
@@ -282,19 +187,18 @@ static enum op_rc show_record(struct op_session *session, int64_t job, int64_t r
 
 static enum op_rc show_word(struct op_session *session, const char *word, struct op_err *err)
 {
-    int64_t number = 0, job = 0, batch = 0;
+    int64_t number = 0, job = 0, batch = 0, only = 0, record = 0;
     struct op_ledger *ledger = op_session_ledger(session);
-    struct search s = {.ledger = ledger, .key = op_str_from(word)};
     enum op_rc rc = OP_OK;
     if (session->args->job)
-        rc = op_id_find(ledger, session->args->job, &s.only, &batch, err);
+        rc = op_id_find(ledger, session->args->job, &only, &batch, err);
     bool id = op_id_number(word, "job-", &number) || op_id_number(word, "batch-", &number);
     if (!rc && (!id || session->args->job))
-        rc = op_ledger_jobs(ledger, false, see_job, &s, err);
+        rc = op_record_find(ledger, only, op_str_from(word), &job, &record, err);
     if (rc)
         return rc;
-    if (s.record)
-        return show_record(session, s.job, s.record, err);
+    if (record)
+        return show_record(session, job, record, err);
     struct op_err unknown = OP_ERR_INIT;
     rc = op_id_find(ledger, word, &job, &batch, &unknown);
     if (rc == OP_NOTFOUND && !id)
@@ -330,7 +234,7 @@ static enum op_rc first_good(void *arg, const struct op_request *request, struct
     struct latest *l = arg;
     if (!request->record_id)
         return OP_OK;
-    enum op_rc rc = op_story_answer(l->session, request, &l->out, err);
+    enum op_rc rc = op_story_answer(l->session->engine, request, &l->out, err);
     if (rc == OP_NOTFOUND && !err->rc)
         return OP_OK;
     if (rc)

@@ -5,53 +5,21 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "cli/commands.h"
-#include "cli/queues.h"
 #include "cli/say.h"
 #include "cli/session.h"
-#include "cli/summary.h"
-#include "cli/text.h"
 #include "engine/work.h"
+#include "view/document.h"
+#include "view/queues.h"
+#include "view/summary.h"
+#include "view/text.h"
 
 #define TEXT_MAX (16 * 1024 * 1024)
-#define RECENT   5
-#define JOBS_MAX 200
 #define WATCH_MS 1000
 
-/* Everything in the ledger, counted; and the jobs to show. */
-struct view {
-    int64_t states[OP_JOB_STATE_COUNT];
-    struct op_job_counts sum;
-    int64_t jobs[JOBS_MAX];
-    size_t count, recent;
-    bool chosen; /* by id: jobs are given */
-    size_t open;
-};
-
-static enum op_rc see_job(void *arg, const struct op_job *job, struct op_err *err)
-{
-    (void)err;
-    struct view *v = arg;
-    const struct op_job_counts *c = &job->counts;
-    bool final = op_job_is_final(job->state);
-    v->states[job->state]++;
-    v->open += !final;
-    v->sum.requests += c->requests;
-    v->sum.done += c->done;
-    v->sum.failed += c->failed;
-    v->sum.canceled += c->canceled;
-    v->sum.spent_microusd += c->spent_microusd;
-    v->sum.reserved_microusd += c->reserved_microusd;
-    if (v->chosen || v->count == JOBS_MAX || (final && v->recent >= RECENT))
-        return OP_OK;
-    v->recent += final;
-    v->jobs[v->count++] = job->id;
-    return OP_OK;
-}
-
-static enum op_rc choose(struct op_session *session, struct view *v, struct op_err *err)
+static enum op_rc choose(struct op_session *session, struct op_overview *v, struct op_err *err)
 {
     const struct op_args *args = session->args;
-    for (size_t i = 0; i < args->word_count && v->count < JOBS_MAX; i++) {
+    for (size_t i = 0; i < args->word_count && v->count < OP_OVERVIEW_MAX; i++) {
         int64_t batch = 0;
         enum op_rc rc = op_id_find(op_session_ledger(session), args->words[i],
                                    &v->jobs[v->count++], &batch, err);
@@ -106,7 +74,6 @@ static void text_progress(void *arg, struct op_str name, struct op_str value)
 struct lanes {
     struct op_ledger *ledger;
     struct op_buf *text;
-    struct op_json_out *json;
 };
 
 /* A queue is worth a line while something waits for it. */
@@ -141,92 +108,7 @@ static enum op_rc text_lane(void *arg_, const struct op_lane_row *row, struct op
     return OP_OK;
 }
 
-static enum op_rc json_lane(void *arg, const struct op_lane_row *row, struct op_err *err)
-{
-    const struct lanes *lanes = arg;
-    struct op_json_out *out = lanes->json;
-    struct op_env *env = op_env_default();
-    bool paused = row->paused_until_ms > env->ops->now_ms(env);
-    op_json_out_object(out);
-    op_json_out_kv_text(out, "provider", row->provider);
-    op_json_out_kv_text(out, "base_url", row->base_url);
-    op_json_out_kv_text(out, "key", row->fingerprint);
-    op_json_out_kv_bool(out, "paused", paused);
-    op_json_out_name(out, "paused_until");
-    char text[OP_TIME_TEXT];
-    op_time_format(row->paused_until_ms, text);
-    if (paused && row->paused_until_ms != INT64_MAX)
-        op_json_out_text(out, text);
-    else
-        op_json_out_null(out);
-    op_json_out_kv_text(out, "reason", paused ? row->reason : "");
-    enum op_rc rc = op_queues_json(lanes->ledger, row->id, out, err);
-    op_json_out_end_object(out);
-    return rc;
-}
-
 /* --- the two forms ------------------------------------------------------------------------ */
-
-static void json_states(const struct view *v, const struct op_batch_counts *batches,
-                        struct op_json_out *out)
-{
-    op_json_out_name(out, "counts");
-    op_json_out_object(out);
-    op_json_out_name(out, "jobs");
-    op_json_out_object(out);
-    for (size_t i = 0; i < OP_JOB_STATE_COUNT; i++)
-        op_json_out_kv_int(out, op_job_state_name((enum op_job_state)i), v->states[i]);
-    op_json_out_end_object(out);
-    op_json_out_name(out, "batches");
-    op_json_out_object(out);
-    for (size_t i = 0; i < OP_BATCH_STATE_COUNT; i++)
-        op_json_out_kv_int(out, op_batch_state_name((enum op_batch_state)i),
-                           batches->batches[i]);
-    op_json_out_end_object(out);
-    op_json_out_name(out, "requests");
-    op_json_out_object(out);
-    op_json_out_kv_int(out, "total", v->sum.requests);
-    op_json_out_kv_int(out, "open",
-                       v->sum.requests - v->sum.done - v->sum.failed - v->sum.canceled);
-    op_json_out_kv_int(out, "done", v->sum.done);
-    op_json_out_kv_int(out, "failed", v->sum.failed);
-    op_json_out_kv_int(out, "canceled", v->sum.canceled);
-    op_json_out_end_object(out);
-    op_json_out_end_object(out);
-}
-
-static enum op_rc say_json(struct op_session *session, const struct view *v, struct op_err *err)
-{
-    struct op_report report;
-    struct op_batch_counts batches;
-    struct op_ledger *ledger = op_session_ledger(session);
-    op_report_begin(&report);
-    struct op_json_out *out = &report.out;
-    struct op_str why = OP_STR_NULL;
-    bool suspect = op_ledger_is_suspect(ledger, &why);
-    op_json_out_kv_text(out, "state_dir", session->state_dir);
-    op_json_out_kv_str(out, "suspect", suspect ? why : OP_STR_NULL);
-    enum op_rc rc = op_batch_counts_read(ledger, 0, &batches, err);
-    json_states(v, &batches, out);
-    op_json_out_kv_int(out, "spent_microusd", v->sum.spent_microusd);
-    op_json_out_kv_int(out, "reserved_microusd", v->sum.reserved_microusd);
-    op_json_out_name(out, "lanes");
-    op_json_out_array(out);
-    struct lanes lanes = {.ledger = ledger, .json = out};
-    if (!rc)
-        rc = op_ledger_lanes(ledger, json_lane, &lanes, err);
-    op_json_out_end_array(out);
-    op_json_out_name(out, "jobs");
-    op_json_out_array(out);
-    for (size_t i = 0; !rc && i < v->count; i++)
-        rc = op_summary_json(session, v->jobs[i], false, out, err);
-    op_json_out_end_array(out);
-    if (rc)
-        op_buf_release(&report.buf);
-    else
-        op_report_print(&report);
-    return rc;
-}
 
 static enum op_rc add_realtime_text(struct op_session *session, int64_t id, struct op_buf *out,
                                     struct op_err *err)
@@ -250,7 +132,7 @@ static enum op_rc add_job_text(struct op_session *session, int64_t id, struct op
     struct op_ledger *ledger = op_session_ledger(session);
     enum op_rc rc = op_ledger_job_get(ledger, id, &job, err);
     if (!rc)
-        rc = op_summary_text(session, id, op_job_is_final(job.state), out, err);
+        rc = op_summary_text(session->engine, id, op_job_is_final(job.state), out, err);
     if (!rc)
         rc = op_times_read(ledger, id, &times, err);
     if (rc || op_job_is_final(job.state))
@@ -267,8 +149,8 @@ static enum op_rc add_job_text(struct op_session *session, int64_t id, struct op
     return OP_OK;
 }
 
-static enum op_rc add_text(struct op_session *session, const struct view *v, struct op_buf *out,
-                           struct op_err *err)
+static enum op_rc add_text(struct op_session *session, const struct op_overview *v,
+                           struct op_buf *out, struct op_err *err)
 {
     struct op_ledger *ledger = op_session_ledger(session);
     struct op_str why;
@@ -292,14 +174,24 @@ static enum op_rc add_text(struct op_session *session, const struct view *v, str
     return rc;
 }
 
-static enum op_rc look(struct op_session *session, struct view *v, struct op_err *err)
+static enum op_rc look(struct op_session *session, struct op_overview *v, struct op_err *err)
 {
-    *v = (struct view){0};
+    *v = (struct op_overview){0};
     enum op_rc rc = choose(session, v, err);
-    return rc ? rc : op_ledger_jobs(op_session_ledger(session), false, see_job, v, err);
+    return rc ? rc : op_overview_read(op_session_ledger(session), v, err);
 }
 
-static enum op_rc show_once(struct op_session *session, struct view *v, struct op_err *err)
+static enum op_rc say_json(struct op_session *session, const struct op_overview *v,
+                           struct op_err *err)
+{
+    struct op_report report;
+    op_report_begin(&report);
+    return op_report_end(
+        &report, op_status_document(session->engine, session->state_dir, v, &report.out, err));
+}
+
+static enum op_rc show_once(struct op_session *session, struct op_overview *v,
+                            struct op_err *err)
 {
     enum op_rc rc = look(session, v, err);
     if (rc || session->args->json)
@@ -321,7 +213,7 @@ static enum op_rc watch(struct op_session *session, struct op_err *err)
     OP_CLEANUP(op_buf_release) struct op_buf last = {0};
     op_buf_init(&out, TEXT_MAX);
     op_buf_init(&last, TEXT_MAX);
-    struct view v;
+    struct op_overview v;
     do {
         op_buf_clear(&out);
         enum op_rc rc = look(session, &v, err);
@@ -343,30 +235,11 @@ static enum op_rc watch(struct op_session *session, struct op_err *err)
     return OP_OK;
 }
 
-/* The same form as ever, so that a script needs no special case. */
-static void say_empty(const char *state_dir)
-{
-    struct op_report report;
-    const struct view none = {0};
-    const struct op_batch_counts batches = {0};
-    op_report_begin(&report);
-    op_json_out_kv_text(&report.out, "state_dir", state_dir);
-    op_json_out_kv_str(&report.out, "suspect", OP_STR_NULL);
-    json_states(&none, &batches, &report.out);
-    op_json_out_kv_int(&report.out, "spent_microusd", 0);
-    op_json_out_kv_int(&report.out, "reserved_microusd", 0);
-    op_json_out_name(&report.out, "lanes");
-    op_json_out_raw(&report.out, OP_STR("[]"));
-    op_json_out_name(&report.out, "jobs");
-    op_json_out_raw(&report.out, OP_STR("[]"));
-    op_report_print(&report);
-}
-
 static int run_status(struct op_args *args)
 {
     struct op_session session = {0};
     struct op_err err = OP_ERR_INIT;
-    struct view v = {0};
+    struct op_overview v = {0};
     enum op_rc rc = op_session_open(&session, args, OP_SESSION_READ, &err);
     bool empty = rc == OP_NOTFOUND && args->word_count == 0 && session.state_dir &&
                  !op_state_exists(session.state_dir);
@@ -376,7 +249,7 @@ static int run_status(struct op_args *args)
     if (empty && !args->json)
         op_note(args, "%s", err.msg);
     else if (empty)
-        say_empty(session.state_dir);
+        rc = say_json(&session, &v, &err);
     else if (rc)
         code = op_say_error(args, &err);
     op_session_close(&session);

@@ -5,11 +5,11 @@
 #include "cli/commands.h"
 #include "cli/say.h"
 #include "cli/session.h"
-#include "cli/text.h"
 #include "pipeline/chain.h"
 #include "pipeline/plan.h"
 #include "pipeline/select.h"
 #include "pipeline/sqlenv.h"
+#include "view/text.h"
 
 /* What was found, and how far the look went. */
 struct check {

@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "cli/say.h"
-#include "cli/text.h"
+#include "view/text.h"
 
 #define DRAW_EVERY_MS 150
 #define TIME_EVERY_MS 1000

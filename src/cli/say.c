@@ -8,7 +8,8 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "cli/text.h"
+#include "view/document.h"
+#include "view/text.h"
 
 static bool stdout_failed;
 
@@ -89,7 +90,7 @@ void op_report_begin(struct op_report *report)
     op_buf_init(&report->buf, OP_SAY_MAX);
     op_json_out_init(&report->out, &report->buf, 2);
     op_json_out_object(&report->out);
-    op_json_out_kv_int(&report->out, "version", OP_SAY_VERSION);
+    op_json_out_kv_int(&report->out, "version", OP_DOCUMENT_VERSION);
 }
 
 void op_report_print(struct op_report *report)
@@ -98,6 +99,15 @@ void op_report_print(struct op_report *report)
     op_buf_addc(&report->buf, '\n');
     op_say(op_buf_str(&report->buf));
     op_buf_release(&report->buf);
+}
+
+enum op_rc op_report_end(struct op_report *report, enum op_rc rc)
+{
+    if (rc)
+        op_buf_release(&report->buf);
+    else
+        op_report_print(report);
+    return rc;
 }
 
 void op_report_error(struct op_json_out *out, const struct op_err *err)

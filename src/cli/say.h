@@ -14,8 +14,7 @@
 #include "base/json_out.h"
 #include "cli/command.h"
 
-#define OP_SAY_VERSION 1
-#define OP_SAY_MAX     (256 * 1024 * 1024)
+#define OP_SAY_MAX (256 * 1024 * 1024)
 
 /* Writes to stdout; a disk that is full behind it is said and remembered (op_say_failed). */
 void op_say(struct op_str text);
@@ -34,6 +33,8 @@ struct op_report {
 };
 void op_report_begin(struct op_report *report);
 void op_report_print(struct op_report *report); /* ends the object, prints, releases */
+/* The same, unless rc says that it could not be filled; yields rc. */
+OP_MUST_CHECK enum op_rc op_report_end(struct op_report *report, enum op_rc rc);
 
 /* Says an error (with --json also on stdout, as a whole object) and yields the exit code. */
 int op_say_error(const struct op_args *args, const struct op_err *err);

@@ -17,6 +17,7 @@
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "engine/engine.h"
+#include "view/ids.h"
 
 /* Non-zero once SIGINT or SIGTERM came; a second one ends the process at once. */
 extern volatile sig_atomic_t op_stop;
@@ -55,11 +56,5 @@ static inline struct op_ledger *op_session_ledger(const struct op_session *sessi
 {
     return op_engine_ledger(session->engine);
 }
-
-/* job-3, batch-7 or a provider's batch id. *ret_batch is 0 for a job. */
-OP_MUST_CHECK enum op_rc op_id_find(struct op_ledger *ledger, const char *text,
-                                    int64_t *ret_job, int64_t *ret_batch, struct op_err *err);
-/* The number behind "job-" or "batch-"; false when the text is no such id. */
-bool op_id_number(const char *text, const char *prefix, int64_t *ret);
 
 #endif

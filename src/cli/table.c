@@ -2,7 +2,7 @@
 #include "cli/table.h"
 
 #include "base/mem.h"
-#include "cli/text.h"
+#include "view/text.h"
 
 #define CELL_MAX (64 * 1024)
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef OP_CLI_QUEUES_H
-#define OP_CLI_QUEUES_H
+#ifndef OP_VIEW_QUEUES_H
+#define OP_VIEW_QUEUES_H
 
 /*
  * Model:     what the ledger knows of the providers' queues, put into words for status and doctor.

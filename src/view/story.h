@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef OP_CLI_STORY_H
-#define OP_CLI_STORY_H
+#ifndef OP_VIEW_STORY_H
+#define OP_VIEW_STORY_H
 
 /*
  * Model:     the whole story of a record: each of its requests with what was asked, every
@@ -12,16 +12,16 @@
  */
 
 #include "base/json_out.h"
-#include "cli/session.h"
+#include "engine/engine.h"
 
 /* Adds the members "key", "job", "data", "requests" to an open object. */
-OP_MUST_CHECK enum op_rc op_story_json(struct op_session *session, int64_t job, int64_t record,
+OP_MUST_CHECK enum op_rc op_story_json(struct op_engine *engine, int64_t job, int64_t record,
                                        struct op_json_out *out, struct op_err *err);
-OP_MUST_CHECK enum op_rc op_story_text(struct op_session *session, int64_t job, int64_t record,
+OP_MUST_CHECK enum op_rc op_story_text(struct op_engine *engine, int64_t job, int64_t record,
                                        struct op_buf *out, struct op_err *err);
 /* Only the answer of a request, as `display` prints it; OP_NOTFOUND (err untouched): it has
  * none. */
-OP_MUST_CHECK enum op_rc op_story_answer(struct op_session *session,
+OP_MUST_CHECK enum op_rc op_story_answer(struct op_engine *engine,
                                          const struct op_request *request, struct op_buf *out,
                                          struct op_err *err);
 

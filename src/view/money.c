@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include "cli/money.h"
+#include "view/money.h"
 
-#include "cli/summary.h"
-#include "cli/text.h"
+#include "view/summary.h"
+#include "view/text.h"
 
 #define LOSS_NAME(name, text) text,
 static const char *const names[OP_LOSS_COUNT] = {OP_LOSSES(LOSS_NAME)};

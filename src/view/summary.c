@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "cli/summary.h"
+#include "view/summary.h"
 
 #include <stdio.h>
 
@@ -7,12 +7,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
-#include "cli/money.h"
-#include "cli/say.h"
-#include "cli/text.h"
 #include "engine/work.h"
-
-#define TEXT_MAX (16 * 1024 * 1024)
+#include "view/money.h"
+#include "view/text.h"
 
 /* --- counting ----------------------------------------------------------------------------- */
 
@@ -36,7 +33,7 @@ enum op_rc op_batch_counts_read(struct op_ledger *ledger, int64_t job,
 /* --- providers ---------------------------------------------------------------------------- */
 
 struct providers {
-    struct op_session *session;
+    struct op_engine *engine;
     struct op_provider_counts *counts;
 };
 
@@ -45,7 +42,7 @@ static enum op_rc add_provider(void *arg, const struct op_batch *batch, struct o
     struct providers *p = arg;
     struct op_provider_counts *counts = p->counts;
     const char *name = NULL;
-    enum op_rc rc = op_engine_provider(p->session->engine, batch->lane_id, &name, err);
+    enum op_rc rc = op_engine_provider(p->engine, batch->lane_id, &name, err);
     size_t at = 0;
     while (at < counts->count && counts->of[at].name != name)
         at++;
@@ -70,13 +67,13 @@ static enum op_rc add_provider(void *arg, const struct op_batch *batch, struct o
     return OP_OK;
 }
 
-enum op_rc op_provider_counts_read(struct op_session *session, int64_t job,
+enum op_rc op_provider_counts_read(struct op_engine *engine, int64_t job,
                                    struct op_provider_counts *ret, struct op_err *err)
 {
-    struct providers p = {.session = session, .counts = ret};
+    struct providers p = {.engine = engine, .counts = ret};
     struct op_batch_filter filter = {.job_id = job};
     *ret = (struct op_provider_counts){0};
-    return op_ledger_batches(op_session_ledger(session), &filter, add_provider, &p, err);
+    return op_ledger_batches(op_engine_ledger(engine), &filter, add_provider, &p, err);
 }
 
 static void json_rate(struct op_json_out *out, const char *name, bool known, int64_t value)
@@ -189,11 +186,11 @@ static void json_raw(struct op_json_out *out, const char *name, const char *json
     op_json_out_raw(out, op_str_from(json && json[0] ? json : "null"));
 }
 
-enum op_rc op_batch_json(struct op_session *session, const struct op_batch *batch,
+enum op_rc op_batch_json(struct op_engine *engine, const struct op_batch *batch,
                          struct op_json_out *out, struct op_err *err)
 {
     const char *provider = NULL;
-    enum op_rc rc = op_engine_provider(session->engine, batch->lane_id, &provider, err);
+    enum op_rc rc = op_engine_provider(engine, batch->lane_id, &provider, err);
     if (rc)
         return rc;
     OP_CLEANUP(op_mem_freep) char *id = op_mem_printf("batch-%lld", (long long)batch->id);
@@ -231,17 +228,16 @@ typedef void (*output_fn)(void *arg, const struct op_plan_output *output,
                           const struct op_outbox *box);
 
 /* A job whose definition cannot be loaded any more has its counts still. */
-static enum op_rc each_output(struct op_session *session, int64_t job, output_fn fn, void *arg,
+static enum op_rc each_output(struct op_engine *engine, int64_t job, output_fn fn, void *arg,
                               struct op_err *err)
 {
     struct op_work *work = NULL;
     struct op_err ignored = OP_ERR_INIT;
-    if (op_engine_work(session->engine, job, &work, &ignored))
+    if (op_engine_work(engine, job, &work, &ignored))
         return OP_OK;
     for (size_t i = 0; i < work->def.output_count; i++) {
         struct op_outbox box;
-        enum op_rc rc =
-            op_ledger_outbox_get(op_session_ledger(session), job, (int)i, &box, err);
+        enum op_rc rc = op_ledger_outbox_get(op_engine_ledger(engine), job, (int)i, &box, err);
         if (rc)
             return rc;
         fn(arg, &work->plan->outputs[i], &box);
@@ -261,7 +257,7 @@ static void json_output(void *arg, const struct op_plan_output *output,
     op_json_out_end_object(out);
 }
 
-enum op_rc op_summary_json(struct op_session *session, int64_t id, bool outputs,
+enum op_rc op_summary_json(struct op_engine *engine, int64_t id, bool outputs,
                            struct op_json_out *out, struct op_err *err)
 {
     OP_CLEANUP(op_job_release) struct op_job job = {0};
@@ -270,16 +266,16 @@ enum op_rc op_summary_json(struct op_session *session, int64_t id, bool outputs,
     struct op_provider_counts providers;
     struct op_realtime_view realtime;
     struct op_env *env = op_env_default();
-    struct op_ledger *ledger = op_session_ledger(session);
+    struct op_ledger *ledger = op_engine_ledger(engine);
     enum op_rc rc = op_ledger_job_get(ledger, id, &job, err);
     if (!rc)
         rc = op_batch_counts_read(ledger, id, &batches, err);
     if (!rc)
         rc = op_money_read(ledger, id, &money, err);
     if (!rc)
-        rc = op_provider_counts_read(session, id, &providers, err);
+        rc = op_provider_counts_read(engine, id, &providers, err);
     if (!rc)
-        rc = op_engine_realtime_of(session->engine, id, &realtime, err);
+        rc = op_engine_realtime_of(engine, id, &realtime, err);
     if (rc)
         return rc;
     char text[OP_TEXT_SHORT];
@@ -310,7 +306,7 @@ enum op_rc op_summary_json(struct op_session *session, int64_t id, bool outputs,
     if (outputs) {
         op_json_out_name(out, "outputs");
         op_json_out_array(out);
-        rc = each_output(session, id, json_output, out, err);
+        rc = each_output(engine, id, json_output, out, err);
         op_json_out_end_array(out);
     }
     op_json_out_end_object(out);
@@ -407,10 +403,8 @@ static void text_money(const struct op_job *job, struct op_buf *out)
     op_buf_addc(out, '\n');
 }
 
-static void text_head(const struct op_session *session, const struct op_job *job,
-                      struct op_buf *out)
+static void text_head(const struct op_job *job, struct op_buf *out)
 {
-    (void)session;
     char text[OP_TIME_TEXT];
     op_buf_addf(out, "job-%lld  %s  %s", (long long)job->id, job->pipeline,
                 op_job_state_name(job->state));
@@ -439,24 +433,24 @@ static void text_providers(const struct op_provider_counts *counts, struct op_bu
         op_buf_addc(out, '\n');
 }
 
-enum op_rc op_summary_text(struct op_session *session, int64_t id, bool outputs,
+enum op_rc op_summary_text(struct op_engine *engine, int64_t id, bool outputs,
                            struct op_buf *out, struct op_err *err)
 {
     OP_CLEANUP(op_job_release) struct op_job job = {0};
     struct op_batch_counts batches;
     struct op_money money;
     struct op_provider_counts providers;
-    struct op_ledger *ledger = op_session_ledger(session);
+    struct op_ledger *ledger = op_engine_ledger(engine);
     enum op_rc rc = op_ledger_job_get(ledger, id, &job, err);
     if (!rc)
         rc = op_batch_counts_read(ledger, id, &batches, err);
     if (!rc)
         rc = op_money_read(ledger, id, &money, err);
     if (!rc)
-        rc = op_provider_counts_read(session, id, &providers, err);
+        rc = op_provider_counts_read(engine, id, &providers, err);
     if (rc)
         return rc;
-    text_head(session, &job, out);
+    text_head(&job, out);
     if (job.state == OP_JOB_PLANNING || job.state == OP_JOB_FAILED)
         return OP_OK;
     text_requests(&job.counts, out);
@@ -464,138 +458,5 @@ enum op_rc op_summary_text(struct op_session *session, int64_t id, bool outputs,
     text_providers(&providers, out);
     text_money(&job, out);
     op_money_text(&money, 2, out);
-    return outputs ? each_output(session, id, text_output, out, err) : OP_OK;
-}
-
-/* --- the end of a command ----------------------------------------------------------------- */
-
-/* What a person types next. */
-static void advise(const struct op_session *session, const struct op_job *job)
-{
-    const struct op_args *args = session->args;
-    long long id = (long long)job->id;
-    switch (job->state) {
-    case OP_JOB_DONE:
-    case OP_JOB_CANCELED:
-    case OP_JOB_FAILED:
-    case OP_JOB_STATE_COUNT:
-        return;
-    case OP_JOB_PARTIAL:
-        op_note(args,
-                "next: `offpeak list --failed` says why; `offpeak run job-%lld --retry-failed` "
-                "asks them again",
-                id);
-        return;
-    case OP_JOB_PLANNING:
-    case OP_JOB_RUNNING:
-    case OP_JOB_CANCELING:
-        break;
-    }
-    op_note(args,
-            "next: `offpeak run job-%lld` waits for the rest; `offpeak fetch job-%lld` takes "
-            "what has come",
-            id, id);
-}
-
-static int exit_of_job(enum op_job_state state)
-{
-    switch (state) {
-    case OP_JOB_DONE:
-        return OP_EXIT_OK;
-    case OP_JOB_FAILED:
-        return OP_EXIT_FAILED;
-    case OP_JOB_PLANNING:
-    case OP_JOB_RUNNING:
-    case OP_JOB_CANCELING:
-    case OP_JOB_PARTIAL:
-    case OP_JOB_CANCELED:
-    case OP_JOB_STATE_COUNT:
-        break;
-    }
-    return OP_EXIT_PARTIAL;
-}
-
-/* A job that could not be planned has nothing to show but the error, which is said anyway. */
-static bool is_stillborn(struct op_session *session, int64_t id)
-{
-    OP_CLEANUP(op_job_release) struct op_job job = {0};
-    struct op_err err = OP_ERR_INIT;
-    return !op_ledger_job_get(op_session_ledger(session), id, &job, &err) &&
-           job.state == OP_JOB_FAILED;
-}
-
-static enum op_rc finish_text(struct op_session *session, const int64_t *jobs, size_t count,
-                              const struct op_err *why, struct op_err *err)
-{
-    if (count == 1 && why->rc && is_stillborn(session, jobs[0]))
-        return OP_OK;
-    enum op_rc rc = OP_OK;
-    OP_CLEANUP(op_buf_release) struct op_buf text = {0};
-    op_buf_init(&text, TEXT_MAX);
-    for (size_t i = 0; !rc && i < count; i++)
-        rc = op_summary_text(session, jobs[i], true, &text, err);
-    if (!rc)
-        op_say(op_buf_str(&text));
-    return rc;
-}
-
-static enum op_rc finish_json(struct op_session *session, const int64_t *jobs, size_t count,
-                              const struct op_err *why, struct op_err *err)
-{
-    struct op_report report;
-    op_report_begin(&report);
-    struct op_json_out *out = &report.out;
-    enum op_rc rc = OP_OK;
-    if (count == 1) {
-        op_json_out_name(out, "job");
-        rc = op_summary_json(session, jobs[0], true, out, err);
-    } else {
-        op_json_out_name(out, "jobs");
-        op_json_out_array(out);
-        for (size_t i = 0; !rc && i < count; i++)
-            rc = op_summary_json(session, jobs[i], true, out, err);
-        op_json_out_end_array(out);
-    }
-    if (rc) {
-        op_buf_release(&report.buf);
-        return rc;
-    }
-    if (why->rc)
-        op_report_error(out, why);
-    op_report_print(&report);
-    return OP_OK;
-}
-
-/* One job's part in the exit code of several: a failure counts more than something unfinished.
- * */
-static enum op_rc finish_job(struct op_session *session, int64_t id, int *code,
-                             struct op_err *err)
-{
-    OP_CLEANUP(op_job_release) struct op_job job = {0};
-    enum op_rc rc = op_ledger_job_get(op_session_ledger(session), id, &job, err);
-    if (rc)
-        return rc;
-    int one = exit_of_job(job.state);
-    if (*code == OP_EXIT_OK || (*code == OP_EXIT_PARTIAL && one == OP_EXIT_FAILED))
-        *code = one;
-    advise(session, &job);
-    return OP_OK;
-}
-
-int op_summary_finish(struct op_session *session, const int64_t *jobs, size_t count,
-                      const struct op_err *why)
-{
-    const struct op_args *args = session->args;
-    struct op_err err = OP_ERR_INIT;
-    op_progress_end(&session->progress);
-    enum op_rc rc = args->json ? finish_json(session, jobs, count, why, &err)
-                               : finish_text(session, jobs, count, why, &err);
-    int code = OP_EXIT_OK;
-    if (!rc && why->rc) {
-        struct op_args text = {.command = args->command}; /* the JSON has it already */
-        code = op_say_error(&text, why);
-    }
-    for (size_t i = 0; !rc && i < count; i++)
-        rc = finish_job(session, jobs[i], &code, &err);
-    return rc ? op_say_error(args, &err) : code;
+    return outputs ? each_output(engine, id, text_output, out, err) : OP_OK;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "cli/queues.h"
+#include "view/queues.h"
 
 #include <stdio.h>
 
 #include "base/time.h"
-#include "cli/text.h"
+#include "view/text.h"
 
 struct each {
     struct op_ledger *ledger;

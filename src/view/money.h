@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef OP_CLI_MONEY_H
-#define OP_CLI_MONEY_H
+#ifndef OP_VIEW_MONEY_H
+#define OP_VIEW_MONEY_H
 
 /*
  * Model:     what was bought, added up, with what became of it: the good answers, and why the

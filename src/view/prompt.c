@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "cli/prompt.h"
+#include "view/prompt.h"
 
 #include "base/json.h"
 #include "base/json_out.h"
 #include "base/mem.h"
-#include "cli/text.h"
+#include "view/text.h"
 
 #define INDENT 4
 

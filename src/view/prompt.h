@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef OP_CLI_PROMPT_H
-#define OP_CLI_PROMPT_H
+#ifndef OP_VIEW_PROMPT_H
+#define OP_VIEW_PROMPT_H
 
 /*
  * Model:     a request's params, in whatever provider's form, as a person reads a conversation:

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-#include "cli/story.h"
+#include "view/story.h"
 
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
-#include "cli/money.h"
-#include "cli/prompt.h"
-#include "cli/summary.h"
-#include "cli/text.h"
 #include "core/raw_key.h"
 #include "engine/work.h"
 #include "pipeline/answer.h"
 #include "pipeline/select.h"
+#include "view/money.h"
+#include "view/prompt.h"
+#include "view/summary.h"
+#include "view/text.h"
 
 #define LINE_MAX_BYTES (256 * 1024 * 1024)
 
@@ -23,7 +23,7 @@ struct buys {
 
 /* One request with everything that is known about it. */
 struct chapter {
-    struct op_session *session;
+    struct op_engine *engine;
     struct op_work *work;
     const struct op_request *request;
     struct op_str key;
@@ -60,7 +60,7 @@ static enum op_rc add_buy(void *arg, const struct op_result_row *row, struct op_
 
 static enum op_rc read_params(struct chapter *c, struct op_err *err)
 {
-    struct op_ledger *ledger = op_session_ledger(c->session);
+    struct op_ledger *ledger = op_engine_ledger(c->engine);
     struct op_payload_ref ref = c->request->payload;
     enum op_rc rc = OP_OK;
     if (!ref.batch_id && c->request->same_as) {
@@ -73,8 +73,8 @@ static enum op_rc read_params(struct chapter *c, struct op_err *err)
     OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
     rc = op_ledger_batch_get(ledger, ref.batch_id, &batch, err);
     return rc ? rc
-              : op_spool_read(op_engine_spool(c->session->engine), batch.file, ref.offset,
-                              ref.len, &c->params, err);
+              : op_spool_read(op_engine_spool(c->engine), batch.file, ref.offset, ref.len,
+                              &c->params, err);
 }
 
 /* The result line that the answer stands in. */
@@ -83,13 +83,13 @@ static enum op_rc read_line(struct chapter *c, const struct op_result_row *row,
 {
     struct op_result_file file = {0};
     struct op_json root;
-    enum op_rc rc = op_ledger_result_file_get(op_session_ledger(c->session), row->batch_id,
+    enum op_rc rc = op_ledger_result_file_get(op_engine_ledger(c->engine), row->batch_id,
                                               row->part, &file, err);
     op_buf_clear(&c->line);
     op_buf_clear(&c->scratch);
     if (!rc)
-        rc = op_spool_read(op_engine_spool(c->session->engine), file.file, row->offset,
-                           row->len, &c->line, err);
+        rc = op_spool_read(op_engine_spool(c->engine), file.file, row->offset, row->len,
+                           &c->line, err);
     op_result_file_release(&file);
     if (!rc)
         rc = op_json_parse(c->parser, c->line.ptr, c->line.len, true, &root, err);
@@ -108,7 +108,7 @@ static enum op_rc read_answer(struct chapter *c, struct op_err *err)
     struct buys primary = {0};
     enum op_rc rc = OP_OK;
     if (buys->count == 0 && c->request->same_as) {
-        rc = op_ledger_request_results(op_session_ledger(c->session), c->request->same_as,
+        rc = op_ledger_request_results(op_engine_ledger(c->engine), c->request->same_as,
                                        add_buy, &primary, err);
         buys = &primary;
     }
@@ -136,24 +136,24 @@ static enum op_rc read_answer(struct chapter *c, struct op_err *err)
     return OP_OK;
 }
 
-static enum op_rc chapter_open(struct chapter *c, struct op_session *session,
+static enum op_rc chapter_open(struct chapter *c, struct op_engine *engine,
                                const struct op_request *request, struct op_err *err)
 {
-    *c = (struct chapter){.session = session, .request = request};
+    *c = (struct chapter){.engine = engine, .request = request};
     c->parser = op_json_parser_new();
     op_buf_init(&c->params, LINE_MAX_BYTES);
     op_buf_init(&c->line, LINE_MAX_BYTES);
     op_buf_init(&c->scratch, LINE_MAX_BYTES);
     op_buf_init(&c->answer, LINE_MAX_BYTES);
     op_buf_init(&c->data, OP_SOURCE_MAX_RECORD);
-    enum op_rc rc = op_engine_work(session->engine, request->job_id, &c->work, err);
+    enum op_rc rc = op_engine_work(engine, request->job_id, &c->work, err);
     if (!rc)
         rc = op_work_refresh(c->work, err);
     if (!rc)
         rc = read_params(c, err);
     if (!rc)
-        rc = op_ledger_request_results(op_session_ledger(session), request->id, add_buy,
-                                       &c->buys, err);
+        rc = op_ledger_request_results(op_engine_ledger(engine), request->id, add_buy, &c->buys,
+                                       err);
     return rc ? rc : read_answer(c, err);
 }
 
@@ -184,8 +184,8 @@ typedef void (*row_fn)(void *arg, const struct op_plan_output *output, const cha
 static enum op_rc fetch_data(void *arg, struct op_buf *ret, struct op_err *err)
 {
     struct chapter *c = arg;
-    return op_ledger_record_data(op_session_ledger(c->session), c->request->record_id, NULL,
-                                 ret, err);
+    return op_ledger_record_data(op_engine_ledger(c->engine), c->request->record_id, NULL, ret,
+                                 err);
 }
 
 /* The inputs of a finished job are gone; what the ledger keeps of the record is often enough.
@@ -249,7 +249,7 @@ static enum op_rc each_row(struct chapter *c, row_fn fn, void *arg, struct op_er
     bool own = false;
     op_buf_init(&line, LINE_MAX_BYTES);
     enum op_rc rc =
-        op_ledger_batch_get(op_session_ledger(c->session), c->row.batch_id, &batch, err);
+        op_ledger_batch_get(op_engine_ledger(c->engine), c->row.batch_id, &batch, err);
     if (!rc)
         rc = open_sql(c, &sql, &own, err);
     if (rc)
@@ -304,11 +304,11 @@ static void display(struct chapter *c, int indent, struct op_buf *out)
     op_pretty_json(op_buf_str(&c->answer), indent, out);
 }
 
-enum op_rc op_story_answer(struct op_session *session, const struct op_request *request,
+enum op_rc op_story_answer(struct op_engine *engine, const struct op_request *request,
                            struct op_buf *out, struct op_err *err)
 {
     OP_CLEANUP(chapter_release) struct chapter c;
-    enum op_rc rc = chapter_open(&c, session, request, err);
+    enum op_rc rc = chapter_open(&c, engine, request, err);
     if (rc)
         return rc;
     if (!c.has_answer)
@@ -338,7 +338,7 @@ static enum op_rc read_problem(struct chapter *c, size_t i, struct op_buf *ret,
     const struct op_result_row *row = &c->buys.rows[i];
     op_buf_init(ret, LINE_MAX_BYTES);
     return row->valid ? OP_OK
-                      : op_ledger_notes(op_session_ledger(c->session), 0, row->batch_id,
+                      : op_ledger_notes(op_engine_ledger(c->engine), 0, row->batch_id,
                                         row->request_id, keep_problem, ret, err);
 }
 
@@ -377,12 +377,12 @@ static enum op_rc text_buys(struct chapter *c, struct op_buf *out, struct op_err
         const struct op_result_row *row = &c->buys.rows[i];
         OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
         enum op_rc rc =
-            op_ledger_batch_get(op_session_ledger(c->session), row->batch_id, &batch, err);
+            op_ledger_batch_get(op_engine_ledger(c->engine), row->batch_id, &batch, err);
         if (rc)
             return rc;
         bool invalid = row->class_ == OP_RESULT_SUCCEEDED && !row->valid;
         const char *provider = NULL;
-        rc = op_engine_provider(c->session->engine, batch.lane_id, &provider, err);
+        rc = op_engine_provider(c->engine, batch.lane_id, &provider, err);
         if (rc)
             return rc;
         op_buf_addf(out, "  %-8s batch-%lld at %s (%s): %s%s, %s in + %s out tokens, %s\n",
@@ -437,8 +437,8 @@ static enum op_rc text_chapter(struct chapter *c, struct op_buf *out, struct op_
     }
     if (c->params.len)
         op_prompt_text(op_buf_str(&c->params), out);
-    rc = op_ledger_notes(op_session_ledger(c->session), 0, 0, c->request->id, text_note, out,
-                         err);
+    rc =
+        op_ledger_notes(op_engine_ledger(c->engine), 0, 0, c->request->id, text_note, out, err);
     if (rc)
         return rc;
     if (c->has_answer) {
@@ -464,12 +464,12 @@ static enum op_rc json_buys(struct chapter *c, struct op_json_out *out, struct o
         const struct op_result_row *row = &c->buys.rows[i];
         OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
         enum op_rc rc =
-            op_ledger_batch_get(op_session_ledger(c->session), row->batch_id, &batch, err);
+            op_ledger_batch_get(op_engine_ledger(c->engine), row->batch_id, &batch, err);
         if (rc)
             return rc;
         OP_CLEANUP(op_mem_freep) char *id = op_mem_printf("batch-%lld", (long long)batch.id);
         const char *provider = NULL;
-        rc = op_engine_provider(c->session->engine, batch.lane_id, &provider, err);
+        rc = op_engine_provider(c->engine, batch.lane_id, &provider, err);
         if (rc)
             return rc;
         op_json_out_object(out);
@@ -560,8 +560,8 @@ static enum op_rc json_chapter(struct chapter *c, struct op_json_out *out, struc
     op_json_out_name(out, "notes");
     op_json_out_array(out);
     if (!rc)
-        rc = op_ledger_notes(op_session_ledger(c->session), 0, 0, c->request->id, json_note,
-                             out, err);
+        rc = op_ledger_notes(op_engine_ledger(c->engine), 0, 0, c->request->id, json_note, out,
+                             err);
     op_json_out_end_array(out);
     json_answer(c, out);
     op_json_out_kv_bool(out, "good", is_good(c));
@@ -580,7 +580,7 @@ static enum op_rc json_chapter(struct chapter *c, struct op_json_out *out, struc
 /* --- the record --------------------------------------------------------------------------- */
 
 struct telling {
-    struct op_session *session;
+    struct op_engine *engine;
     struct op_str key;
     struct op_buf *text;      /* or */
     struct op_json_out *json; /* one of the two */
@@ -590,20 +590,20 @@ static enum op_rc tell_request(void *arg, const struct op_request *request, stru
 {
     struct telling *t = arg;
     OP_CLEANUP(chapter_release) struct chapter c;
-    enum op_rc rc = chapter_open(&c, t->session, request, err);
+    enum op_rc rc = chapter_open(&c, t->engine, request, err);
     c.key = t->key;
     if (rc)
         return rc;
     return t->text ? text_chapter(&c, t->text, err) : json_chapter(&c, t->json, err);
 }
 
-enum op_rc op_story_text(struct op_session *session, int64_t job, int64_t record,
+enum op_rc op_story_text(struct op_engine *engine, int64_t job, int64_t record,
                          struct op_buf *out, struct op_err *err)
 {
     OP_CLEANUP(op_buf_release) struct op_buf key = {0};
     OP_CLEANUP(op_job_release) struct op_job row = {0};
     op_buf_init(&key, OP_SOURCE_MAX_RECORD);
-    struct op_ledger *ledger = op_session_ledger(session);
+    struct op_ledger *ledger = op_engine_ledger(engine);
     enum op_rc rc = op_ledger_record_data(ledger, record, &key, NULL, err);
     if (!rc)
         rc = op_ledger_job_get(ledger, job, &row, err);
@@ -611,18 +611,18 @@ enum op_rc op_story_text(struct op_session *session, int64_t job, int64_t record
         return rc;
     op_text_line(out, op_buf_str(&key), 0);
     op_buf_addf(out, ", of job-%lld %s\n", (long long)job, row.pipeline);
-    struct telling t = {.session = session, .key = op_buf_str(&key), .text = out};
+    struct telling t = {.engine = engine, .key = op_buf_str(&key), .text = out};
     return op_ledger_record_requests(ledger, record, tell_request, &t, err);
 }
 
-enum op_rc op_story_json(struct op_session *session, int64_t job, int64_t record,
+enum op_rc op_story_json(struct op_engine *engine, int64_t job, int64_t record,
                          struct op_json_out *out, struct op_err *err)
 {
     OP_CLEANUP(op_buf_release) struct op_buf key = {0};
     OP_CLEANUP(op_buf_release) struct op_buf data = {0};
     op_buf_init(&key, OP_SOURCE_MAX_RECORD);
     op_buf_init(&data, OP_SOURCE_MAX_RECORD);
-    struct op_ledger *ledger = op_session_ledger(session);
+    struct op_ledger *ledger = op_engine_ledger(engine);
     enum op_rc rc = op_ledger_record_data(ledger, record, &key, &data, err);
     if (rc)
         return rc;
@@ -636,7 +636,7 @@ enum op_rc op_story_json(struct op_session *session, int64_t job, int64_t record
         op_json_out_null(out);
     op_json_out_name(out, "requests");
     op_json_out_array(out);
-    struct telling t = {.session = session, .key = op_buf_str(&key), .json = out};
+    struct telling t = {.engine = engine, .key = op_buf_str(&key), .json = out};
     rc = op_ledger_record_requests(ledger, record, tell_request, &t, err);
     op_json_out_end_array(out);
     return rc;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef OP_CLI_TEXT_H
-#define OP_CLI_TEXT_H
+#ifndef OP_VIEW_TEXT_H
+#define OP_VIEW_TEXT_H
 
 /*
  * Model:     numbers, amounts and foreign texts as a person reads them.

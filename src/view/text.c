@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "cli/text.h"
+#include "view/text.h"
 
 #include <stdio.h>
 #include <utf8proc.h>

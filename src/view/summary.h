@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef OP_CLI_SUMMARY_H
-#define OP_CLI_SUMMARY_H
+#ifndef OP_VIEW_SUMMARY_H
+#define OP_VIEW_SUMMARY_H
 
 /*
- * Model:     a job as status, run and fetch show it, to a person and as JSON; and what to do
- *            next.
+ * Model:     a job as status, run and fetch show it, to a person and as JSON.
  * Ownership: everything is borrowed for the call.
  * Threads:   one.
  */
 
 #include "base/json_out.h"
-#include "cli/session.h"
+#include "engine/engine.h"
 #include "pipeline/chain.h"
 
 /* The batches of a job (0: of all), counted by state. */
@@ -32,22 +31,17 @@ struct op_provider_counts {
      * between when */
     int64_t in_flight_batches, in_flight_requests, answered, first_ms, last_ms;
 };
-OP_MUST_CHECK enum op_rc op_provider_counts_read(struct op_session *session, int64_t job,
+OP_MUST_CHECK enum op_rc op_provider_counts_read(struct op_engine *engine, int64_t job,
                                                  struct op_provider_counts *ret,
                                                  struct op_err *err);
-OP_MUST_CHECK enum op_rc op_batch_json(struct op_session *session, const struct op_batch *batch,
+OP_MUST_CHECK enum op_rc op_batch_json(struct op_engine *engine, const struct op_batch *batch,
                                        struct op_json_out *out, struct op_err *err);
 void op_usage_json(const struct op_usage *usage, struct op_json_out *out); /* "tokens": {…} */
 
 /* {"id": "job-3", "state": …}. outputs: also where its rows went, which loads the job. */
-OP_MUST_CHECK enum op_rc op_summary_json(struct op_session *session, int64_t job, bool outputs,
+OP_MUST_CHECK enum op_rc op_summary_json(struct op_engine *engine, int64_t job, bool outputs,
                                          struct op_json_out *out, struct op_err *err);
-OP_MUST_CHECK enum op_rc op_summary_text(struct op_session *session, int64_t job, bool outputs,
+OP_MUST_CHECK enum op_rc op_summary_text(struct op_engine *engine, int64_t job, bool outputs,
                                          struct op_buf *out, struct op_err *err);
-
-/* The result of run, create, fetch, cancel and recover: prints the jobs, says what to do
- * next, yields the exit code. why: an error that ended the work early; rc 0 none. */
-int op_summary_finish(struct op_session *session, const int64_t *jobs, size_t count,
-                      const struct op_err *why);
 
 #endif
