@@ -5,9 +5,9 @@
 #include "source/source.h"
 
 static const struct op_source_ops *const sources[] = {
-    &op_source_csv,    &op_source_jsonl,    &op_source_lines,    &op_source_pages,
-    &op_source_sqlite, &op_source_dynamodb, &op_source_postgres, &op_source_transcripts,
-    NULL,
+    &op_source_csv,      &op_source_jsonl,       &op_source_lines,
+    &op_source_pages,    &op_source_sqlite,      &op_source_dynamodb,
+    &op_source_postgres, &op_source_transcripts, NULL,
 };
 
 const struct op_source_ops *const *op_sources(void)

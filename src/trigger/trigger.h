@@ -49,10 +49,10 @@ struct op_trigger_config {
 
 /* What a report says. */
 enum op_trigger_phase {
-    OP_TRIGGER_BOUND, /* a job of this ledger's is about to be made of it: nobody else may any more */
-    OP_TRIGGER_SENT, /* its requests are at the provider */
-    OP_TRIGGER_DONE, /* its job has ended and its rows are delivered */
-    OP_TRIGGER_BACK, /* it was not taken after all: for other workers, or for later */
+    OP_TRIGGER_BOUND, /* a job of this ledger is about to be made of it: nobody else may now */
+    OP_TRIGGER_SENT,  /* its requests are at the provider */
+    OP_TRIGGER_DONE,  /* its job has ended and its rows are delivered */
+    OP_TRIGGER_BACK,  /* it was not taken after all: for other workers, or for later */
 };
 struct op_trigger_report {
     enum op_trigger_phase phase;

@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import shutil
+import sqlite3
 import subprocess
 
 import pytest
@@ -62,6 +63,9 @@ def test_pipeline_is_valid(offpeak, folder):
     env = {"CLAUDE_PROJECTS_DIR": folder / "sample" / "projects"}
     # With nothing required, its inputs are looked for at once: those of the sample are there.
     root = ["--root", folder / "sample"] if folder.name == "language-issues" else []
+    if folder.name == "story-knowledge":  # `init` makes this of it
+        with sqlite3.connect(offpeak.cwd / "stories.sqlite") as db:
+            db.executescript((folder / "stories.sqlite.sql").read_text(encoding="utf-8"))
     offpeak.run("validate", folder, *root, expect=0, **env)
 
 
