@@ -324,6 +324,7 @@ def test_the_server_stops_and_comes_back(world):
               "RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF NOT EXISTS (SELECT FROM gate) THEN "
               "PERFORM pg_sleep(60); END IF; RETURN NEW; END'; "
               "CREATE TRIGGER wait BEFORE INSERT ON out FOR EACH ROW EXECUTE FUNCTION wait()")
+    world.sql("CHECKPOINT")  # this server commits without waiting for its log, and is stopped hard below
     output(world, "SELECT key + 0 AS id, key * 2 AS v FROM answers")
     done = []
     thread = threading.Thread(target=lambda: done.append(world.run(expect=None)))
