@@ -12,7 +12,8 @@ static void sql_functions(struct op_buf *out)
     op_buf_addz(out, "What the SELECTs of a pipeline have beside SQLite's own functions:\n\n");
     for (const struct op_sql_function *f = op_sql_functions(); f->signature; f++)
         op_buf_addf(out, "  %s\n      %s\n", f->signature, f->help);
-    static const char *const views[] = {"answers", "results", "request", "batch", "job"};
+    static const char *const views[] = {"answers", "results", "request",
+                                        "batch",   "job",     "requests"};
     op_buf_addz(out, "\nAnd these tables, in `checks` and `rows`:\n\n");
     for (size_t i = 0; i < OP_COUNT(views); i++) {
         const char *const *columns = op_sqlenv_view_columns(views[i]);

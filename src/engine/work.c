@@ -304,27 +304,11 @@ static bool has_event(const struct op_work *work, enum op_output_event on)
     return false;
 }
 
-struct event_members {
-    struct op_work *work;
-    struct op_member *members;
-};
-
-static enum op_rc read_member(void *arg, size_t at, int *ret_request, int64_t *ret_id,
-                              struct op_buf *key, struct op_buf *record, struct op_err *err)
-{
-    const struct event_members *m = arg;
-    const struct op_member *member = &m->members[at];
-    *ret_request = member->name;
-    *ret_id = member->request_id;
-    if (!member->record_id) /* a stub that warms a cache */
-        return OP_OK;
-    return op_ledger_record_data(m->work->engine->ledger, member->record_id, key, record, err);
-}
-
 /* The job's requests for the view `requests`, fetched in pages. */
 #define LISTED_MOST 256
 struct listing {
     struct op_work *work;
+    int64_t batch_id, last_id; /* of the page: 0 any; behind it there is none */
     struct op_request page[LISTED_MOST];
     size_t count, at;
     int64_t record_id; /* whose key is at hand */
@@ -335,8 +319,11 @@ static enum op_rc list_one(void *arg, const struct op_request *request, struct o
 {
     struct listing *l = arg;
     (void)err;
-    if (!request->record_id)
-        return OP_OK; /* the stub that warmed a cache */
+    if (request->id > l->last_id)
+        return OP_STOPPED;
+    if ((l->batch_id && request->batch_id != l->batch_id) ||
+        !request->record_id) /* the stub that warmed a cache */
+        return OP_OK;
     struct op_request *copy = &l->page[l->count++];
     *copy = *request;
     copy->reason = op_mem_strdup(request->reason ? request->reason : "");
@@ -350,19 +337,37 @@ static void listing_clear(struct listing *l)
     l->count = l->at = 0;
 }
 
-static enum op_rc next_listed(void *arg, int64_t after_id, struct op_context_request *ret,
-                              struct op_err *err)
+static enum op_rc fill_page(struct listing *l, int64_t batch_id, int64_t after_id,
+                            struct op_err *err)
+{
+    struct op_ledger *ledger = l->work->engine->ledger;
+    OP_CLEANUP(op_batch_release) struct op_batch batch = {0};
+    enum op_rc rc = batch_id ? op_ledger_batch_get(ledger, batch_id, &batch, err) : OP_OK;
+    listing_clear(l);
+    l->batch_id = batch_id;
+    l->last_id = batch_id ? batch.request_hi : INT64_MAX;
+    if (rc == OP_NOTFOUND) {
+        op_err_clear(err);
+        return OP_OK;
+    }
+    if (!rc)
+        rc = op_ledger_requests(ledger, l->work->job.id, OP_REQUEST_STATE_COUNT,
+                                after_id < batch.request_lo ? batch.request_lo - 1 : after_id,
+                                list_one, l, err);
+    return rc == OP_STOPPED ? OP_OK : rc;
+}
+
+static enum op_rc next_listed(void *arg, int64_t batch_id, int64_t after_id,
+                              struct op_context_request *ret, struct op_err *err)
 {
     struct listing *l = arg;
     struct op_ledger *ledger = l->work->engine->ledger;
     enum op_rc rc = OP_OK;
-    if (l->at == l->count || after_id != (l->at ? l->page[l->at - 1].id : -1)) {
-        listing_clear(l);
-        rc = op_ledger_requests(ledger, l->work->job.id, OP_REQUEST_STATE_COUNT, after_id,
-                                list_one, l, err);
-        if (rc && rc != OP_STOPPED)
-            return rc;
-    }
+    if (batch_id != l->batch_id || l->at == l->count ||
+        after_id != (l->at ? l->page[l->at - 1].id : -1))
+        rc = fill_page(l, batch_id, after_id, err);
+    if (rc)
+        return rc;
     if (l->at == l->count)
         return OP_NOTFOUND;
     const struct op_request *request = &l->page[l->at++];
@@ -374,6 +379,7 @@ static enum op_rc next_listed(void *arg, int64_t after_id, struct op_context_req
             return rc;
     }
     *ret = (struct op_context_request){.id = request->id,
+                                       .record_id = request->record_id,
                                        .key = op_buf_str(&l->key),
                                        .name = request->name,
                                        .state = op_request_state_name(request->state),
@@ -381,6 +387,13 @@ static enum op_rc next_listed(void *arg, int64_t after_id, struct op_context_req
                                        .buy_no = request->buy_no,
                                        .reason = op_str_from(request->reason)};
     return OP_OK;
+}
+
+static enum op_rc listed_record(void *arg, int64_t record_id, struct op_buf *ret,
+                                struct op_err *err)
+{
+    const struct listing *l = arg;
+    return op_ledger_record_data(l->work->engine->ledger, record_id, NULL, ret, err);
 }
 
 enum op_rc op_work_event(struct op_work *work, const struct op_batch *batch, struct op_err *err)
@@ -395,22 +408,15 @@ enum op_rc op_work_event(struct op_work *work, const struct op_batch *batch, str
     if (rc)
         return rc;
     const struct op_lane *lane = batch ? op_batch_lane(work, batch) : work->lanes[0].lane;
-    struct op_context context = {
-        .job = &work->job, .batch = batch, .lane = lane, .request = -1};
-    struct event_members m = {.work = work};
-    if (batch) {
-        context.member = read_member;
-        context.member_arg = &m;
-        rc = op_ledger_batch_members(work->engine->ledger, batch->id, &m.members,
-                                     &context.member_count, err);
-    }
-    if (rc)
-        return rc;
-    struct listing *listing = op_mem_alloc(sizeof(*listing));
-    listing->work = work;
-    op_buf_init(&listing->key, 64 * 1024);
-    context.next_request = next_listed;
-    context.request_arg = listing;
+    struct listing listing = {.work = work};
+    op_buf_init(&listing.key, OP_SOURCE_MAX_RECORD);
+    struct op_context context = {.job = &work->job,
+                                 .batch = batch,
+                                 .lane = lane,
+                                 .request = -1,
+                                 .next_request = next_listed,
+                                 .request_record = listed_record,
+                                 .request_arg = &listing};
     op_sqlenv_set(sql, &context);
     struct op_buf *frames = op_frames_new(work);
     int64_t *rows = op_mem_array(work->def.output_count + 1, sizeof(*rows));
@@ -424,13 +430,11 @@ enum op_rc op_work_event(struct op_work *work, const struct op_batch *batch, str
         rc = op_work_append(work, frames, rows, err);
     context.next_request = NULL;
     op_sqlenv_set(sql, &context);
-    listing_clear(listing);
-    op_buf_release(&listing->key);
-    op_mem_free(listing);
+    listing_clear(&listing);
+    op_buf_release(&listing.key);
     op_buf_release(&problems);
     op_frames_free(work, frames);
     op_mem_free(rows);
-    op_mem_free(m.members);
     return rc;
 }
 

@@ -216,50 +216,6 @@ static void give_record(struct op_sqlenv *sql, sqlite3_context *c, int column)
     X(ended_at, give_time(c, x->job->ended_ms))
 /* clang-format on */
 
-/* --- members --------------------------------------------------------------------------------- */
-
-static const char *const members_columns[] = {"key", "request", "id", "record", NULL};
-
-static bool load_member(struct op_sqlenv *sql, size_t at)
-{
-    const struct op_context *x = &sql->context;
-    if (sql->member_loaded == (int64_t)at)
-        return true;
-    op_buf_clear(&sql->member_key);
-    op_buf_clear(&sql->member_record);
-    enum op_rc rc = x->member(x->member_arg, at, &sql->member_request, &sql->member_id,
-                              &sql->member_key, &sql->member_record, &sql->pending);
-    sql->member_loaded = rc ? -1 : (int64_t)at;
-    return !rc;
-}
-
-static void give_copy(sqlite3_context *c, struct op_str s)
-{
-    if (s.len)
-        sqlite3_result_text64(c, s.ptr, s.len, SQLITE_TRANSIENT, SQLITE_UTF8);
-}
-
-static void members_column(struct op_sqlenv *sql, sqlite3_context *c, int column)
-{
-    if (!load_member(sql, sql->member_at)) {
-        sqlite3_result_error(c, sql->pending.msg, -1);
-        return;
-    }
-    if (column == 0)
-        give_copy(c, op_buf_str(&sql->member_key));
-    else if (column == 1)
-        give_z(c, sql->plan->def->requests[sql->member_request].name);
-    else if (column == 2)
-        give_int(c, sql->member_id);
-    else
-        give_copy(c, op_buf_str(&sql->member_record));
-}
-
-static bool has_members(const struct op_context *x)
-{
-    return x->member_count > 0;
-}
-
 #define COLUMN_NAME(name, giving) #name,
 #define COLUMN_ENUM(name, giving) COLUMN_##name,
 #define COLUMN_CASE(name, giving) \
@@ -327,7 +283,6 @@ static const struct op_sql_view views[OP_SQL_VIEWS] = {
     {"request", request_columns, has_request, request_column},
     {"batch", batch_columns, has_batch, batch_column},
     {"job", job_columns, has_job, job_column},
-    {"members", members_columns, has_members, members_column},
 };
 
 static const struct op_sql_view *find(const char *name)
@@ -341,7 +296,9 @@ static const struct op_sql_view *find(const char *name)
 const char *const *op_sqlenv_view_columns(const char *view)
 {
     const struct op_sql_view *found = find(view);
-    return found ? found->columns : NULL;
+    return found                           ? found->columns
+           : strcmp(view, "requests") == 0 ? op_sql_requests_columns
+                                           : NULL;
 }
 
 bool op_sql_is_view(const char *name)
@@ -352,6 +309,41 @@ bool op_sql_is_view(const char *name)
 
 /* --- as virtual tables -------------------------------------------------------------------- */
 
+/* To SQLite a declaration looks like a change of its schema. */
+int op_sql_declare(struct op_sqlenv *sql, const char *create)
+{
+    bool own = sql->own;
+    sql->own = true;
+    int code = sqlite3_declare_vtab(sql->db, create);
+    sql->own = own;
+    if (code == SQLITE_OK)
+        (void)sqlite3_vtab_config(sql->db, SQLITE_VTAB_INNOCUOUS);
+    return code;
+}
+
+/* Columns have no type, so cells keep theirs and comparisons convert nothing. */
+int op_sql_declare_columns(struct op_sqlenv *sql, const char *const *columns, size_t count)
+{
+    OP_CLEANUP(op_buf_release) struct op_buf text;
+    op_buf_init(&text, 4 * 1024 * 1024);
+    op_buf_addz(&text, "CREATE TABLE x(");
+    for (size_t i = 0; i < count; i++) {
+        if (i)
+            op_buf_addc(&text, ',');
+        op_sql_add_name(&text, columns[i]);
+    }
+    op_buf_addz(&text, ")");
+    return op_sql_declare(sql, text.ptr);
+}
+
+enum op_rc op_sql_add_module(struct op_sqlenv *sql, const char *name,
+                             const sqlite3_module *module, void *arg, struct op_err *err)
+{
+    if (sqlite3_create_module(sql->db, name, module, arg))
+        return op_fail(err, OP_IO, "SQLite: %s", sqlite3_errmsg(sql->db));
+    return OP_OK;
+}
+
 struct table {
     sqlite3_vtab base;
     struct op_sqlenv *sql;
@@ -361,20 +353,7 @@ struct table {
 struct cursor {
     sqlite3_vtab_cursor base;
     bool end;
-    size_t at; /* of the members */
 };
-
-/* Columns have no type, so cells keep theirs and comparisons convert nothing. */
-static void declare(struct op_buf *out, const char *const *columns, size_t count)
-{
-    op_buf_addz(out, "CREATE TABLE x(");
-    for (size_t i = 0; i < count; i++) {
-        if (i)
-            op_buf_addc(out, ',');
-        op_sql_add_name(out, columns[i]);
-    }
-    op_buf_addz(out, ")");
-}
 
 static int connect(sqlite3 *db, void *arg, int argc, const char *const *argv,
                    sqlite3_vtab **ret, char **ret_error)
@@ -391,19 +370,11 @@ static int connect(sqlite3 *db, void *arg, int argc, const char *const *argv,
         columns = sql->record_columns;
         count = sql->record_column_count;
     }
-    OP_CLEANUP(op_buf_release) struct op_buf text;
-    op_buf_init(&text, 4 * 1024 * 1024);
-    declare(&text, columns, count);
-    /* To SQLite this looks like a change of its schema. */
-    bool own = sql->own;
-    sql->own = true;
-    int code = sqlite3_declare_vtab(db, text.ptr);
-    sql->own = own;
+    int code = op_sql_declare_columns(sql, columns, count);
     if (code != SQLITE_OK) {
         *ret_error = sqlite3_mprintf("%s", sqlite3_errmsg(db));
         return code;
     }
-    (void)sqlite3_vtab_config(db, SQLITE_VTAB_INNOCUOUS);
     struct table *table = op_mem_alloc(sizeof(*table));
     table->sql = sql;
     table->view = which->view;
@@ -417,17 +388,9 @@ static int disconnect(sqlite3_vtab *vtab)
     return SQLITE_OK;
 }
 
-static bool is_many(const struct op_sql_view *view)
-{
-    return view->has_row == has_members;
-}
-
 static int best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
 {
-    const struct table *table = (struct table *)vtab;
-    int64_t rows = table->sql->view_rows;
-    if (is_many(table->view))
-        rows = 1000;
+    int64_t rows = ((struct table *)vtab)->sql->view_rows;
     info->estimatedRows = rows;
     info->estimatedCost = (double)rows;
     if (rows == 1)
@@ -458,15 +421,12 @@ static int filter(sqlite3_vtab_cursor *base, int number, const char *text, int a
     (void)argc;
     (void)argv;
     ((struct cursor *)base)->end = !table->view->has_row(&table->sql->context);
-    ((struct cursor *)base)->at = 0;
     return SQLITE_OK;
 }
 
 static int next(sqlite3_vtab_cursor *base)
 {
-    const struct table *table = (struct table *)base->pVtab;
-    struct cursor *cursor = (struct cursor *)base;
-    cursor->end = !is_many(table->view) || ++cursor->at >= table->sql->context.member_count;
+    ((struct cursor *)base)->end = true;
     return SQLITE_OK;
 }
 
@@ -478,14 +438,14 @@ static int at_end(sqlite3_vtab_cursor *base)
 static int column(sqlite3_vtab_cursor *base, sqlite3_context *c, int column)
 {
     const struct table *table = (struct table *)base->pVtab;
-    table->sql->member_at = ((struct cursor *)base)->at;
     table->view->column(table->sql, c, column);
     return SQLITE_OK;
 }
 
 static int rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *ret)
 {
-    *ret = (sqlite3_int64)((struct cursor *)base)->at + 1;
+    (void)base;
+    *ret = 1;
     return SQLITE_OK;
 }
 
@@ -510,12 +470,10 @@ enum op_rc op_sql_add_views(struct op_sqlenv *sql, const char *const *columns, s
     sql->record_column_count = count ? count : 1;
     sql->record_cells = op_mem_array(sql->record_column_count, sizeof(*sql->record_cells));
     sql->record_parser = op_json_parser_new();
-    op_buf_init(&sql->member_key, OP_SOURCE_MAX_RECORD);
-    op_buf_init(&sql->member_record, 4 * (size_t)OP_SOURCE_MAX_RECORD);
     for (size_t i = 0; i < OP_SQL_VIEWS; i++) {
         sql->views[i] = (struct op_sqlenv_view){sql, &views[i]};
-        if (sqlite3_create_module(sql->db, views[i].name, &module, &sql->views[i]) != SQLITE_OK)
-            return op_fail(err, OP_IO, "SQLite: %s", sqlite3_errmsg(sql->db));
+        if (op_sql_add_module(sql, views[i].name, &module, &sql->views[i], err))
+            return err->rc;
     }
     return op_sql_add_requests(sql, err);
 }

@@ -12,7 +12,7 @@
 #include "base/json.h"
 #include "pipeline/sqlenv.h"
 
-#define OP_SQL_VIEWS 7
+#define OP_SQL_VIEWS 6
 /* No cell is longer. */
 #define OP_SQL_MAX_LENGTH (256 * 1024 * 1024)
 /* Steps of SQLite's machine (some 40 million a second): of all SELECTs over one result, and
@@ -48,11 +48,6 @@ struct op_sqlenv {
     struct op_buf record_text;
     struct op_json_parser *record_parser;
     struct op_value *record_cells;
-    /* the view members: the one that was read last, and the one asked for */
-    struct op_buf member_key, member_record;
-    int64_t member_loaded, member_id; /* -1: none */
-    size_t member_at;
-    int member_request;
     /* those of the definition */
     struct op_query **checks, **rows;
     struct op_quick **quick; /* beside rows; NULL entries: SQLite alone */
@@ -71,13 +66,20 @@ OP_MUST_CHECK enum op_rc op_sql_attach(sqlite3 *db, const char *path, bool makin
 /* Adds the views; `records` has these columns. */
 OP_MUST_CHECK enum op_rc op_sql_add_views(struct op_sqlenv *sql, const char *const *columns,
                                           size_t count, struct op_err *err);
+/* For the xConnect of a virtual table of ours: an SQLite code. */
+int op_sql_declare(struct op_sqlenv *sql, const char *create);
+int op_sql_declare_columns(struct op_sqlenv *sql, const char *const *columns, size_t count);
+OP_MUST_CHECK enum op_rc op_sql_add_module(struct op_sqlenv *sql, const char *name,
+                                           const struct sqlite3_module *module, void *arg,
+                                           struct op_err *err);
 /* Is the table a view of ours? For the clash with an input's name. */
 bool op_sql_is_view(const char *name);
 OP_MUST_CHECK enum op_rc op_sql_add_functions(struct op_sqlenv *sql, struct op_err *err);
 /* Adds fuzzy_search. */
 OP_MUST_CHECK enum op_rc op_sql_add_search(struct op_sqlenv *sql, struct op_err *err);
 void op_sql_search_free(struct op_sql_search *search);
-/* Adds the view `requests`. */
+extern const char *const op_sql_requests_columns[]; /* of the view `requests`; ends with NULL */
+/* Adds that view. */
 OP_MUST_CHECK enum op_rc op_sql_add_requests(struct op_sqlenv *sql, struct op_err *err);
 /* Makes the definition's views; behind op_sql_add_views. */
 OP_MUST_CHECK enum op_rc op_sql_define_views(struct op_sqlenv *sql, struct op_err *err);

@@ -40,17 +40,14 @@ static int connect(sqlite3 *db, void *arg, int argc, const char *const *argv,
                    sqlite3_vtab **ret, char **ret_error)
 {
     struct op_sqlenv *sql = arg;
+    (void)db;
     (void)argc;
     (void)argv;
     (void)ret_error;
-    bool own = sql->own;
-    sql->own = true;
-    int code = sqlite3_declare_vtab(db, "CREATE TABLE x(key,value,type,atom,id,parent,"
-                                        "fullkey,path,json HIDDEN,root HIDDEN)");
-    sql->own = own;
+    int code = op_sql_declare(sql, "CREATE TABLE x(key,value,type,atom,id,parent,"
+                                   "fullkey,path,json HIDDEN,root HIDDEN)");
     if (code != SQLITE_OK)
         return code;
-    (void)sqlite3_vtab_config(db, SQLITE_VTAB_INNOCUOUS);
     struct table *table = op_mem_alloc(sizeof(*table));
     table->sql = sql;
     *ret = &table->base;
@@ -314,7 +311,5 @@ static const sqlite3_module module = {
 
 enum op_rc op_sql_add_json_each(struct op_sqlenv *sql, struct op_err *err)
 {
-    if (sqlite3_create_module(sql->db, "json_each", &module, sql))
-        return op_fail(err, OP_IO, "SQLite: %s", sqlite3_errmsg(sql->db));
-    return OP_OK;
+    return op_sql_add_module(sql, "json_each", &module, sql, err);
 }

@@ -12,6 +12,7 @@ struct table {
 
 struct cursor {
     sqlite3_vtab_cursor base;
+    int64_t batch; /* 0: of any */
     struct op_context_request row;
     struct op_buf key, reason;
     bool end;
@@ -24,24 +25,25 @@ enum {
     COLUMN_STATE,
     COLUMN_BATCH,
     COLUMN_BUY_NO,
-    COLUMN_REASON
+    COLUMN_REASON,
+    COLUMN_RECORD
+};
+
+const char *const op_sql_requests_columns[] = {
+    "key", "request", "id", "state", "batch", "buy_no", "reason", "record", NULL,
 };
 
 static int connect(sqlite3 *db, void *arg, int argc, const char *const *argv,
                    sqlite3_vtab **ret, char **ret_error)
 {
     struct op_sqlenv *sql = arg;
+    (void)db;
     (void)argc;
     (void)argv;
     (void)ret_error;
-    bool own = sql->own;
-    sql->own = true;
-    int code =
-        sqlite3_declare_vtab(db, "CREATE TABLE x(key,request,id,state,batch,buy_no,reason)");
-    sql->own = own;
+    int code = op_sql_declare_columns(sql, op_sql_requests_columns, COLUMN_RECORD + 1);
     if (code != SQLITE_OK)
         return code;
-    (void)sqlite3_vtab_config(db, SQLITE_VTAB_INNOCUOUS);
     struct table *table = op_mem_alloc(sizeof(*table));
     table->sql = sql;
     *ret = &table->base;
@@ -59,6 +61,16 @@ static int best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
     (void)vtab;
     info->estimatedRows = 100000;
     info->estimatedCost = 1000000;
+    for (int i = 0; i < info->nConstraint; i++) {
+        if (info->aConstraint[i].iColumn != COLUMN_BATCH || !info->aConstraint[i].usable ||
+            info->aConstraint[i].op != SQLITE_INDEX_CONSTRAINT_EQ)
+            continue;
+        info->aConstraintUsage[i].argvIndex = 1; /* SQLite still compares: it may be a text */
+        info->idxNum = 1;
+        info->estimatedRows = 1000;
+        info->estimatedCost = 10000;
+        break;
+    }
     return SQLITE_OK;
 }
 
@@ -88,7 +100,7 @@ static int fetch(struct cursor *c, int64_t after_id)
     const struct op_context *x = &sql->context;
     enum op_rc rc = OP_NOTFOUND;
     if (x->next_request)
-        rc = x->next_request(x->request_arg, after_id, &c->row, &sql->pending);
+        rc = x->next_request(x->request_arg, c->batch, after_id, &c->row, &sql->pending);
     c->end = rc != OP_OK;
     if (rc && (rc != OP_NOTFOUND || sql->pending.rc)) {
         c->base.pVtab->zErrMsg = sqlite3_mprintf("%s", sql->pending.msg);
@@ -106,11 +118,15 @@ static int fetch(struct cursor *c, int64_t after_id)
 static int filter(sqlite3_vtab_cursor *base, int number, const char *text, int argc,
                   sqlite3_value **argv)
 {
-    (void)number;
+    struct cursor *c = (struct cursor *)base;
     (void)text;
     (void)argc;
-    (void)argv;
-    return fetch((struct cursor *)base, 0);
+    c->batch = number ? sqlite3_value_int64(argv[0]) : 0;
+    if (number && c->batch <= 0) { /* what is no number is no batch's, and 0 would be any */
+        c->end = true;
+        return SQLITE_OK;
+    }
+    return fetch(c, 0);
 }
 
 static int next(sqlite3_vtab_cursor *base)
@@ -129,10 +145,22 @@ static void give(sqlite3_context *c, const char *ptr, size_t len)
     sqlite3_result_text64(c, ptr ? ptr : "", len, SQLITE_TRANSIENT, SQLITE_UTF8);
 }
 
+/* Only where it is asked for: a record may be long. */
+static void give_record(struct op_sqlenv *sql, const struct cursor *c, sqlite3_context *context)
+{
+    const struct op_context *x = &sql->context;
+    OP_CLEANUP(op_buf_release) struct op_buf record;
+    op_buf_init(&record, OP_SQL_MAX_LENGTH);
+    if (x->request_record(x->request_arg, c->row.record_id, &record, &sql->pending))
+        sqlite3_result_error(context, sql->pending.msg, -1);
+    else if (record.len)
+        give(context, record.ptr, record.len);
+}
+
 static int column(sqlite3_vtab_cursor *base, sqlite3_context *context, int column)
 {
     const struct cursor *c = (struct cursor *)base;
-    const struct op_sqlenv *sql = ((struct table *)base->pVtab)->sql;
+    struct op_sqlenv *sql = ((struct table *)base->pVtab)->sql;
     const char *name = sql->plan->def->requests[c->row.name].name;
     switch (column) {
     case COLUMN_KEY:
@@ -154,8 +182,11 @@ static int column(sqlite3_vtab_cursor *base, sqlite3_context *context, int colum
     case COLUMN_BUY_NO:
         sqlite3_result_int(context, c->row.buy_no);
         break;
-    default:
+    case COLUMN_REASON:
         give(context, c->reason.ptr, c->reason.len);
+        break;
+    default:
+        give_record(sql, c, context);
         break;
     }
     return SQLITE_OK;
@@ -182,9 +213,7 @@ static const sqlite3_module module = {
 
 enum op_rc op_sql_add_requests(struct op_sqlenv *sql, struct op_err *err)
 {
-    if (sqlite3_create_module(sql->db, "requests", &module, sql))
-        return op_fail(err, OP_IO, "SQLite: %s", sqlite3_errmsg(sql->db));
-    return OP_OK;
+    return op_sql_add_module(sql, "requests", &module, sql, err);
 }
 
 /* --- the pipeline's own views ------------------------------------------------------------- */

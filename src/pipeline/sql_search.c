@@ -189,17 +189,14 @@ static int connect(sqlite3 *db, void *arg, int argc, const char *const *argv,
                    sqlite3_vtab **ret, char **ret_error)
 {
     struct op_sqlenv *sql = arg;
+    (void)db;
     (void)argc;
     (void)argv;
     (void)ret_error;
-    bool own = sql->own;
-    sql->own = true;
-    int code = sqlite3_declare_vtab(db, "CREATE TABLE x(row INTEGER, score REAL, input HIDDEN, "
-                                        "\"column\" HIDDEN, name HIDDEN, cutoff HIDDEN)");
-    sql->own = own;
+    int code = op_sql_declare(sql, "CREATE TABLE x(row INTEGER, score REAL, input HIDDEN, "
+                                   "\"column\" HIDDEN, name HIDDEN, cutoff HIDDEN)");
     if (code != SQLITE_OK)
         return code;
-    (void)sqlite3_vtab_config(db, SQLITE_VTAB_INNOCUOUS);
     struct table *table = op_mem_alloc(sizeof(*table));
     table->sql = sql;
     *ret = &table->base;
@@ -402,7 +399,5 @@ enum op_rc op_sql_add_search(struct op_sqlenv *sql, struct op_err *err)
 {
     sql->search = op_mem_alloc(sizeof(*sql->search));
     sql->search->fuzzy = op_fuzzy_new();
-    if (sqlite3_create_module(sql->db, "fuzzy_search", &module, sql))
-        return op_fail(err, OP_IO, "SQLite: %s", sqlite3_errmsg(sql->db));
-    return OP_OK;
+    return op_sql_add_module(sql, "fuzzy_search", &module, sql, err);
 }

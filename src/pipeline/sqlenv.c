@@ -273,8 +273,6 @@ void op_sqlenv_close(struct op_sqlenv *sql)
     op_json_parser_free(sql->record_parser);
     op_mem_free(sql->record_cells);
     op_buf_release(&sql->record_text);
-    op_buf_release(&sql->member_key);
-    op_buf_release(&sql->member_record);
     op_buf_release(&sql->path);
     op_mem_free(sql);
 }
@@ -290,7 +288,6 @@ void op_sqlenv_set(struct op_sqlenv *sql, const struct op_context *context)
     sql->context = *context;
     sql->steps = 0;
     sql->most_steps = context->request >= 0 ? OP_SQL_RESULT_STEPS : OP_SQL_INPUT_STEPS;
-    sql->member_loaded = -1;
     sql->record_loaded = false;
     op_sql_json_forget(sql->json);
 }

@@ -27,6 +27,7 @@ struct op_sqlenv;
 /* One row of the view `requests`; texts are valid until the next is fetched. */
 struct op_context_request {
     int64_t id;
+    int64_t record_id;
     struct op_str key;
     int name; /* index into plan->requests */
     const char *state;
@@ -40,11 +41,6 @@ struct op_context {
     const struct op_job *job;
     const struct op_batch *batch;
     const struct op_lane *lane;
-    /* of a change of a batch: its open requests. member reads key and columns of one, by index. */
-    size_t member_count;
-    enum op_rc (*member)(void *arg, size_t at, int *ret_request, int64_t *ret_id,
-                         struct op_buf *key, struct op_buf *record, struct op_err *err);
-    void *member_arg;
     /* of one result */
     int request; /* index into plan->requests; -1: no request, no result */
     int64_t request_id;
@@ -58,10 +54,13 @@ struct op_context {
     struct op_str line;    /* the provider's raw result line; ptr NULL for ABSENT */
     struct op_str answer;  /* checked answer text; ptr NULL: no good answer */
     struct op_str problem; /* why there is none: violations, error; "" */
-    /* of a change of the job or of a batch: the job's request behind this id; OP_NOTFOUND, err
-     * untouched, behind the last. NULL: the view `requests` is empty */
-    enum op_rc (*next_request)(void *arg, int64_t after_id, struct op_context_request *ret,
-                               struct op_err *err);
+    /* of a change of the job or of a batch: the job's request behind this id, only of that batch
+     * unless it is 0; OP_NOTFOUND, err untouched, behind the last. NULL: the view `requests` is
+     * empty */
+    enum op_rc (*next_request)(void *arg, int64_t batch_id, int64_t after_id,
+                               struct op_context_request *ret, struct op_err *err);
+    enum op_rc (*request_record)(void *arg, int64_t record_id, struct op_buf *ret,
+                                 struct op_err *err);
     void *request_arg;
 };
 

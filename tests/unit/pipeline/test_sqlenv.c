@@ -207,7 +207,8 @@ static void test_records(void **state)
 static void test_documented(void **state)
 {
     (void)state;
-    static const char *const names[] = {"answers", "results", "request", "batch", "job"};
+    static const char *const names[] = {"answers", "results", "request",
+                                        "batch",   "job",     "requests"};
     struct op_err err = OP_ERR_INIT;
     struct op_buf doc;
     op_buf_init(&doc, 1024 * 1024);
