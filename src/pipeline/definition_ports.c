@@ -4,14 +4,14 @@
 #include "base/mem.h"
 #include "pipeline/definition_read.h"
 
-/* Sources and sinks have the same form in the file: KIND: TARGET, options of that kind, and keys of
- * ours. A port is what the reading of both has in common. */
+/* Sources, sinks and triggers have the same form in the file: KIND: TARGET, options of that kind, and
+ * keys of ours. A port is what the reading of all has in common. */
 struct port {
     const char *path; /* "inputs.*" */
     const char *what; /* "input" */
     const char *const *kinds;
     size_t kind_count;
-    const char *const *(*options)(struct definer *d, size_t kind, size_t *ret_count);
+    const char *(*option)(size_t kind, size_t at); /* its name; NULL behind the last */
 };
 
 struct port_option {
@@ -103,8 +103,10 @@ static enum op_rc read_key(struct definer *d, const struct port *port,
     bool known = false;
     if (op_definer_key(d, node, port->path, base, &known, err))
         return err->rc;
+    const char *options[OP_DEFINER_KEYS];
     size_t count = 0, at = 0;
-    const char *const *options = port->options(d, values->kind, &count);
+    while (count < OP_COUNT(options) && (options[count] = port->option(values->kind, count)))
+        count++;
     /* A key of ours that the driver has as an option too (`optional`) is for both. */
     if (among(node->key, options, count, &at)) {
         struct port_option *option = &values->options[values->option_count];
@@ -152,17 +154,9 @@ enum op_rc op_read_on_error(struct definer *d, const struct op_yaml *node, void 
     return OP_OK;
 }
 
-static const char *const *source_options(struct definer *d, size_t kind, size_t *ret_count)
+static const char *source_option(size_t kind, size_t at)
 {
-    const struct op_source_option_spec *spec = op_sources()[kind]->options;
-    size_t count = 0;
-    while (spec[count].name)
-        count++;
-    const char **names = op_arena_array(d->arena, count + 1, sizeof(*names));
-    for (size_t i = 0; i < count; i++)
-        names[i] = spec[i].name;
-    *ret_count = count;
-    return names;
+    return op_sources()[kind]->options[at].name;
 }
 
 static enum op_rc check_table_name(const struct definer *d, const struct op_yaml *node,
@@ -246,7 +240,7 @@ enum op_rc op_read_inputs(struct definer *d, const struct op_yaml *node, void *i
     struct op_definition *def = into;
     const char *kinds[OP_DEFINER_KEYS];
     struct port port = {
-        .path = "inputs.*", .what = "input", .kinds = kinds, .options = source_options};
+        .path = "inputs.*", .what = "input", .kinds = kinds, .option = source_option};
     while (op_sources()[port.kind_count] && port.kind_count < OP_COUNT(kinds)) {
         kinds[port.kind_count] = op_sources()[port.kind_count]->kind;
         port.kind_count++;
@@ -279,17 +273,9 @@ enum op_rc op_read_event(struct definer *d, const struct op_yaml *node, void *in
     return OP_OK;
 }
 
-static const char *const *sink_options(struct definer *d, size_t kind, size_t *ret_count)
+static const char *sink_option(size_t kind, size_t at)
 {
-    const struct op_sink_option_spec *spec = op_sinks()[kind]->options;
-    size_t count = 0;
-    while (spec[count].name)
-        count++;
-    const char **names = op_arena_array(d->arena, count + 1, sizeof(*names));
-    for (size_t i = 0; i < count; i++)
-        names[i] = spec[i].name;
-    *ret_count = count;
-    return names;
+    return op_sinks()[kind]->options[at].name;
 }
 
 /* A name that is no param is a column of the row: the path differs from row to row. */
@@ -348,7 +334,7 @@ enum op_rc op_read_outputs(struct definer *d, const struct op_yaml *node, void *
     struct op_definition *def = into;
     const char *kinds[OP_DEFINER_KEYS];
     struct port port = {
-        .path = "outputs.*", .what = "output", .kinds = kinds, .options = sink_options};
+        .path = "outputs.*", .what = "output", .kinds = kinds, .option = sink_option};
     while (op_sinks()[port.kind_count] && port.kind_count < OP_COUNT(kinds)) {
         kinds[port.kind_count] = op_sinks()[port.kind_count]->kind;
         port.kind_count++;
@@ -365,17 +351,9 @@ enum op_rc op_read_outputs(struct definer *d, const struct op_yaml *node, void *
 
 /* --- the trigger ------------------------------------------------------------------------------ */
 
-static const char *const *trigger_options(struct definer *d, size_t kind, size_t *ret_count)
+static const char *trigger_option(size_t kind, size_t at)
 {
-    const struct op_trigger_option_spec *spec = op_triggers()[kind]->options;
-    size_t count = 0;
-    while (spec[count].name)
-        count++;
-    const char **names = op_arena_array(d->arena, count + 1, sizeof(*names));
-    for (size_t i = 0; i < count; i++)
-        names[i] = spec[i].name;
-    *ret_count = count;
-    return names;
+    return op_triggers()[kind]->options[at].name;
 }
 
 enum op_rc op_read_trigger(struct definer *d, const struct op_yaml *node, void *into,
@@ -385,7 +363,7 @@ enum op_rc op_read_trigger(struct definer *d, const struct op_yaml *node, void *
     struct op_trigger_def *trigger = &def->trigger;
     const char *kinds[OP_DEFINER_KEYS];
     struct port port = {
-        .path = "trigger", .what = "trigger", .kinds = kinds, .options = trigger_options};
+        .path = "trigger", .what = "trigger", .kinds = kinds, .option = trigger_option};
     struct port_values values;
     while (op_triggers()[port.kind_count] && port.kind_count < OP_COUNT(kinds)) {
         kinds[port.kind_count] = op_triggers()[port.kind_count]->kind;
