@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/io.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -247,4 +249,29 @@ char *op_io_join(const char *dir, const char *name)
         return op_mem_strdup(name);
     const char *slash = dir[strlen(dir) - 1] == '/' ? "" : "/";
     return op_mem_printf("%s%s%s", dir, slash, name);
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+char **op_io_names(const char *folder, size_t *ret_count)
+{
+    char **names = NULL;
+    size_t count = 0;
+    DIR *dir = opendir(folder);
+    struct dirent *entry;
+    while (dir && (entry = readdir(dir))) {
+        if (entry->d_name[0] == '.')
+            continue;
+        names = op_mem_realloc(names, (count + 1) * sizeof(*names));
+        names[count++] = op_mem_strdup(entry->d_name);
+    }
+    if (dir)
+        closedir(dir);
+    if (count > 1)
+        qsort(names, count, sizeof(*names), by_bytes);
+    *ret_count = count;
+    return names;
 }

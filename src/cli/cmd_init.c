@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #include "base/io.h"
@@ -49,26 +48,6 @@ static void fill(const char *text, const char *name, const char *dir, struct op_
     }
 }
 
-/* Nothing of the user's is overwritten, also not when a file appears in between. */
-static enum op_rc write_new(const char *path, struct op_str text, struct op_err *err)
-{
-    struct op_env *env = op_env_default();
-    int fd = env->ops->open(env, path, O_WRONLY | O_CREAT | O_EXCL, 0666);
-    if (fd == -EEXIST)
-        return op_fail(err, OP_CONFLICT,
-                       "%s is there already; nothing was overwritten: choose another folder",
-                       path);
-    if (fd < 0) {
-        errno = -fd;
-        return op_fail_errno(err, OP_IO, "cannot create %s", path);
-    }
-    enum op_rc rc = op_io_write_all(env, fd, text.ptr, text.len, path, err);
-    int closed = env->ops->close(env, fd);
-    if (!rc && closed < 0)
-        rc = op_fail(err, OP_IO, "cannot write %s: %s", path, strerror(-closed));
-    return rc;
-}
-
 static enum op_rc make_folder(const char *dir, struct op_err *err)
 {
     struct op_env *env = op_env_default();
@@ -92,7 +71,7 @@ static enum op_rc scaffold(const char *dir, struct op_err *err)
         OP_CLEANUP(op_buf_release) struct op_buf text = {0};
         op_buf_init(&text, 64 * 1024);
         fill(f->text, name, dir, &text);
-        rc = write_new(path, op_buf_str(&text), err);
+        rc = op_shipped_write_new(op_env_default(), path, op_buf_str(&text), err);
     }
     return rc;
 }

@@ -55,8 +55,7 @@ struct op_args {
     double emulate_speed;
     const char *emulate_faults, *emulate_answers;
 
-    bool once, force;
-    const char *batch_id;
+    bool once;
     bool watch, batches, failed, all_pending, check_all_pending, job_names, latest, audit,
         trust, markdown, create_tables;
     const char *status, *job;

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/io.h"
@@ -40,11 +39,11 @@ char *op_shipped_find(struct op_env *env, const char *name)
     return f.dir;
 }
 
-/* O_EXCL: nothing of the user's is overwritten, also not when a file appears in between. */
-static enum op_rc make_file(struct copying *c, const char *path, struct op_str text,
-                            struct op_err *err)
+/* O_EXCL: also not when a file appears in between. */
+enum op_rc op_shipped_write_new(struct op_env *env, const char *path, struct op_str text,
+                                struct op_err *err)
 {
-    int fd = c->env->ops->open(c->env, path, O_WRONLY | O_CREAT | O_EXCL, 0666);
+    int fd = env->ops->open(env, path, O_WRONLY | O_CREAT | O_EXCL, 0666);
     if (fd == -EEXIST)
         return op_fail(err, OP_CONFLICT,
                        "%s is there already; nothing was overwritten: choose another folder",
@@ -53,10 +52,17 @@ static enum op_rc make_file(struct copying *c, const char *path, struct op_str t
         errno = -fd;
         return op_fail_errno(err, OP_IO, "cannot create %s", path);
     }
-    enum op_rc rc = op_io_write_all(c->env, fd, text.ptr, text.len, path, err);
-    int closed = c->env->ops->close(c->env, fd);
+    enum op_rc rc = op_io_write_all(env, fd, text.ptr, text.len, path, err);
+    int closed = env->ops->close(env, fd);
     if (!rc && closed < 0)
         rc = op_fail(err, OP_IO, "cannot write %s: %s", path, strerror(-closed));
+    return rc;
+}
+
+static enum op_rc make_file(struct copying *c, const char *path, struct op_str text,
+                            struct op_err *err)
+{
+    enum op_rc rc = op_shipped_write_new(c->env, path, text, err);
     if (!rc)
         c->fn(c->arg, path);
     return rc;
@@ -92,37 +98,11 @@ static enum op_rc copy_file(struct copying *c, const char *from, const char *to,
     return make_database(c, db, text.ptr ? text.ptr : "", err);
 }
 
-static int compare(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Names of a folder, sorted, hidden ones left out; ends with NULL. */
-static char **list(const char *folder, size_t *ret_count)
-{
-    char **names = NULL;
-    size_t count = 0;
-    DIR *dir = opendir(folder);
-    struct dirent *entry;
-    while (dir && (entry = readdir(dir))) {
-        if (entry->d_name[0] == '.')
-            continue;
-        names = op_mem_realloc(names, (count + 1) * sizeof(*names));
-        names[count++] = op_mem_strdup(entry->d_name);
-    }
-    if (dir)
-        closedir(dir);
-    if (count > 1)
-        qsort(names, count, sizeof(*names), compare);
-    *ret_count = count;
-    return names;
-}
-
 static enum op_rc copy_folder(struct copying *c, const char *from, const char *to, int depth,
                               struct op_err *err)
 {
     size_t count = 0;
-    char **names = list(from, &count);
+    char **names = op_io_names(from, &count);
     enum op_rc rc = op_io_mkdirs(c->env, to, err);
     for (size_t i = 0; i < count; i++) {
         OP_CLEANUP(op_mem_freep) char *source = op_io_join(from, names[i]);

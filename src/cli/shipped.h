@@ -11,6 +11,7 @@
 
 #include "base/env.h"
 #include "base/err.h"
+#include "base/str.h"
 
 /* The folder of the pipeline of this name among those that came along; NULL: there is none. */
 char *op_shipped_find(struct op_env *env, const char *name);
@@ -18,5 +19,8 @@ char *op_shipped_find(struct op_env *env, const char *name);
 OP_MUST_CHECK enum op_rc op_shipped_copy(struct op_env *env, const char *from, const char *to,
                                          void (*fn)(void *arg, const char *path), void *arg,
                                          struct op_err *err);
+/* Writes a new file; nothing of the user's is ever overwritten. */
+OP_MUST_CHECK enum op_rc op_shipped_write_new(struct op_env *env, const char *path,
+                                              struct op_str text, struct op_err *err);
 
 #endif

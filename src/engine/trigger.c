@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
-#include "core/retry.h"
 #include "engine/work.h"
 #include "pipeline/fire.h"
 

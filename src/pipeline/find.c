@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -68,33 +67,6 @@ static bool is_pipeline(struct op_env *env, const char *dir)
     return is_file(env, path);
 }
 
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* The names of the pipelines in one folder, sorted; an op_mem array of op_mem blocks. */
-static char **names_in(struct op_env *env, const char *folder, size_t *ret_count)
-{
-    char **names = NULL;
-    size_t count = 0;
-    DIR *dir = opendir(folder);
-    struct dirent *entry;
-    while (dir && (entry = readdir(dir))) {
-        OP_CLEANUP(op_mem_freep) char *path = op_io_join(folder, entry->d_name);
-        if (entry->d_name[0] == '.' || !is_pipeline(env, path))
-            continue;
-        names = op_mem_realloc(names, (count + 1) * sizeof(*names));
-        names[count++] = op_mem_strdup(entry->d_name);
-    }
-    if (dir)
-        closedir(dir);
-    if (count > 1)
-        qsort(names, count, sizeof(*names), compare_names);
-    *ret_count = count;
-    return names;
-}
-
 void op_pipelines_each(struct op_env *env,
                        void (*fn)(void *arg, const char *name, const char *dir), void *arg)
 {
@@ -103,10 +75,10 @@ void op_pipelines_each(struct op_env *env,
     folders_fill(&folders);
     for (size_t f = 0; f < folders.count; f++) {
         size_t count = 0;
-        char **names = names_in(env, folders.at[f], &count);
+        char **names = op_io_names(folders.at[f], &count);
         for (size_t i = 0; i < count; i++) {
             OP_CLEANUP(op_mem_freep) char *dir = op_io_join(folders.at[f], names[i]);
-            if (op_map_add(&seen, op_str_from(names[i]), 0, NULL))
+            if (is_pipeline(env, dir) && op_map_add(&seen, op_str_from(names[i]), 0, NULL))
                 fn(arg, names[i], dir);
             op_mem_free(names[i]);
         }
