@@ -29,6 +29,11 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
+struct op_str op_str_skip_bom(struct op_str s)
+{
+    return op_str_starts(s, "\xEF\xBB\xBF") ? (struct op_str){s.ptr + 3, s.len - 3} : s;
+}
+
 struct op_str op_str_trim(struct op_str s)
 {
     while (s.len > 0 && is_space(s.ptr[0])) {

@@ -43,6 +43,8 @@ static inline bool op_str_is(struct op_str a, const char *text)
 
 bool op_str_starts(struct op_str s, const char *prefix);
 bool op_str_ends(struct op_str s, const char *suffix);
+struct op_str
+op_str_skip_bom(struct op_str s);           /* without the byte order mark it may begin with */
 struct op_str op_str_trim(struct op_str s); /* ASCII white space at both ends */
 /* Cuts the slice at the first sep: returns what is before it, leaves the rest in *s (ptr NULL
  * when sep did not occur). */

@@ -476,9 +476,8 @@ static enum op_rc read_first(const char *path, struct first_line *ret, struct op
         return op_fail(err, OP_INVAL, "%s is empty", path);
     if (rc)
         return rc;
-    struct op_str text = {line.ptr, line.oversize ? 0 : line.len};
-    if (op_str_starts(text, "\xEF\xBB\xBF"))
-        text = (struct op_str){text.ptr + 3, text.len - 3};
+    struct op_str text =
+        op_str_skip_bom((struct op_str){line.ptr, line.oversize ? 0 : line.len});
     if (op_json_parse(parser, text.ptr, text.len, false, &root, err))
         return op_err_wrap(err, "%s:1: this line is no request", path);
     return find_form(root, text, path, ret, err);

@@ -89,9 +89,7 @@ static enum op_rc read_into(struct op_env *env, struct op_bundle *bundle, const 
     op_buf_init(&buf, OP_BUNDLE_FILE_MAX);
     if (op_io_read_file(env, path, &buf, err))
         return err->rc;
-    struct op_str text = op_buf_str(&buf);
-    if (op_str_starts(text, "\xEF\xBB\xBF"))
-        text = (struct op_str){text.ptr + 3, text.len - 3};
+    struct op_str text = op_str_skip_bom(op_buf_str(&buf));
     if (check_text(path, text, err))
         return err->rc;
     op_bundle_put(bundle, name, text);

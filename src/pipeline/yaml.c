@@ -241,10 +241,7 @@ enum op_rc op_yaml_parse(struct op_arena *arena, const char *file, struct op_str
     r.file = op_arena_strdup(arena, op_str_from(file));
     /* Fixed, so that a UTF-16 byte order mark is an error and not another way in. */
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
-    if (op_str_starts(text, "\xEF\xBB\xBF")) { /* would count as a column of the first line */
-        text.ptr += 3;
-        text.len -= 3;
-    }
+    text = op_str_skip_bom(text); /* it would count as a column of the first line */
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)(text.ptr ? text.ptr : ""),
                                  text.len);
     struct op_yaml *root = NULL;

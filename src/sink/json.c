@@ -269,9 +269,7 @@ static enum op_rc load_document(struct document *d, struct op_err *err)
     if (rc)
         return op_err_wrap(err, "a JSON document is held in memory (use jsonl for more)");
     struct op_str raw = op_buf_str(&d->text);
-    if (op_str_starts(raw, "\xEF\xBB\xBF"))
-        raw = (struct op_str){raw.ptr + 3, raw.len - 3};
-    raw = op_str_trim(raw);
+    raw = op_str_trim(op_str_skip_bom(raw));
     if (raw.len == 0)
         return OP_OK;
     struct op_json value;

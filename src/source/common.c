@@ -103,6 +103,17 @@ enum op_rc op_source_probe(const struct op_source_config *config, bool *ret_miss
                          config->name, config->target);
 }
 
+enum op_rc op_source_open_lines(const struct op_source_config *config, struct op_lines **ret,
+                                struct op_err *err)
+{
+    bool missing = false;
+    enum op_rc rc = op_source_probe(config, &missing, err);
+    *ret = NULL;
+    if (!rc && !missing)
+        rc = op_lines_open(config->env, config->target, 0, OP_SOURCE_MAX_RECORD, ret, err);
+    return rc ? op_err_wrap(err, "%s: input '%s'", config->place, config->name) : OP_OK;
+}
+
 enum op_rc op_source_absent_columns(const struct op_source_config *config,
                                     struct op_source_names *list, struct op_err *err)
 {

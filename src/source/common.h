@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "base/io.h"
 #include "base/str.h"
 #include "source/source.h"
 
@@ -47,6 +48,11 @@ OP_MUST_CHECK enum op_rc op_source_flag(const struct op_source_config *config, c
  * `optional: true`, else an OP_NOTFOUND that says what to check. */
 OP_MUST_CHECK enum op_rc op_source_probe(const struct op_source_config *config,
                                          bool *ret_missing, struct op_err *err);
+
+/* The lines of the input's file, none longer than a record; NULL: a missing file of an optional input.
+ */
+OP_MUST_CHECK enum op_rc op_source_open_lines(const struct op_source_config *config,
+                                              struct op_lines **ret, struct op_err *err);
 
 /* The names an absent optional input has: its option `columns`, which must then be there. The
  * caller says which input it is. */

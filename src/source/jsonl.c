@@ -63,10 +63,8 @@ static void close_jsonlp(struct jsonl_source **jsonl)
 static struct op_str content(const struct op_line *line)
 {
     struct op_str text = {line->ptr, line->len};
-    if (line->offset == 0 && op_str_starts(text, "\xEF\xBB\xBF")) {
-        text.ptr += 3;
-        text.len -= 3;
-    }
+    if (line->offset == 0)
+        text = op_str_skip_bom(text);
     return op_str_trim(text);
 }
 

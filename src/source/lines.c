@@ -36,13 +36,10 @@ static void close_lines(struct op_source *source)
 static enum op_rc open_lines(const struct op_source_config *config, struct op_source **ret,
                              struct op_err *err)
 {
-    bool missing = false;
-    enum op_rc rc = op_source_probe(config, &missing, err);
     struct op_lines *lines = NULL;
-    if (!rc && !missing)
-        rc = op_lines_open(config->env, config->target, 0, OP_SOURCE_MAX_RECORD, &lines, err);
+    enum op_rc rc = op_source_open_lines(config, &lines, err);
     if (rc)
-        return op_err_wrap(err, "%s: input '%s'", config->place, config->name);
+        return rc;
     struct lines_source *self = op_mem_alloc(sizeof(*self));
     self->lines = lines;
     self->path = op_mem_strdup(config->target);
@@ -69,10 +66,8 @@ static enum op_rc next_line(struct op_source *source, const struct op_value **re
                           self->path, (long long)line.number, line.len, OP_SOURCE_MAX_RECORD);
     struct op_str text = {line.ptr, line.len};
     /* A byte order mark is not part of the first line. */
-    if (line.offset == 0 && op_str_starts(text, "\xEF\xBB\xBF")) {
-        text.ptr += 3;
-        text.len -= 3;
-    }
+    if (line.offset == 0)
+        text = op_str_skip_bom(text);
     self->cell = op_value_text(text);
     *ret_cells = &self->cell;
     return OP_OK;

@@ -47,13 +47,10 @@ static void close_pages(struct op_source *source)
 static enum op_rc open_pages(const struct op_source_config *config, struct op_source **ret,
                              struct op_err *err)
 {
-    bool missing = false;
-    enum op_rc rc = op_source_probe(config, &missing, err);
     struct op_lines *lines = NULL;
-    if (!rc && !missing)
-        rc = op_lines_open(config->env, config->target, 0, OP_SOURCE_MAX_RECORD, &lines, err);
+    enum op_rc rc = op_source_open_lines(config, &lines, err);
     if (rc)
-        return op_err_wrap(err, "%s: input '%s'", config->place, config->name);
+        return rc;
     struct pages_source *self = op_mem_alloc(sizeof(*self));
     self->lines = lines;
     self->end = !lines;
@@ -108,8 +105,8 @@ static enum op_rc read_page(struct pages_source *self, int64_t *ret_next, int64_
             continue;
         }
         struct op_str text = {line.ptr, line.len};
-        if (line.offset == 0 && op_str_starts(text, "\xEF\xBB\xBF"))
-            text = (struct op_str){text.ptr + 3, text.len - 3};
+        if (line.offset == 0)
+            text = op_str_skip_bom(text);
         if (read_marker(text, ret_next)) {
             *ret_line = line.number;
             return OP_OK;
