@@ -37,8 +37,8 @@ char *op_io_dirname(const char *path);
 /* An absolute name stays as it is. */
 char *op_io_join(const char *dir, const char *name);
 
-/* The names in a folder, sorted by their bytes, without those that begin with a dot: an op_mem array
- * of op_mem blocks, both the caller's. What is no folder has none. */
+/* The names in a folder, sorted by their bytes, without those that begin with a dot: an op_mem
+ * array of op_mem blocks, both the caller's. What is no folder has none. */
 char **op_io_names(const char *folder, size_t *ret_count);
 
 /* A buffered sequential writer that can hash what passes. Storage is the caller's. */

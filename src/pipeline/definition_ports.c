@@ -4,8 +4,8 @@
 #include "base/mem.h"
 #include "pipeline/definition_read.h"
 
-/* Sources, sinks and triggers have the same form in the file: KIND: TARGET, options of that kind, and
- * keys of ours. A port is what the reading of all has in common. */
+/* Sources, sinks and triggers have the same form in the file: KIND: TARGET, options of that kind,
+ * and keys of ours beside them. A port is what the reading of all has in common. */
 struct port {
     const char *path; /* "inputs.*" */
     const char *what; /* "input" */

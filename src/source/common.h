@@ -49,8 +49,8 @@ OP_MUST_CHECK enum op_rc op_source_flag(const struct op_source_config *config, c
 OP_MUST_CHECK enum op_rc op_source_probe(const struct op_source_config *config,
                                          bool *ret_missing, struct op_err *err);
 
-/* The lines of the input's file, none longer than a record; NULL: a missing file of an optional input.
- */
+/* The lines of the input's file, none longer than a record; NULL: an optional file that is not
+ * there. */
 OP_MUST_CHECK enum op_rc op_source_open_lines(const struct op_source_config *config,
                                               struct op_lines **ret, struct op_err *err);
 
